@@ -1,0 +1,95 @@
+"""Checks of arguments that several layers share; each raises an error of `handgrad.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+
+
+def positive_int(name: str, value: Any, where: str) -> int:
+    """Return `value` if it is an integer of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ArgumentError(f"{name} to be a positive integer", repr(value), f"Pass {name}=1 or more.", where)
+    return value
+
+
+def at_least(name: str, value: Any, least: float, where: str) -> Any:
+    """Return `value`, a number or a tensor of numbers, if none of them is below `least` or NaN."""
+    numbers = value.flatten().tolist() if isinstance(value, Tensor) else [value]
+    if not all(isinstance(v, (int, float)) and v >= least for v in numbers):
+        raise ArgumentError(f"{name} of at least {least}", str(value), f"Pass {name}={least} or more.", where)
+    return value
+
+
+def one_of(name: str, value: Any, options: Iterable[Any], where: str) -> Any:
+    """Return `value` if it is one of `options`."""
+    options = list(options)
+    if value not in options:
+        listed = ", ".join(map(repr, options))
+        raise ArgumentError(f"{name} to be one of {listed}", repr(value), "Choose one of these.", where)
+    return value
+
+
+def tensor(x: Any, where: str, what: str = "input") -> Tensor:
+    """Return `x` if it is a tensor of floating-point numbers."""
+    if not isinstance(x, Tensor):
+        remedy = f"Convert the {what} with torch.as_tensor(…)."
+        raise DTypeError(f"{what} to be a torch.Tensor", type(x).__name__, remedy, where)
+    if not x.dtype.is_floating_point:
+        remedy = f"Convert the {what} with .to(torch.float32)."
+        raise DTypeError(f"{what} of floating-point numbers", short(x.dtype), remedy, where)
+    return x
+
+
+def like(x: Any, reference: Tensor, where: str, what: str = "input", owner: str = "the parameters") -> None:
+    """Raise unless `x` is a tensor with the dtype and device of `reference`, which belongs to `owner`."""
+    if isinstance(x, Tensor) and x.dtype is reference.dtype and x.device == reference.device:
+        return
+    if not isinstance(x, Tensor):
+        tensor(x, where, what)
+    if x.dtype is not reference.dtype:
+        expected = f"{what} of dtype {short(reference.dtype)}, that of {owner}"
+        remedy = f"Convert the {what} with .to({reference.dtype}), or the model with model.to({x.dtype})."
+        if not x.dtype.is_floating_point:
+            remedy = f"Convert the {what} with .to({reference.dtype})."
+        raise DTypeError(expected, short(x.dtype), remedy, where)
+    expected = f"{what} on device {reference.device}, that of {owner}"
+    remedy = f"Move the {what} with .to('{reference.device}'), or the model with model.to('{x.device}')."
+    raise DeviceError(expected, str(x.device), remedy, where)
+
+
+def same_shape(t: Tensor, y: Tensor, where: str, what: str = "targets") -> None:
+    """Raise unless `t` has the shape of `y`: broadcasting (N,) against (N, 1) silently compares N × N pairs."""
+    if t.shape == y.shape:
+        return
+    remedy = f"Give the {what} the shape of the predictions."
+    if y.shape == (*t.shape, 1):
+        remedy = f"Write {what}.unsqueeze(-1)."
+    elif t.shape == (*y.shape, 1):
+        remedy = f"Write {what}.squeeze(-1)."
+    elif t.shape == y.shape[1:]:
+        remedy = f"If the leading {y.shape[0]} counts replicas, build the loss with replicas={y.shape[0]}."
+    raise ShapeError(f"{what} of shape {tuple(y.shape)}", f"{tuple(t.shape)}", remedy, where)
+
+
+def short(dtype: torch.dtype) -> str:
+    """'float32' for torch.float32."""
+    return str(dtype).removeprefix("torch.")
+
+
+def device(value: Any, where: str) -> torch.device:
+    """Return the device `value` names, if this machine has it."""
+    try:
+        found = torch.device(value)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as reason:
+        remedy = "Choose 'cpu', or a device that torch.accelerator lists on this machine."
+        raise DeviceError(
+            "a device of this machine", f"{value!r} ({str(reason).splitlines()[0]})", remedy, where
+        ) from None
+    return found

@@ -1,0 +1,27 @@
+"""Layers, containers and losses, under PyTorch's names: `from handgrad import nn`."""
+
+from handgrad.nn import init
+from handgrad.nn.activations import ReLU, Tanh
+from handgrad.nn.batchnorm import BatchNorm1d
+from handgrad.nn.init import Initialiser
+from handgrad.nn.linear import Linear
+from handgrad.nn.loss import Loss, MSELoss
+from handgrad.nn.module import Module
+from handgrad.nn.parameter import Parameter
+from handgrad.nn.replicas import replicate
+from handgrad.nn.sequential import Sequential
+
+__all__ = [
+    "BatchNorm1d",
+    "Initialiser",
+    "Linear",
+    "Loss",
+    "MSELoss",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Tanh",
+    "init",
+    "replicate",
+]

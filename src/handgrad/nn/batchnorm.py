@@ -1,0 +1,186 @@
+"""Batch normalisation (report, section 1.6; Ioffe and Szegedy 2015)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.errors import ShapeError
+from handgrad.nn.init import Constant
+from handgrad.nn.module import Module
+from handgrad.nn.parameter import Parameter
+
+
+class BatchNorm1d(Module):
+    r"""Normalise each channel over the batch, then scale and shift it.
+
+    In training, with µ and σ² the mean and (biased) variance of a channel over its n values in the batch:
+
+    $$\hat x = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad y = \gamma \hat x + \beta$$
+
+    $$\frac{\partial L}{\partial \gamma} = \sum \frac{\partial L}{\partial y} \hat x, \quad
+      \frac{\partial L}{\partial \beta} = \sum \frac{\partial L}{\partial y}, \quad
+      \frac{\partial L}{\partial x} = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}}
+      \left( \frac{\partial L}{\partial y} - \frac{1}{n} \frac{\partial L}{\partial \beta}
+      - \frac{\hat x}{n} \frac{\partial L}{\partial \gamma} \right)$$
+
+    and running ← running + momentum · (batch − running), with the unbiased variance σ² n/(n−1). In evaluation µ and σ²
+    are the running ones, constants, and the two correction terms of the gradient vanish. The variance is taken of the
+    centred values: E[x²] − µ² loses every digit when µ ≫ σ.
+
+    Shapes: x and y (N, C) or (N, C, L); γ, β and the running statistics (C,). With R replicas x is (R, N, C) or
+    (R, N, C, L), or (N, C) shared by all, and the others (R, C).
+
+    Args:
+        num_features: C.
+        eps: ε.
+        momentum: weight of the newest batch; None averages all batches alike.
+        affine: False leaves γ and β out.
+        track_running_stats: False uses the batch's own statistics in evaluation too.
+        device, dtype: of parameters and buffers.
+        replicas: None or R.
+
+    Errors: ShapeError for another channel count or rank, or fewer than two values a channel in training.
+
+    Source: the report, section 1.6; Ioffe and Szegedy 2015, arXiv:1502.03167.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> norm = nn.BatchNorm1d(2)
+        >>> norm(torch.tensor([[1.0, 10.0], [3.0, 30.0]])).round(decimals=3)
+        tensor([[-1., -1.],
+                [ 1.,  1.]])
+        >>> norm.running_mean
+        tensor([0.2000, 2.0000])
+    """
+
+    buffer_names = ("running_mean", "running_var", "num_batches_tracked")
+    spatial = (0, 1)
+    """How many spatial dimensions an input may have."""
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        replicas: int | None = None,
+    ) -> None:
+        self.num_features = checks.positive_int("num_features", num_features, type(self).__name__)
+        super().__init__(replicas)
+        self.eps = checks.at_least("eps", eps, 0, self.label)
+        self.momentum = momentum if momentum is None else checks.at_least("momentum", momentum, 0, self.label)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        values = torch.empty(
+            num_features, dtype=dtype, device=None if device is None else checks.device(device, self.label)
+        )
+        self.weight = Parameter(values, Constant(1.0), replicas=replicas) if affine else None
+        self.bias = Parameter(values.clone(), Constant(0.0), replicas=replicas) if affine else None
+        statistics = values if replicas is None else values.expand(replicas, -1)
+        self.running_mean = torch.zeros_like(statistics).contiguous() if track_running_stats else None
+        self.running_var = torch.ones_like(statistics).contiguous() if track_running_stats else None
+        counts = torch.zeros(statistics.shape[:-1], dtype=torch.long, device=values.device)
+        self.num_batches_tracked = counts if track_running_stats else None
+
+    @property
+    def label(self) -> str:
+        return f"{type(self).__name__} {self.num_features}"
+
+    def reset_buffers(self) -> None:
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._checked(x)
+        dims = (-2,) if x.ndim == self._rank else (-3, -1)
+        batch = self.training or self.running_mean is None
+        if batch:
+            mu = x.mean(dims, keepdim=True)  # (1, C)
+            xc = x - mu  # (N, C)
+            var = (xc * xc).mean(dims, keepdim=True)  # (1, C)
+            if self.training:
+                self._track(mu, var, n=x.numel() // var.numel())
+        else:
+            xc = x - self._per_channel(self.running_mean, dims)
+            var = self._per_channel(self.running_var, dims)
+        inv = torch.rsqrt(var + self.eps)  # (1, C)
+        xhat = xc.mul_(inv)  # (N, C)
+        y = xhat
+        if self.weight is not None and self.bias is not None:
+            gamma, beta = self._per_channel(self.weight.value, dims), self._per_channel(self.bias.value, dims)
+            y = torch.addcmul(beta, xhat, gamma)  # (N, C)
+        return self.keep(y, xhat, inv, dims, batch)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        xhat, inv, dims, batch = self.take(dy)
+        dbeta = dy.sum(dims, keepdim=True)  # (1, C)
+        dgamma = (dy * xhat).sum(dims, keepdim=True)  # (1, C)
+        if self.weight is not None and self.bias is not None:
+            self.weight.add_grad(dgamma.view(self.weight.shape))
+            self.bias.add_grad(dbeta.view(self.bias.shape))
+            inv = inv * self._per_channel(self.weight.value, dims)
+        dx: Tensor = dy
+        if batch:
+            n = dy.numel() // dbeta.numel()
+            dx = torch.addcmul(dbeta / -n, xhat, dgamma / -n).add_(dy)  # (N, C)
+        return dx * inv  # (N, C)
+
+    @property
+    def _rank(self) -> int:
+        """Dimensions of the smallest input, (N, C) or (R, N, C)."""
+        return 2 if self.replicas is None else 3
+
+    def _checked(self, x: Tensor) -> Tensor:
+        """The input with its leading R, or an error."""
+        reference = self.running_mean if self.weight is None else self.weight.value
+        checks.tensor(x, self.label)
+        if reference is not None:
+            checks.like(x, reference, self.label)
+        x = self.replicated(x, rank=2)
+        C, spatial = self.num_features, x.ndim - self._rank
+        if spatial not in self.spatial or x.shape[-1 - spatial] != C:
+            lead = "" if self.replicas is None else f"{self.replicas}, "
+            shapes = " or ".join(f"({lead}N, {C}{', L' * n})" for n in self.spatial)
+            remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
+            raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
+        n = x.numel() // (C * (self.replicas or 1))
+        if self.training and n < 2:
+            remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
+            raise ShapeError("at least 2 values a channel in training", f"{n}: {tuple(x.shape)}", remedy, self.label)
+        return x
+
+    def _per_channel(self, value: Tensor | None, dims: tuple[int, ...]) -> Tensor:
+        """View (C,) as (1, C) or (1, C, 1), and (R, C) as (R, 1, C) or (R, 1, C, 1)."""
+        assert value is not None
+        return value.unsqueeze(-2) if len(dims) == 1 else value.unsqueeze(-2).unsqueeze(-1)
+
+    def _track(self, mu: Tensor, var: Tensor, n: int) -> None:
+        """Move the running statistics towards the batch's."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        weight: Any = self.momentum
+        if weight is None:
+            weight = self.num_batches_tracked.reciprocal().unsqueeze(-1).to(mu.dtype)
+        self.running_mean.lerp_(mu.view(self.running_mean.shape), weight)
+        self.running_var.lerp_(var.view(self.running_var.shape) * (n / (n - 1)), weight)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )

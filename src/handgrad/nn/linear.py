@@ -1,0 +1,111 @@
+"""Linear: y = x W + b (report, section 1.3, equations 3 and 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.errors import ShapeError
+from handgrad.nn.init import Initialiser, named
+from handgrad.nn.module import Module
+from handgrad.nn.parameter import Generators, Parameter
+
+
+class Linear(Module):
+    r"""Fully connected layer.
+
+    $$y = x W + b, \qquad
+      \frac{\partial L}{\partial W} = x^T \frac{\partial L}{\partial y}, \quad
+      \frac{\partial L}{\partial b} = 1^T \frac{\partial L}{\partial y}, \quad
+      \frac{\partial L}{\partial x} = \frac{\partial L}{\partial y} W^T$$
+
+    Shapes: x (…, I), y (…, O), W (I, O), b (O,). With R replicas x is (R, …, I), W (R, I, O) and b (R, O); an x
+    of (N, I), or of (1, …, I), is shared by all replicas, and backward returns its gradient for each of them.
+
+    Args:
+        in_features: I.
+        out_features: O.
+        bias: False leaves b out.
+        device, dtype: of the parameters.
+        init: name or `nn.init.Initialiser`; by default PyTorch's, number for number under the same seed.
+        generator: source of the initial values (R of them for R replicas); torch's default one if None.
+        replicas: None or R.
+
+    Errors: ShapeError for another feature count or rank, DTypeError and DeviceError for an input unlike the weight.
+
+    Source: the report, equations 3 and 4.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> layer = nn.Linear(3, 2)
+        >>> layer(torch.ones(5, 3)).shape
+        torch.Size([5, 2])
+        >>> layer.backward(torch.ones(5, 2)).shape, layer.weight.grad.shape
+        (torch.Size([5, 3]), torch.Size([3, 2]))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        init: str | Initialiser = "pytorch",
+        generator: Generators = None,
+        replicas: int | None = None,
+    ) -> None:
+        self.in_features = checks.positive_int("in_features", in_features, "Linear")
+        self.out_features = checks.positive_int("out_features", out_features, "Linear")
+        super().__init__(replicas)
+        rules, fans = named(init), (in_features, out_features)
+        device = None if device is None else checks.device(device, self.label)
+        value = torch.empty(out_features, in_features, device=device, dtype=dtype)
+        self.weight = Parameter(value, rules.weight(*fans), generator, replicas=replicas, transposed=True)
+        self.bias: Parameter | None = None
+        if bias:
+            value = torch.empty(out_features, device=device, dtype=dtype)
+            self.bias = Parameter(value, rules.bias(*fans), generator, replicas=replicas)
+
+    @property
+    def label(self) -> str:
+        return f"Linear {self.in_features}→{self.out_features}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        W = self.weight.value
+        checks.like(x, W, self.label)
+        x = self.replicated(x, rank=2)  # (N, I), or (R, N, I)
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            remedy = f"Give the layer {self.in_features} features in the last dimension, or build it for what comes."
+            raise ShapeError(f"an input of shape (…, {self.in_features})", str(tuple(x.shape)), remedy, self.label)
+        if self.bias is None:
+            y = self._rows(x) @ W  # (N, O)
+        else:
+            addmm = torch.addmm if self.replicas is None else torch.baddbmm
+            y = addmm(self.bias.value.unsqueeze(-2), self._rows(x), W)  # (N, O)
+        return self.keep(y.view(*x.shape[:-1], self.out_features), x)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        self.backward_parameters(dy)
+        dx = self._rows(dy) @ self.weight.value.mT  # (N, I)
+        return dx.view(*dy.shape[:-1], self.in_features)
+
+    def backward_parameters(self, dy: Tensor) -> None:
+        (x,) = self.take(dy)
+        x, dy = self._rows(x), self._rows(dy)
+        self.weight.add_grad(x.mT @ dy)  # (I, O)
+        if self.bias is not None:
+            self.bias.add_grad(dy.sum(-2))  # (O,)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Flatten everything between R and the features into one N: one matrix product does them all."""
+        rank = self.weight.value.ndim
+        return x if x.ndim == rank else x.reshape(*x.shape[: rank - 2], -1, x.shape[-1])
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -1,0 +1,317 @@
+"""Module: the base of every layer, container and loss."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.errors import ArgumentError, BackwardError, DTypeError, ShapeError, StateError
+from handgrad.nn.parameter import Generators, Parameter
+
+Self = TypeVar("Self", bound="Module")
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict(strict=False)` did not find, and did not use."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """A part of a network with its hand-written gradient.
+
+    A subclass writes `forward` and, directly under it, `backward`. Parameters, buffers and sub-modules are
+    ordinary attributes. What backward needs goes into one slot: forward ends in `return self.keep(y, x, …)`,
+    backward begins with `x, … = self.take(dy)`.
+
+    Args:
+        replicas: None, or R: every value then has a leading R, and inputs are (R, N, …), or (N, …) shared by all.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> class Square(nn.Module):
+        ...     '''y = x²,  dx = 2 x dy.'''
+        ...     def forward(self, x):
+        ...         return self.keep(x * x, x)
+        ...     def backward(self, dy):
+        ...         (x,) = self.take(dy)
+        ...         return 2 * x * dy
+        >>> square = Square()
+        >>> square(torch.tensor([3.0]))
+        tensor([9.])
+        >>> square.backward(torch.tensor([1.0]))
+        tensor([6.])
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+
+    buffer_names: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are saved with the parameters but not trained."""
+
+    training: bool = True
+    kept: tuple[Any, ...] | None = None
+    """The slot: what the last forward kept for backward, or None. Reading it shows what flows through a layer."""
+
+    def __init__(self, replicas: int | None = None) -> None:
+        self.replicas = None if replicas is None else checks.positive_int("replicas", replicas, self.label)
+        self._output: tuple[torch.Size, torch.dtype] | None = None
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.forward(*inputs)
+
+    @property
+    def label(self) -> str:
+        """Short name for messages, such as 'Linear 25→2'."""
+        return type(self).__name__
+
+    def replicated(self, x: Tensor, rank: int) -> Tensor:
+        """Give an input its leading R, as a view: (N, …) of `rank` dimensions, or (1, N, …), is shared by all replicas.
+
+        Errors: ShapeError for another number of replicas, or fewer dimensions than `rank`.
+        """
+        R = self.replicas
+        if R is None or (x.ndim > rank and x.shape[0] == R):
+            return x
+        if x.ndim == rank:
+            return x.expand(R, *x.shape)
+        if x.ndim > rank and x.shape[0] == 1:
+            return x.expand(R, *x.shape[1:])
+        remedy = f"Lead with the {R} replicas, or pass {rank} dimensions, or a leading 1, for an input they share."
+        raise ShapeError(f"an input with a leading {R} for the replicas", str(tuple(x.shape)), remedy, self.label)
+
+    # The slot between forward and backward
+
+    def keep(self, y: Tensor, *values: Any) -> Tensor:
+        """Put what backward needs into the slot and return the output `y`, of which only shape and dtype are kept."""
+        self.kept = values
+        self._output = (y.shape, y.dtype)
+        return y
+
+    def take(self, dy: Tensor | None) -> tuple[Any, ...]:
+        """Empty the slot, after a check that `dy` has the shape and dtype of the output.
+
+        A loss may pass None: it needs no upstream gradient.
+
+        Errors: BackwardError if the slot is empty, ShapeError or DTypeError if `dy` does not fit.
+        """
+        kept = self.kept
+        if kept is None or self._output is None:
+            remedy = "Call forward once before each backward."
+            raise BackwardError("a forward pass before backward", "none since the last backward", remedy, self.label)
+        shape, dtype = self._output
+        if dy is not None and dy.shape != shape:
+            remedy = "Hand backward the gradient of the loss by this module's output."
+            raise ShapeError(
+                f"a gradient of the output's shape {tuple(shape)}", str(tuple(dy.shape)), remedy, self.label
+            )
+        if dy is not None and dy.dtype is not dtype:
+            remedy = f"Convert the gradient with .to({dtype})."
+            raise DTypeError(
+                f"a gradient of the output's dtype {checks.short(dtype)}", checks.short(dy.dtype), remedy, self.label
+            )
+        self.kept = None
+        return kept
+
+    def backward_parameters(self, dy: Tensor) -> None:
+        """Accumulate the parameters' gradients only: what the first layer of a network owes in training.
+
+        Layers whose input gradient costs extra override it; `backward` gives the same parameter gradients.
+        """
+        self.backward(dy)
+
+    # The tree of modules
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield name and module of each direct part."""
+        for name, part in vars(self).items():
+            if isinstance(part, Module):
+                yield name, part
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield this module and all below it, depth first, with dotted names; a shared module once."""
+        seen: set[int] = set()
+
+        def walk(name: str, module: Module) -> Iterator[tuple[str, Module]]:
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+                for child, part in module.named_children():
+                    yield from walk(f"{name}.{child}" if name else child, part)
+
+        yield from walk(prefix, self)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all below it."""
+        return (module for _, module in self.named_modules())
+
+    def children(self) -> Iterator[Module]:
+        """Yield each direct part."""
+        return (module for _, module in self.named_children())
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Yield every parameter with PyTorch's dotted name; a shared parameter once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix):
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter, for an optimiser."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Yield every buffer with PyTorch's dotted name."""
+        for path, module in self.named_modules(prefix):
+            for name in module.buffer_names:
+                value = getattr(module, name)
+                if value is not None:
+                    yield f"{path}.{name}" if path else name, value
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Yield every buffer, such as BatchNorm's running mean."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    # Modes, gradients, initial values
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Switch this module and all below it to training; return it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Switch this module and all below it to evaluation; return it."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Clear the gradient of every parameter."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def reset(self, generator: Generators = None) -> None:
+        """Draw every parameter anew, in order, and set the buffers back.
+
+        `generator` may be R generators for R replicas: replica r then starts as a single network does that is
+        reset with generator r.
+        """
+        for module in self.modules():
+            module.reset_buffers()
+            for value in vars(module).values():
+                if isinstance(value, Parameter):
+                    value.reset(generator)
+
+    def reset_buffers(self) -> None:
+        """Set this module's own buffers back to their initial values; modules with buffers override it."""
+
+    # Device, dtype, state
+
+    def to(self: Self, *args: Any, device: Any = None, dtype: torch.dtype | None = None) -> Self:
+        """Move and convert parameters and buffers in place, as in PyTorch: to(device), to(dtype), to(tensor), or both.
+
+        Integer buffers keep their dtype. Returns the module.
+
+        Errors: ArgumentError for a dtype that is not floating-point, DeviceError for a device that is not there.
+        """
+        for arg in args:
+            if isinstance(arg, torch.dtype):
+                dtype = arg
+            elif isinstance(arg, Tensor):
+                device, dtype = arg.device, arg.dtype
+            elif arg is not None:
+                device = arg
+        if dtype is not None and not dtype.is_floating_point:
+            remedy = "Parameters are real numbers: choose torch.float32, float64, float16 or bfloat16."
+            raise ArgumentError("a floating-point dtype", checks.short(dtype), remedy, f"{self.label}.to")
+        device = None if device is None else checks.device(device, f"{self.label}.to")
+        for parameter in self.parameters():
+            parameter.to(device, dtype)
+        for module in self.modules():
+            module.kept = None
+            for name in module.buffer_names:
+                buffer = getattr(module, name)
+                if buffer is not None:
+                    kind = dtype if buffer.dtype.is_floating_point else None
+                    setattr(module, name, buffer.to(device=device, dtype=kind))
+        return self
+
+    def double(self: Self) -> Self:
+        """Convert parameters and buffers to float64; return the module."""
+        return self.to(torch.float64)
+
+    def float(self: Self) -> Self:
+        """Convert parameters and buffers to float32; return the module."""
+        return self.to(torch.float32)
+
+    def _named_state(self) -> Iterator[tuple[str, Tensor]]:
+        """Views of parameters and buffers under PyTorch's names, in its order and layout."""
+        for path, module in self.named_modules():
+            own = [(n, v.torch_value) for n, v in vars(module).items() if isinstance(v, Parameter)]
+            own += [(n, b) for n in module.buffer_names if (b := getattr(module, n)) is not None]
+            yield from ((f"{path}.{name}" if path else name, value) for name, value in own)
+
+    def state_dict(self) -> OrderedDict[str, Tensor]:
+        """Copies of parameters and buffers under PyTorch's names and in its layout: torch.nn loads it unchanged.
+
+        With replicas every entry has a leading R. Unlike in PyTorch they are copies, so that a state kept
+        as "the best so far" stays what it was when training goes on.
+        """
+        return OrderedDict(
+            (name, value.clone(memory_format=torch.contiguous_format)) for name, value in self._named_state()
+        )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy parameters and buffers from `state_dict`, of this module or of its torch.nn counterpart.
+
+        Args:
+            state_dict: tensors by name; dtype and device may differ, they are converted.
+            strict: refuse missing and unexpected names. A wrong shape is always refused.
+
+        Errors: StateError lists all that is missing, unexpected or misshapen; then nothing has been changed.
+        """
+        own = dict(self._named_state())
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        wrong = []
+        for name, value in own.items():
+            new = state_dict.get(name)
+            if new is not None and not isinstance(new, Tensor):
+                wrong.append(f"{name} is a {type(new).__name__} instead of a tensor")
+            elif new is not None and new.shape != value.shape:
+                wrong.append(f"{name} has shape {tuple(new.shape)} instead of {tuple(value.shape)}")
+        if wrong or (strict and (missing or unexpected)):
+            parts = [f"missing: {', '.join(missing)}"] if missing else []
+            parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+            parts += [f"misshapen: {'; '.join(wrong)}"] if wrong else []
+            remedy = "Nothing was loaded. Build the same network as the one that was saved"
+            remedy += ", or pass strict=False to skip names that do not match." if not wrong else "."
+            raise StateError(f"the {len(own)} entries of this network", "; ".join(parts), remedy, "load_state_dict")
+        for name, value in own.items():
+            if name in state_dict:
+                value.copy_(state_dict[name].detach())
+        return LoadResult(missing, unexpected)
+
+    # Reading
+
+    def extra_repr(self) -> str:
+        """The constructor arguments, as PyTorch prints them."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        if self.replicas is not None:
+            extra += f"{', ' if extra else ''}replicas={self.replicas}"
+        children = list(self.named_children())
+        if not children:
+            return f"{type(self).__name__}({extra})"
+        lines = [f"({name}): " + repr(part).replace("\n", "\n  ") for name, part in children]
+        return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"

@@ -1,0 +1,130 @@
+"""Parameter: a value that training changes, and its gradient (report, section 1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from handgrad.checks import positive_int, short
+from handgrad.errors import ArgumentError, ShapeError
+from handgrad.nn.init import Distribution
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+class Parameter:
+    """A trainable tensor with its gradient and its initialiser.
+
+    With replicas the value has a leading R, one slice for each network.
+
+    Args:
+        value: the tensor; with `init` only its shape, dtype and device count, and it is filled.
+        init: the distribution that `reset` draws from.
+        generator: source of the first draw; R of them where there are R replicas.
+        replicas: R, or None for an ordinary parameter. `value` has no leading R: it is added here.
+        transposed: the value is stored as the transpose of PyTorch's, as (I, O) for (O, I). Initialisers
+            draw, and state dicts speak, PyTorch's layout, so a seed gives the numbers that torch.nn draws.
+
+    Attributes:
+        value: the tensor.
+        grad: None, or the accumulated gradient, of the same shape.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> p = nn.Parameter(torch.zeros(2, 3))
+        >>> p.add_grad(torch.ones(2, 3)); p.add_grad(torch.ones(2, 3))
+        >>> p.grad.sum().item()
+        12.0
+        >>> p.zero_grad(); p.grad is None
+        True
+    """
+
+    value: Tensor
+    grad: Tensor | None
+
+    def __init__(
+        self,
+        value: Tensor,
+        init: Distribution | None = None,
+        generator: Generators = None,
+        *,
+        replicas: int | None = None,
+        transposed: bool = False,
+    ) -> None:
+        value = value.detach()
+        if replicas is not None:
+            positive_int("replicas", replicas, "Parameter")
+            value = value.expand(replicas, *value.shape).clone()
+        self.value = value.mT.contiguous() if transposed else value
+        self.grad = None
+        self.init = init
+        self.replicas = replicas
+        self.transposed = transposed
+        if init is not None:
+            self.reset(generator)
+
+    @property
+    def torch_value(self) -> Tensor:
+        """The value in PyTorch's layout, as a view."""
+        return self.value.mT if self.transposed else self.value
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the value."""
+        return self.value.shape
+
+    def numel(self) -> int:
+        """Number of elements, those of all replicas together."""
+        return self.value.numel()
+
+    def zero_grad(self) -> None:
+        """Clear the gradient: the next backward sets it."""
+        self.grad = None
+
+    def add_grad(self, grad: Tensor) -> None:
+        """Accumulate a gradient of the value's shape; the tensor handed over belongs to the parameter from here on."""
+        if grad.shape != self.value.shape:
+            remedy = "Sum the gradient over every dimension that the parameter does not have."
+            raise ShapeError(f"a gradient of shape {tuple(self.shape)}", str(tuple(grad.shape)), remedy, "Parameter")
+        if self.grad is None:
+            self.grad = grad
+        else:
+            self.grad.add_(grad)
+
+    def reset(self, generator: Generators = None) -> None:
+        """Draw the value anew from the initialiser and clear the gradient.
+
+        With R replicas `generator` may be R generators: replica r then gets the very numbers that a single
+        network gets from generator r. One generator, or torch's default one, is used for all in turn.
+        """
+        if self.init is None:
+            remedy = "Build it as Parameter(value, init=nn.init.Normal(1.0))."
+            raise ArgumentError("a parameter with an initialiser", "one without", remedy, "Parameter.reset")
+        values = [self.torch_value] if self.replicas is None else list(self.torch_value)
+        generators = (
+            [generator] * len(values) if generator is None or isinstance(generator, torch.Generator) else generator
+        )
+        if len(generators) != len(values):
+            remedy = "Pass one generator, or one for each replica."
+            raise ArgumentError(f"{len(values)} generators", str(len(generators)), remedy, "Parameter.reset")
+        for value, source in zip(values, generators):
+            value.copy_(self.init.draw(value.shape, value.dtype, value.device, source))
+        self.zero_grad()
+
+    def replicate(self, replicas: int) -> None:
+        """Turn an ordinary parameter into R equal copies in one; `reset` makes them differ."""
+        self.value = self.value.expand(replicas, *self.value.shape).clone()
+        self.replicas = replicas
+        self.zero_grad()
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
+        """Move or convert value and gradient in place, so that optimisers keep hold of this parameter."""
+        self.value = self.value.to(device=device, dtype=dtype)
+        self.grad = None if self.grad is None else self.grad.to(device=device, dtype=dtype)
+
+    def __repr__(self) -> str:
+        init = "" if self.init is None else f", {self.init}"
+        return f"Parameter({tuple(self.shape)}, {short(self.value.dtype)}{init})"
