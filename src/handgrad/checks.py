@@ -87,6 +87,8 @@ def device(value: Any, where: str) -> torch.device:
     try:
         found = torch.device(value)
         torch.empty(0, device=found)
+        if found.type == "meta":
+            raise TypeError("it holds no numbers")
     except (RuntimeError, AssertionError, TypeError) as reason:
         remedy = "Choose 'cpu', or a device that torch.accelerator lists on this machine."
         raise DeviceError(

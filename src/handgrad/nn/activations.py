@@ -47,7 +47,8 @@ class ReLU(Module):
     def backward(self, dy: Tensor) -> Tensor:
         (y,) = self.take(dy)
         # y ≥ 0, so its sign is the mask; a float mask multiplies many times faster than a bool one selects
-        return torch.sign(y).mul_(dy)
+        mask = torch.sign(y)
+        return mask.mul_(dy) if mask.shape == dy.shape else mask * dy  # a shared input's gradient is (R, N, …)
 
 
 class Tanh(Module):
@@ -78,5 +79,5 @@ class Tanh(Module):
 
     def backward(self, dy: Tensor) -> Tensor:
         (y,) = self.take(dy)
-        dx: Tensor = (1 - y * y).mul_(dy)
-        return dx
+        slope: Tensor = 1 - y * y
+        return slope.mul_(dy) if slope.shape == dy.shape else slope * dy

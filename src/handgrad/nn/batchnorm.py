@@ -39,6 +39,7 @@ class BatchNorm1d(Module):
         eps: ε.
         momentum: weight of the newest batch; None averages all batches alike.
         affine: False leaves γ and β out.
+        bias: False leaves β out.
         track_running_stats: False uses the batch's own statistics in evaluation too.
         device, dtype: of parameters and buffers.
         replicas: None or R.
@@ -76,6 +77,7 @@ class BatchNorm1d(Module):
         device: Any = None,
         dtype: torch.dtype | None = None,
         *,
+        bias: bool = True,
         replicas: int | None = None,
     ) -> None:
         self.num_features = checks.positive_int("num_features", num_features, type(self).__name__)
@@ -87,7 +89,7 @@ class BatchNorm1d(Module):
             num_features, dtype=dtype, device=None if device is None else checks.device(device, self.label)
         )
         self.weight = Parameter(values, Constant(1.0), replicas=replicas) if affine else None
-        self.bias = Parameter(values.clone(), Constant(0.0), replicas=replicas) if affine else None
+        self.bias = Parameter(values.clone(), Constant(0.0), replicas=replicas) if affine and bias else None
         statistics = values if replicas is None else values.expand(replicas, -1)
         self.running_mean = torch.zeros_like(statistics).contiguous() if track_running_stats else None
         self.running_var = torch.ones_like(statistics).contiguous() if track_running_stats else None
@@ -120,24 +122,27 @@ class BatchNorm1d(Module):
         inv = torch.rsqrt(var + self.eps)  # (1, C)
         xhat = xc.mul_(inv)  # (N, C)
         y = xhat
-        if self.weight is not None and self.bias is not None:
-            gamma, beta = self._per_channel(self.weight.value, dims), self._per_channel(self.bias.value, dims)
-            y = torch.addcmul(beta, xhat, gamma)  # (N, C)
+        if self.weight is not None:
+            gamma = self._per_channel(self.weight.value, dims)
+            beta = None if self.bias is None else self._per_channel(self.bias.value, dims)
+            y = xhat * gamma if beta is None else torch.addcmul(beta, xhat, gamma)  # (N, C)
         return self.keep(y, xhat, inv, dims, batch)
 
     def backward(self, dy: Tensor) -> Tensor:
         xhat, inv, dims, batch = self.take(dy)
         dbeta = dy.sum(dims, keepdim=True)  # (1, C)
         dgamma = (dy * xhat).sum(dims, keepdim=True)  # (1, C)
-        if self.weight is not None and self.bias is not None:
-            self.weight.add_grad(dgamma.view(self.weight.shape))
+        if self.bias is not None:
             self.bias.add_grad(dbeta.view(self.bias.shape))
+        if self.weight is not None:
+            self.weight.add_grad(dgamma.view(self.weight.shape))
             inv = inv * self._per_channel(self.weight.value, dims)
         dx: Tensor = dy
         if batch:
             n = dy.numel() // dbeta.numel()
             dx = torch.addcmul(dbeta / -n, xhat, dgamma / -n).add_(dy)  # (N, C)
-        return dx * inv  # (N, C)
+        dx = dx * inv  # (N, C)
+        return dx
 
     @property
     def _rank(self) -> int:
@@ -158,7 +163,7 @@ class BatchNorm1d(Module):
             remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
             raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
         n = x.numel() // (C * (self.replicas or 1))
-        if self.training and n < 2:
+        if (self.training or self.running_mean is None) and n < 2:
             remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
             raise ShapeError("at least 2 values a channel in training", f"{n}: {tuple(x.shape)}", remedy, self.label)
         return x
@@ -175,12 +180,12 @@ class BatchNorm1d(Module):
         self.num_batches_tracked.add_(1)
         weight: Any = self.momentum
         if weight is None:
-            weight = self.num_batches_tracked.reciprocal().unsqueeze(-1).to(mu.dtype)
+            weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)
         self.running_mean.lerp_(mu.view(self.running_mean.shape), weight)
         self.running_var.lerp_(var.view(self.running_var.shape) * (n / (n - 1)), weight)
 
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )

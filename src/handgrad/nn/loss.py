@@ -21,6 +21,19 @@ class Loss(Module):
         size_average, reduce: PyTorch's deprecated spelling of `reduction`; only None.
         reduction: "mean", "sum", "batchmean" or "none".
         replicas: None, or R; targets are then (R, …), or without R and shared by all replicas.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> class CubicLoss(nn.Loss):
+        ...     def elements(self, y, t):
+        ...         d = y - t
+        ...         return d.abs() ** 3, 3 * d * d.abs()
+        >>> criterion = CubicLoss(reduction="sum")
+        >>> criterion(torch.tensor([1.0, 2.0]), torch.zeros(2))
+        tensor(9.)
+        >>> criterion.backward()
+        tensor([ 3., 12.])
     """
 
     def __init__(
@@ -45,8 +58,8 @@ class Loss(Module):
         checks.tensor(y, self.label, "predictions")
         checks.like(t, y, self.label, "targets", owner="the predictions")
         if self.replicas is not None:
-            if y.ndim == 0 or y.shape[0] != self.replicas:
-                remedy = "Build the loss with the model's number of replicas."
+            if y.ndim < 2 or y.shape[0] != self.replicas:
+                remedy = "Build the loss with the model's number of replicas, and give it (R, N, …)."
                 raise ShapeError(
                     f"predictions with a leading {self.replicas} for the replicas",
                     f"{tuple(y.shape)}",

@@ -107,7 +107,7 @@ class Module:
             remedy = "Call forward once before each backward."
             raise BackwardError("a forward pass before backward", "none since the last backward", remedy, self.label)
         shape, dtype = self._output
-        if dy is not None and dy.shape != shape:
+        if dy is not None and dy.shape != shape and not self._shared(shape, dy):
             remedy = "Hand backward the gradient of the loss by this module's output."
             raise ShapeError(
                 f"a gradient of the output's shape {tuple(shape)}", str(tuple(dy.shape)), remedy, self.label
@@ -119,6 +119,11 @@ class Module:
             )
         self.kept = None
         return kept
+
+    def _shared(self, shape: torch.Size, dy: Tensor) -> bool:
+        """Whether replicas above this module's output of `shape`, which they share, each have a gradient of it."""
+        R = self.replicas
+        return R is not None and (dy.shape == (R, *shape) or (shape[:1] == (1,) and dy.shape == (R, *shape[1:])))
 
     def backward_parameters(self, dy: Tensor) -> None:
         """Accumulate the parameters' gradients only: what the first layer of a network owes in training.
@@ -206,9 +211,8 @@ class Module:
         """
         for module in self.modules():
             module.reset_buffers()
-            for value in vars(module).values():
-                if isinstance(value, Parameter):
-                    value.reset(generator)
+        for value in self.parameters():
+            value.reset(generator)
 
     def reset_buffers(self) -> None:
         """Set this module's own buffers back to their initial values; modules with buffers override it."""
@@ -253,8 +257,14 @@ class Module:
         return self.to(torch.float32)
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
-        """Views of parameters and buffers under PyTorch's names, in its order and layout."""
-        for path, module in self.named_modules():
+        """Views of all state under PyTorch's names, in its order and layout; a shared module under each name."""
+
+        def walk(path: str, module: Module) -> Iterator[tuple[str, Module]]:
+            yield path, module
+            for child, part in module.named_children():
+                yield from walk(f"{path}.{child}" if path else child, part)
+
+        for path, module in walk("", self):
             own = [(n, v.torch_value) for n, v in vars(module).items() if isinstance(v, Parameter)]
             own += [(n, b) for n in module.buffer_names if (b := getattr(module, n)) is not None]
             yield from ((f"{path}.{name}" if path else name, value) for name, value in own)
@@ -284,9 +294,9 @@ class Module:
         wrong = []
         for name, value in own.items():
             new = state_dict.get(name)
-            if new is not None and not isinstance(new, Tensor):
+            if name in state_dict and not isinstance(new, Tensor):
                 wrong.append(f"{name} is a {type(new).__name__} instead of a tensor")
-            elif new is not None and new.shape != value.shape:
+            elif isinstance(new, Tensor) and new.shape != value.shape:
                 wrong.append(f"{name} has shape {tuple(new.shape)} instead of {tuple(value.shape)}")
         if wrong or (strict and (missing or unexpected)):
             parts = [f"missing: {', '.join(missing)}"] if missing else []

@@ -116,6 +116,8 @@ class Parameter:
 
     def replicate(self, replicas: int) -> None:
         """Turn an ordinary parameter into R equal copies in one; `reset` makes them differ."""
+        if self.replicas is not None:
+            return  # a parameter of two modules is met twice
         self.value = self.value.expand(replicas, *self.value.shape).clone()
         self.replicas = replicas
         self.zero_grad()

@@ -89,7 +89,7 @@ class Sequential(Module):
                 dy = module.backward(dy)
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904
-        for module in self._parts.values():
+        for module in self.modules():
             module.kept = None
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -97,7 +97,10 @@ class Sequential(Module):
 
     def append(self, module: Module) -> Sequential:
         """Add a module at the end; return the container."""
-        name = str(len(self._parts))
+        index = len(self._parts)
+        while str(index) in self._parts:  # a slice keeps the names 1, 2, … of its parts
+            index += 1
+        name = str(index)
         self._parts[name] = self._checked(module, name)
         return self
 

@@ -29,6 +29,20 @@ class Optimizer:
 
     Errors: ArgumentError for no parameters, one given twice, an unknown or out-of-range option, or R numbers for
     parameters with another number of replicas; DTypeError for something that is not a Parameter.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn, optim
+        >>> class SignDescent(optim.Optimizer):
+        ...     def __init__(self, params, lr=0.01):
+        ...         super().__init__(params, {"lr": lr})
+        ...     def update(self, params, values, grads, group):
+        ...         for value, grad in zip(values, grads):
+        ...             value.sub_(group["lr"] * grad.sign())
+        >>> p = nn.Parameter(torch.tensor([1.0]))
+        >>> p.add_grad(torch.tensor([5.0]))
+        >>> SignDescent([p], lr=0.1).step(); p.value
+        tensor([0.9000])
     """
 
     non_negative: tuple[str, ...] = ("lr",)
@@ -51,6 +65,8 @@ class Optimizer:
         """Add parameters with hyper-parameters of their own."""
         where = type(self).__name__
         group = {**self.defaults, **group}
+        if "params" not in group:
+            raise ArgumentError('a group with "params"', ", ".join(group), "Name the group's parameters.", where)
         params = group["params"]
         group["params"] = params = [params] if isinstance(params, Parameter) else list(params)
         if unknown := [name for name in group if name != "params" and name not in self.defaults]:
@@ -74,12 +90,15 @@ class Optimizer:
         """Return a number as it is, R numbers as a tensor, after a check of their range and count."""
         where = type(self).__name__
         if isinstance(value, (Sequence, Tensor)) and not isinstance(value, str):
-            value = torch.as_tensor(value)
+            value = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
             replicas = {p.replicas for p in params}
             if value.ndim != 1 or replicas != {value.numel()}:
                 got = f"{tuple(value.shape)} for parameters with replicas={', '.join(map(str, replicas))}"
                 remedy = f"Give one number for {name}, or as many as there are replicas."
                 raise ArgumentError(f"{name} to be one number or R of them", got, remedy, where)
+        if not isinstance(value, (int, float, Tensor)):
+            expected = f"a number{' of at least 0' if name in self.non_negative else ''} for {name}"
+            raise ArgumentError(expected, repr(value), f"Pass {name}=0.1, say, or R numbers for R replicas.", where)
         if name in self.non_negative:
             checks.at_least(name, value, 0, where)
         return value

@@ -102,7 +102,7 @@ class SGD(Optimizer):
     def _momentum(self, params: list[Parameter], grads: list[Tensor], mu: Any, tau: Any) -> list[Tensor]:
         """Return every parameter's momentum b after this step."""
         if isinstance(mu, Tensor):
-            tau = tau * (mu != 0)  # a replica without momentum follows g itself, as it does alone
+            tau = tau * (mu != 0).double()  # a replica without momentum follows g itself, as it does alone
         held = [p in self.state for p in params]
         old = [self.state[p]["momentum_buffer"] for p, seen in zip(params, held) if seen]
         if old:

@@ -1,0 +1,23 @@
+"""`handgrad` and `python -m handgrad`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say how to get it."""
+    try:
+        from handgrad.cli import app
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and missing.name.split(".")[0] == "handgrad":
+            raise
+        print(
+            f"handgrad: the command line needs {missing.name}, which is not installed. "
+            "Install it with: pip install 'handgrad[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The command line: `handgrad reproduce` and `handgrad figures`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import handgrad
+from handgrad.errors import HandgradError
+from handgrad.experiments import report
+from handgrad.experiments.disk import Options
+from handgrad.experiments.figures import draw
+from handgrad.experiments.files import read_json, writable_folder, write_atomically
+from handgrad.experiments.reproduce import reproduce as run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    help="handgrad: a deep-learning framework whose gradients are written by hand.",
+)
+console = Console()
+errors = Console(stderr=True)
+DEFAULTS = Options()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"handgrad {handgrad.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """handgrad: a deep-learning framework whose gradients are written by hand."""
+
+
+def _guarded(action: Callable[[], None]) -> None:
+    """Run `action`; an error of handgrad ends in its message and exit code 2, without a traceback."""
+    try:
+        action()
+    except HandgradError as error:
+        errors.print(f"handgrad: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def reproduce(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all that it leaves.")] = Path("reproduce"),
+    rounds: Annotated[int, typer.Option(help="Each with data, order and weights of its own.")] = DEFAULTS.rounds,
+    epochs: Annotated[int, typer.Option(help="Epochs a round.")] = DEFAULTS.epochs,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = DEFAULTS.lr,
+    batch_size: Annotated[int, typer.Option(help="Samples a batch, of 1,000 an epoch.")] = DEFAULTS.batch_size,
+    seed: Annotated[int, typer.Option(help="Seed of the first round.")] = DEFAULTS.seed,
+    init: Annotated[str, typer.Option(help="Name in nn.init, for the third row.")] = DEFAULTS.init,
+    activation: Annotated[str, typer.Option(help="relu or tanh.")] = DEFAULTS.activation,
+    reduction: Annotated[str, typer.Option(help="mean, sum, or the report's batchmean.")] = DEFAULTS.reduction,
+    device: Annotated[str, typer.Option(help="cpu, cuda, …")] = DEFAULTS.device,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = DEFAULTS.dtype,
+) -> None:
+    """Run the report's experiment against torch.nn: table 1, figures 1 and 2, and the parity certificate."""
+
+    def action() -> None:
+        options = Options(rounds, epochs, lr, batch_size, seed, init, activation, reduction, device, dtype)
+        folder = writable_folder(output)
+        start = time.perf_counter()
+        with _progress() as progress:
+            results = run(options, _advancing(progress))
+        write_atomically(folder / "results.json", json.dumps(results, allow_nan=False, indent=1) + "\n")
+        _write(results, folder)
+        console.print(f"\nFinished in {time.perf_counter() - start:.0f} s.", highlight=False)
+
+    _guarded(action)
+
+
+@app.command()
+def figures(
+    folder: Annotated[Path, typer.Argument(help="Folder of an earlier run, with its results.json.")],
+) -> None:
+    """Draw table and figures of an earlier run again from its results.json, without training."""
+    _guarded(lambda: _write(read_json(folder / "results.json"), folder))
+
+
+def _write(results: dict[str, Any], folder: Path) -> None:
+    """Write table and figures, and print the table."""
+    write_atomically(folder / "table1.md", report.markdown(results))
+    write_atomically(folder / "table1.csv", report.csv_text(results))
+    drawn = draw(results, folder)
+    console.print(report.rich_table(results))
+    for sentence in report.sentences(results):
+        console.print("\n" + sentence, highlight=False, markup=False)
+    for line in report.certificate_lines(results):
+        console.print("\n" + line.replace("**", ""), highlight=False, markup=False)
+    for warning in report.warnings(results):
+        errors.print(warning, style="yellow", highlight=False, markup=False)
+    names = ["results.json", "table1.md", "table1.csv", *(path.name for path in drawn)]
+    console.print(f"\nIn {folder}: {', '.join(names)}.", highlight=False, markup=False)
+
+
+def _progress() -> Progress:
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times, console=errors, transient=True
+    )
+
+
+def _advancing(progress: Progress) -> Callable[[str, int], Callable[[int], None]]:
+    """One bar a row of the table."""
+
+    def start(label: str, total: int) -> Callable[[int], None]:
+        task = progress.add_task(label, total=total)
+        return lambda done: progress.advance(task, done)
+
+    return start

@@ -1,0 +1,75 @@
+"""Files of results: written whole or not at all, read with care."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from handgrad.errors import OutputError
+
+FORMAT = 1
+"""Of results.json."""
+
+
+def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> Path:
+    """Write `data` to `path`, text as UTF-8, making the folder if need be; a reader never sees half a file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder) / "new" / "note.txt", "seven\\n").read_text()
+        'seven\\n'
+    """
+    path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
+    # beside the target: os.replace is atomic only within one file system
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    made = False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as file:
+            made = True
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        made = False
+    except OSError as error:
+        reason = error.strerror or str(error)
+        remedy = "Choose a folder that you may write to and that has space left."
+        raise OutputError("a file that can be written", reason, remedy, str(path)) from error
+    finally:
+        if made:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def writable_folder(path: str | os.PathLike[str]) -> Path:
+    """Make the folder if need be and return it, after a trial write: before hours of work, not after them.
+
+    Errors: OutputError if it cannot be made or written to.
+    """
+    folder = Path(path)
+    write_atomically(folder / ".trial", "")
+    (folder / ".trial").unlink()
+    return folder
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the results of an earlier run.
+
+    Errors: OutputError for a file that is missing, damaged, or of another format.
+    """
+    remedy = "Name the output folder of an earlier `handgrad reproduce`."
+    try:
+        results = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError("results that can be read", reason, remedy, str(path)) from error
+    found = results.get("format") if isinstance(results, dict) else None
+    if found != FORMAT:
+        raise OutputError(f"results of format {FORMAT}", f"format {found}", remedy, str(path))
+    return dict(results)

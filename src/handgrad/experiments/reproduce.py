@@ -1,0 +1,132 @@
+"""The whole experiment: every row of table 1, both figures' numbers, and the certificate, as one JSON-able dict."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+import handgrad
+from handgrad.experiments import disk, parity, torch_peer
+from handgrad.experiments.disk import Advance, Curves, Data, Options, Watch
+from handgrad.experiments.files import FORMAT
+
+PUBLISHED = [
+    {"label": "Mini-framework (published)", "mean": 0.9364, "std": 0.0287, "n": 20},
+    {"label": "PyTorch (published)", "mean": 0.9604, "std": 0.0096, "n": 20},
+]
+
+
+CERTIFIED = 20
+"""Rounds in the certificate, at most: it trains torch.nn six times."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of training: a row of table 1."""
+
+    key: str
+    label: str
+    framework: str = "handgrad"
+    init: str = "pytorch"
+    batchnorm: bool = True
+    from_torch: bool = False
+
+
+def rows(options: Options) -> list[Row]:
+    """The rows of table 1, in its order."""
+    return [
+        Row("report", "handgrad, unit-Gaussian initialisation (the report's)", init="gaussian"),
+        Row("default", "handgrad, PyTorch's default initialisation"),
+        Row("best", f"handgrad, init={options.init!r}", init=options.init),
+        Row("torch_nn", "torch.nn", framework="torch.nn"),
+        Row("from_torch", "handgrad, torch.nn's own initial weights", from_torch=True),
+        Row("no_batchnorm", "handgrad, default initialisation, no BatchNorm", batchnorm=False),
+    ]
+
+
+def reproduce(options: Options, progress: Callable[[str, int], Advance] = lambda *_: lambda *_: None) -> dict[str, Any]:
+    """Run the experiment.
+
+    Args:
+        options: rounds, epochs, rate, batches, seed and so on.
+        progress: called with a row's label and its number of rounds × epochs; returns what to call with those done.
+
+    Returns:
+        Options, versions, and for each row the raw numbers of every round; figure 1's distributions; the
+        certificate. All but the times and versions is a function of the options; NaN and ±∞ are None.
+    """
+    data = disk.data(options)
+    watches = {"default": Watch(), "no_batchnorm": Watch()}
+    results = [
+        _row(row, options, data, watches.get(row.key), progress(row.label, options.rounds * options.epochs))
+        for row in rows(options)
+    ]
+    advance = progress("parity certificate", 1)
+    certificate = parity.certificate(replace(options, rounds=min(options.rounds, CERTIFIED)))
+    advance(1)
+    found = {
+        "format": FORMAT,
+        "versions": {
+            "handgrad": handgrad.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        },
+        "options": options.to_dict(),
+        "published": PUBLISHED,
+        "rows": results,
+        "figure1": {
+            "epochs": list(range(1, options.epochs + 1)),
+            "percentiles": list(Watch.percentiles),
+            "without": watches["no_batchnorm"].to_dict(),
+            "with": watches["default"].to_dict(),
+        },
+        "certificate": certificate,
+    }
+    return {name: _clean(value) for name, value in found.items()}
+
+
+def _row(row: Row, options: Options, data: Data, watch: Watch | None, advance: Advance) -> dict[str, Any]:
+    """Train one row and put its raw numbers down."""
+    if row.framework == "torch.nn":
+        curves = torch_peer.train([torch_peer.network(options, s) for s in options.seeds], data, options, advance)
+    else:
+        model = disk.network(options, row.init, row.batchnorm)
+        if row.from_torch:
+            peers = [torch_peer.network(options, seed) for seed in options.seeds]
+            model.load_state_dict(torch_peer.stacked_state(peers))
+        curves = disk.train(model, data, options, advance, watch)
+    return {
+        "key": row.key,
+        "label": row.label,
+        "framework": row.framework,
+        "init": row.init,
+        "batchnorm": row.batchnorm,
+        "seeds": options.seeds,
+        "seconds": curves.seconds,
+        **_numbers(curves),
+    }
+
+
+def _numbers(curves: Curves) -> dict[str, Any]:
+    return {
+        "accuracy": curves.accuracy.tolist(),
+        "epoch_loss": curves.epoch_loss.tolist(),
+        "train_accuracy": curves.train_accuracy.tolist(),
+        "test_accuracy": curves.test_accuracy.tolist(),
+        "diverged": curves.diverged,
+    }
+
+
+def _clean(value: Any) -> Any:
+    """Put None for NaN and ±∞, which JSON does not have, at any depth."""
+    if isinstance(value, dict):
+        return {name: _clean(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [_clean(v) for v in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else None

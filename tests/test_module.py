@@ -1,0 +1,285 @@
+"""The tree of modules, its state, its place and its type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from handgrad import nn, optim
+from handgrad.errors import ArgumentError, DeviceError, ShapeError, StateError
+from tests.cases import CASES, Case, explains, generator, ids, network
+
+EACH = pytest.mark.parametrize("case", [c for c in CASES if not c.peer], ids=ids(c for c in CASES if not c.peer))
+
+
+# Names
+
+
+@EACH
+@pytest.mark.parametrize("tree", ["named_parameters", "named_modules", "named_buffers", "named_children"])
+def test_names_are_torchs(case: Case, tree: str) -> None:
+    ours, theirs = getattr(case.make(nn), tree)(), getattr(case.make(torch.nn), tree)()
+    expected = [(name, type(part).__name__) for name, part in theirs]
+    if tree in ("named_parameters", "named_buffers"):
+        assert [name for name, _ in ours] == [name for name, _ in expected]
+    else:
+        assert [(name, type(part).__name__) for name, part in ours] == expected
+
+
+def test_prefix_stands_before_every_name() -> None:
+    for tree in ("named_parameters", "named_modules", "named_buffers"):
+        ours = [name for name, _ in getattr(network(), tree)(prefix="net")]
+        assert ours == [name for name, _ in getattr(network(torch.nn), tree)(prefix="net")]
+
+
+def shared(n: Any) -> Any:
+    layer, norm = n.Linear(3, 3), n.BatchNorm1d(3)
+    return n.Sequential(layer, n.Sequential(norm, layer), norm, layer)
+
+
+@pytest.mark.parametrize("tree", ["named_parameters", "named_modules", "named_buffers"])
+def test_shared_module_comes_once(tree: str) -> None:
+    assert [n for n, _ in getattr(shared(nn), tree)()] == [n for n, _ in getattr(shared(torch.nn), tree)()]
+
+
+def test_shared_modules_state_goes_to_torch_and_back() -> None:
+    state = shared(nn).state_dict()
+    assert list(state) == list(shared(torch.nn).state_dict())
+    shared(nn).load_state_dict(shared(torch.nn).state_dict())
+
+
+def test_attributes_of_a_users_module_are_found() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(2, 2)
+            self.scale = nn.Parameter(torch.ones(1))
+
+    assert [name for name, _ in nn.Sequential(Twice()).named_parameters()] == [
+        "0.scale",
+        "0.inner.weight",
+        "0.inner.bias",
+    ]
+
+
+def test_modules_children_and_buffers_match_their_named_forms() -> None:
+    model = network()
+    assert list(model.modules()) == [module for _, module in model.named_modules()]
+    assert list(model.children()) == [module for _, module in model.named_children()]
+    assert [id(b) for b in model.buffers()] == [id(b) for _, b in model.named_buffers()]
+
+
+# Mode, gradients, initial values
+
+
+def test_train_and_eval_reach_every_part() -> None:
+    model = network()
+    assert [m.training for m in model.modules()] == [True] * 6
+    assert model.eval() is model
+    assert [m.training for m in model.modules()] == [False] * 6
+    assert model.train() is model
+    assert [m.training for m in model.modules()] == [True] * 6
+
+
+def test_zero_grad_clears_every_gradient() -> None:
+    model = network()
+    y = model(torch.randn(4, 3))
+    model.backward(torch.randn_like(y))
+    assert all(p.grad is not None for p in model.parameters())
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_reset_draws_anew_and_restores_buffers() -> None:
+    model = network()
+    fresh = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    y = model(torch.randn(4, 3))
+    model.backward(torch.randn_like(y))
+    before = model.state_dict()
+    model.reset(generator(7))
+    first = model.state_dict()
+    assert not torch.equal(first["0.weight"], before["0.weight"])
+    assert all(torch.equal(buffer, fresh[name]) for name, buffer in model.named_buffers())
+    assert all(p.grad is None for p in model.parameters())
+    model.reset(generator(7))
+    assert all(torch.equal(value, first[name]) for name, value in model.state_dict().items())
+    model.reset(generator(8))
+    assert not torch.equal(model.state_dict()["0.weight"], first["0.weight"])
+
+
+def test_reset_with_a_generator_leaves_the_default_one_alone() -> None:
+    state = torch.get_rng_state()
+    model = nn.Sequential(nn.Linear(3, 2, generator=generator(1)))
+    model.reset(generator(1))
+    assert torch.equal(torch.get_rng_state(), state)
+    model.reset()
+    assert not torch.equal(torch.get_rng_state(), state)
+
+
+def test_parameter_without_initialiser_cannot_be_reset() -> None:
+    with pytest.raises(ArgumentError, match="initialiser") as raised:
+        nn.Parameter(torch.ones(2)).reset()
+    assert explains(raised.value)
+
+
+def test_gradient_of_another_shape_is_refused() -> None:
+    p = nn.Parameter(torch.ones(2))
+    with pytest.raises(ShapeError, match=r"\(2,\), got \(1, 2\)") as raised:
+        p.add_grad(torch.ones(1, 2))
+    assert explains(raised.value)
+    assert p.grad is None
+
+
+# Device and dtype
+
+
+def test_to_converts_in_place_and_keeps_the_optimisers_link() -> None:
+    model = network()
+    optimizer = optim.SGD(model.parameters(), lr=0.5)
+    parameters = list(model.parameters())
+    assert model.double() is model
+    assert list(map(id, model.parameters())) == list(map(id, parameters))
+    assert {value.dtype for name, value in model.state_dict().items() if "num_batches" not in name} == {torch.float64}
+    assert model[1][0].num_batches_tracked.dtype is torch.int64
+    y = model(torch.randn(4, 3, dtype=torch.float64))
+    model.backward(torch.randn_like(y))
+    before = model.state_dict()
+    optimizer.step()
+    for name, p in model.named_parameters():
+        assert p.grad is not None
+        value = p.torch_value
+        step = p.grad.mT if p.transposed else p.grad
+        torch.testing.assert_close(value, before[name] - 0.5 * step, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda m: m.to(torch.float64),
+        lambda m: m.to(dtype=torch.float64),
+        lambda m: m.to("cpu", torch.float64),
+        lambda m: m.to(torch.device("cpu"), dtype=torch.float64),
+        lambda m: m.to(torch.zeros(1, dtype=torch.float64)),
+        lambda m: m.double(),
+    ],
+    ids=["dtype", "dtype=", "device-dtype", "device-dtype=", "tensor", "double"],
+)
+def test_spellings_of_to(convert: Any) -> None:
+    model = network()
+    y = model(torch.randn(4, 3))
+    model.backward(torch.randn_like(y))
+    convert(model)
+    assert {p.value.dtype for p in model.parameters()} == {torch.float64}
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float64}
+    assert model[1][0].running_mean.dtype is torch.float64
+    assert {p.value.dtype for p in model.float().parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("device", ["meta", "nonsense", "cpu:x", torch.device("meta"), 3.5])
+def test_device_that_is_not_there(device: Any) -> None:
+    model = network()
+    before = model.state_dict()
+    with pytest.raises(DeviceError, match=r"Sequential\.to: expected a device") as raised:
+        model.to(device=device)
+    assert explains(raised.value)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: nn.Linear(3, 2, device="nonsense"), lambda: nn.BatchNorm1d(3, device="nonsense")]
+)
+def test_layer_built_for_a_device_that_is_not_there(build: Any) -> None:
+    with pytest.raises(DeviceError, match="expected a device") as raised:
+        build()
+    assert explains(raised.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_to_refuses_dtypes_that_are_not_real(dtype: torch.dtype) -> None:
+    with pytest.raises(ArgumentError, match="floating-point dtype") as raised:
+        network().to(dtype)
+    assert explains(raised.value)
+
+
+def test_input_on_another_device() -> None:
+    with pytest.raises(DeviceError, match="device cpu, that of the parameters, got meta") as raised:
+        nn.Linear(3, 2)(torch.zeros(4, 3, device="meta"))
+    assert explains(raised.value)
+
+
+# State
+
+
+def test_state_dict_is_a_copy() -> None:
+    model = network()
+    state = model.state_dict()
+    kept = {name: value.clone() for name, value in state.items()}
+    model.reset(generator(3))
+    assert all(torch.equal(value, kept[name]) for name, value in state.items())
+
+
+def test_loading_copies_and_converts() -> None:
+    state = {name: v.double() if v.is_floating_point() else v for name, v in network().state_dict().items()}
+    model = network()
+    parameters = [p.value.data_ptr() for p in model.parameters()]
+    assert model.load_state_dict(state) == ([], [])
+    assert [p.value.data_ptr() for p in model.parameters()] == parameters
+    assert {p.value.dtype for p in model.parameters()} == {torch.float32}
+    state["0.weight"].zero_()
+    assert model[0].weight.value.any()
+
+
+def wrong_state() -> dict[str, Any]:
+    state: dict[str, Any] = dict(network().state_dict())
+    del state["0.bias"], state["1.0.running_var"]
+    state["extra.weight"] = torch.zeros(1)
+    state["0.weight"] = torch.zeros(7, 3)
+    state["2.bias"] = [0.0, 0.0]
+    return state
+
+
+def test_refusal_lists_everything_and_changes_nothing() -> None:
+    model = network()
+    before = model.state_dict()
+    with pytest.raises(StateError) as raised:
+        model.load_state_dict(wrong_state())
+    message = str(raised.value)
+    assert explains(raised.value)
+    assert "missing: 0.bias, 1.0.running_var" in message
+    assert "unexpected: extra.weight" in message
+    assert "0.weight has shape (7, 3) instead of (5, 3)" in message
+    assert "2.bias is a list instead of a tensor" in message
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_none_in_a_state_is_refused_and_changes_nothing(strict: bool) -> None:
+    model = network()
+    before = model.state_dict()
+    state: dict[str, Any] = dict(network().state_dict())
+    state["2.bias"] = None
+    with pytest.raises(StateError, match=r"2\.bias is a NoneType instead of a tensor"):
+        model.load_state_dict(state, strict=strict)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_not_strict_loads_what_fits_by_name() -> None:
+    state: dict[str, Any] = dict(network().state_dict())
+    del state["0.bias"]
+    state["extra"] = torch.zeros(1)
+    model = network()
+    bias = model[0].bias.value.clone()
+    result = model.load_state_dict(state, strict=False)
+    assert result.missing_keys == ["0.bias"]
+    assert result.unexpected_keys == ["extra"]
+    assert torch.equal(model[0].bias.value, bias)
+    assert torch.equal(model.state_dict()["2.weight"], state["2.weight"])
+
+
+def test_not_strict_still_refuses_a_wrong_shape() -> None:
+    state = dict(network().state_dict())
+    state["0.weight"] = torch.zeros(5, 4)
+    with pytest.raises(StateError, match=r"misshapen: 0\.weight has shape \(5, 4\)"):
+        network().load_state_dict(state, strict=False)

@@ -1,0 +1,380 @@
+"""The laws of replicas: R networks in one compute what R networks alone do, and never touch each other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from handgrad import nn, optim
+from handgrad.errors import ArgumentError, ShapeError
+from tests.cases import CASES, Case, Replicated, Shape, close, explains, generator, grads, ids, upstream
+
+SEEDS = [11, 5, 8]
+R = len(SEEDS)
+LAYERS = [case for case in CASES if not case.loss]
+LOSSES = [case for case in CASES if case.loss]
+BUILD = pytest.mark.parametrize("build", ["replicate", "replicas="])
+
+
+def batch_shapes(case: Case) -> list[Shape]:
+    """Shapes with a batch: without one, (R, I) would be N = R rows that the replicas share."""
+    return [shape for shape in case.shapes if len(shape) > 1]
+
+
+EACH = pytest.mark.parametrize("case", LAYERS, ids=ids(LAYERS))
+EACH_SHAPE = pytest.mark.parametrize(
+    ("case", "shape"),
+    [pytest.param(c, s, id=f"{c.name}-{'x'.join(map(str, s))}") for c in LAYERS for s in batch_shapes(c)],
+)
+
+
+def built(case: Case, build: str, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """The case with replicas, by either way of building it."""
+    module: nn.Module = nn.replicate(case.make(nn), SEEDS) if build == "replicate" else case.make(Replicated(SEEDS))
+    return module.to(dtype)
+
+
+def alone(case: Case, seed: int, dtype: torch.dtype = torch.float64) -> nn.Module:
+    module: nn.Module = case.make(nn)
+    module.reset(generator(seed))
+    return module.to(dtype)
+
+
+def picked(tensors: dict[str, Tensor], r: int) -> dict[str, Tensor]:
+    return {name: value[r] for name, value in tensors.items()}
+
+
+def identical(a: dict[str, Tensor], b: dict[str, Tensor], r: int) -> None:
+    for name, value in a.items():
+        assert torch.equal(value[r], b[name][r]), f"{name} of replica {r}"
+
+
+@BUILD
+@EACH
+def test_starts_from_the_seeds_values(case: Case, build: str) -> None:
+    state = built(case, build, torch.float32).state_dict()
+    for r, seed in enumerate(SEEDS):
+        for name, value in alone(case, seed, torch.float32).state_dict().items():
+            assert torch.equal(state[name][r], value), name
+
+
+@BUILD
+@EACH_SHAPE
+def test_replica_equals_network_alone(case: Case, shape: Shape, build: str) -> None:
+    module, singles = built(case, build), [alone(case, seed) for seed in SEEDS]
+    for training in [True, True, False]:
+        module.train(training)
+        (x,) = case.inputs(shape, torch.float64, lead=(R,))
+        y = module(x)
+        dy = upstream(y)
+        dx = module.backward(dy)
+        for r, single in enumerate(singles):
+            single.train(training)
+            close(y[r], single(x[r]))
+            close(dx[r], single.backward(dy[r]))
+            close(picked(grads(module), r), grads(single))
+            close(picked(dict(module.named_buffers()), r), dict(single.named_buffers()))
+
+
+@EACH
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_shared_input_equals_expanded(case: Case, training: bool) -> None:
+    """An input of (N, …), or of (1, N, …), is every replica's."""
+    shape = batch_shapes(case)[0]
+    for x in [torch.randn(shape, dtype=torch.float64), torch.randn(1, *shape, dtype=torch.float64)]:
+        shared, expanded = (built(case, "replicate").train(training) for _ in range(2))
+        y, expected = shared(x), expanded(x.expand(R, *shape).contiguous())
+        close(y.expand_as(expected), expected)
+        if y.shape == expected.shape:  # a parameter-free module on its own has nothing that tells replicas apart
+            dy = upstream(y)
+            close(shared.backward(dy).expand(R, *shape), expanded.backward(dy))
+            close(grads(shared), grads(expanded))
+            close(dict(shared.named_buffers()), dict(expanded.named_buffers()))
+
+
+@EACH_SHAPE
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["input", "parameters"])
+def test_what_one_replica_does_stays_in_it(case: Case, shape: Shape, bad: float, where: str) -> None:
+    clean, dirty = built(case, "replicate"), built(case, "replicate")
+    (x,) = case.inputs(shape, torch.float64, lead=(R,))
+    spoiled = x.clone()
+    if where == "input":
+        spoiled[1] = bad
+    for p in dirty.parameters() if where == "parameters" else ():
+        p.value[1] = bad
+    y, z = clean(x), dirty(spoiled)
+    dy = upstream(y)
+    dx, dz = clean.backward(dy), dirty.backward(dy)
+    for r in (0, 2):
+        identical({"y": y, "dx": dx}, {"y": z, "dx": dz}, r)
+        identical(grads(clean), grads(dirty), r)
+        identical(dict(clean.named_buffers()), dict(dirty.named_buffers()), r)
+
+
+@BUILD
+@pytest.mark.parametrize("case", LOSSES, ids=ids(LOSSES))
+def test_loss_is_never_averaged_over_replicas(case: Case, build: str) -> None:
+    criterion = built(case, build)
+    for shape in case.shapes:
+        y, t = case.inputs(shape, torch.float64, lead=(R,))
+        loss = criterion(y, t)
+        dloss = upstream(loss)
+        dy = criterion.backward(dloss)
+        assert loss.shape[:1] == (R,)
+        for r in range(R):
+            single = case.ours(torch.float64)
+            close(loss[r], single(y[r], t[r]))
+            close(dy[r], single.backward(dloss[r]))
+        for shared in (t[0], t[:1]):
+            close(criterion(y, shared), criterion(y, t[:1].expand_as(t).contiguous()))
+
+
+@pytest.mark.parametrize("case", LOSSES, ids=ids(LOSSES))
+def test_nan_in_one_replicas_targets_stays_in_its_loss(case: Case) -> None:
+    criterion = built(case, "replicate")
+    y, t = case.inputs(case.shapes[0], torch.float64, lead=(R,))
+    spoiled = t.clone()
+    spoiled[1] = float("nan")
+    a, b = criterion(y, t), criterion(y, spoiled)
+    dloss = upstream(a)
+    criterion(y, t)
+    da = criterion.backward(dloss)
+    criterion(y, spoiled)
+    db = criterion.backward(dloss)
+    for r in (0, 2):
+        identical({"loss": a, "dy": da}, {"loss": b, "dy": db}, r)
+
+
+# Training
+
+
+def network(n: Any = nn, width: int = 6) -> nn.Sequential:
+    model: nn.Sequential = n.Sequential(n.Linear(3, width), n.ReLU(), n.BatchNorm1d(width), n.Linear(width, 2))
+    return model
+
+
+def trained(
+    model: nn.Module, replicas: int | None, x: Tensor, t: Tensor, steps: int = 5, **options: Any
+) -> dict[str, Tensor]:
+    """The state after some steps of SGD."""
+    criterion = nn.MSELoss(replicas=replicas)
+    optimizer = optim.SGD(model.parameters(), **options)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        criterion(model(x), t)
+        model.backward_parameters(criterion.backward())
+        optimizer.step()
+    return model.state_dict()
+
+
+def reset(seed: int, dtype: torch.dtype) -> nn.Module:
+    model = network()
+    model.reset(generator(seed))
+    return model.to(dtype)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("build", ["replicate", "replicas="])
+def test_training_equals_training_alone(dtype: torch.dtype, tolerance: float, build: str) -> None:
+    model = nn.replicate(network(), SEEDS) if build == "replicate" else network(Replicated(SEEDS))
+    x, t = torch.randn(R, 32, 3, dtype=dtype), torch.randn(R, 32, 2, dtype=dtype)
+    state = trained(model.to(dtype), R, x, t, lr=0.05, momentum=0.9)
+    for r, seed in enumerate(SEEDS):
+        single = trained(reset(seed, dtype), None, x[r], t[r], lr=0.05, momentum=0.9)
+        torch.testing.assert_close(picked(state, r), single, rtol=tolerance, atol=tolerance)
+
+
+HYPER: list[dict[str, Any]] = [
+    {"lr": [0.1, 0.003, 0.0]},
+    {"lr": 0.05, "momentum": [0.9, 0.0, 0.3]},
+    {"lr": 0.05, "momentum": 0.9, "dampening": [0.1, 0.0, 0.7]},
+    {"lr": 0.05, "momentum": [0.9, 0.0, 0.3], "dampening": 0.1},
+    {"lr": 0.05, "weight_decay": [0.1, 0.0, 0.03]},
+    {"lr": 0.05, "momentum": [0.9, 0.7, 0.3], "nesterov": True},
+    {"lr": [0.1, 0.003, 0.01], "momentum": 0.9, "weight_decay": 0.1, "maximize": True},
+    {"lr": [1, 0, 2], "weight_decay": [0.1, 0.0, 0.03], "momentum": [0.9, 0.0, 0.3]},
+]
+
+
+@pytest.mark.parametrize("options", HYPER, ids=[" ".join(f"{k}={v}" for k, v in h.items()) for h in HYPER])
+@pytest.mark.parametrize("form", ["list", "tensor"])
+def test_hyper_parameters_as_r_numbers(options: dict[str, Any], form: str) -> None:
+    x, t = torch.randn(16, 3, dtype=torch.float64), torch.randn(R, 16, 2, dtype=torch.float64)
+    given_ = {
+        name: torch.tensor(value, dtype=torch.float64) if form == "tensor" and isinstance(value, list) else value
+        for name, value in options.items()
+    }
+    state = trained(nn.replicate(network(), SEEDS).double(), R, x, t, steps=3, **given_)
+    for r, seed in enumerate(SEEDS):
+        own = {name: value[r] if isinstance(value, list) else value for name, value in options.items()}
+        single = trained(reset(seed, torch.float64), None, x, t[r], steps=3, **own)
+        torch.testing.assert_close(picked(state, r), single, rtol=1e-12, atol=1e-12)
+
+
+sizes = st.integers(1, 5)
+
+
+@given(replicas=st.integers(2, 4), N=st.integers(2, 7), width=sizes, broken=st.integers(0, 3), data=st.data())
+def test_isolation_through_training(replicas: int, N: int, width: int, broken: int, data: st.DataObject) -> None:
+    torch.manual_seed(0)
+    broken %= replicas
+    x, t = torch.randn(replicas, N, 3), torch.randn(replicas, N, 2)
+    spoiled = x.clone()
+    bad = data.draw(st.sampled_from([float("nan"), float("inf"), 1e30, 0.0]))
+    spoiled[broken] = bad
+    model = network(width=width)
+    before, after = (
+        trained(nn.replicate(model, range(replicas)), replicas, inputs, t, lr=0.1, momentum=0.5, weight_decay=0.01)
+        for inputs in (x, spoiled)
+    )
+    for r in set(range(replicas)) - {broken}:
+        identical(before, after, r)
+    if math.isnan(bad):  # the spoiling itself did reach the weights
+        assert after["0.weight"][broken].isnan().any()
+
+
+@given(order=st.permutations(range(4)), N=st.integers(2, 6))
+def test_permuted_replicas_give_permuted_results(order: list[int], N: int) -> None:
+    torch.manual_seed(0)
+    x, t = torch.randn(4, N, 3, dtype=torch.float64), torch.randn(4, N, 2, dtype=torch.float64)
+    straight = trained(nn.replicate(network(), range(4)).double(), 4, x, t, lr=0.1)
+    permuted = trained(nn.replicate(network(), order).double(), 4, x[order], t[order], lr=0.1)
+    for name, value in straight.items():
+        assert torch.equal(value[order], permuted[name]), name
+
+
+@given(replicas=st.integers(1, 5), N=st.integers(2, 6), width=sizes, shared=st.booleans(), seed=st.integers(0, 99))
+def test_any_replica_equals_its_seed_alone(replicas: int, N: int, width: int, shared: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    x, t = torch.randn(N, 3, dtype=torch.float64), torch.randn(replicas, N, 2, dtype=torch.float64)
+    seeds = range(seed, seed + replicas)
+    rows = x if shared else x * torch.linspace(1, 2, replicas, dtype=torch.float64).view(-1, 1, 1)
+    state = trained(nn.replicate(network(width=width), seeds).double(), replicas, rows, t, steps=2, lr=0.01)
+    r = replicas - 1
+    single = network(width=width)
+    single.reset(generator(seeds[r]))
+    expected = trained(single.double(), None, rows if shared else rows[r], t[r], steps=2, lr=0.01)
+    # a batch of two or of dead units divides by √ε, which multiplies rounding errors by 1/√ε
+    torch.testing.assert_close(picked(state, r), expected, rtol=1e-9, atol=1e-9)
+
+
+# The object itself
+
+
+def test_replicate_leaves_the_original_alone() -> None:
+    model = network()
+    model(torch.randn(4, 3))
+    before = model.state_dict()
+    many = nn.replicate(model, range(R))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [part.replicas for part in model] == [None] * 4
+    model.backward(torch.randn(4, 2))
+    assert all(p.grad is None for p in many.parameters())
+
+
+def test_replicate_keeps_options_dtype_and_mode() -> None:
+    model = network().double().eval()
+    many = nn.replicate(model, range(R))
+    assert not many.training
+    assert {p.value.dtype for p in many.parameters()} == {torch.float64}
+    assert [p.replicas for p in many.parameters()] == [R] * 6
+    assert [tuple(p.shape) for p in many.parameters()][:2] == [(R, 3, 6), (R, 6)]
+    assert "replicas=3" in repr(many)
+
+
+def test_replicate_of_modules_with_one_parameter_in_common() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight  # type: ignore[attr-defined]
+    many = nn.replicate(model, range(R))
+    assert many(torch.randn(4, 3)).shape == (R, 4, 3)
+    assert many[0].weight is many[1].weight  # type: ignore[attr-defined]
+    model.reset(generator(1))
+    for name, value in many.state_dict().items():
+        assert torch.equal(value[1], model.state_dict()[name]), name
+
+
+def test_state_has_a_leading_r_and_loads_back() -> None:
+    many = nn.replicate(network(), SEEDS)
+    state = many.state_dict()
+    assert [value.shape[0] for value in state.values()] == [R] * len(state)
+    other = nn.replicate(network(), [1, 2, 3])
+    other.load_state_dict(state)
+    assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
+
+
+def test_one_generator_serves_all_replicas_in_turn() -> None:
+    layer = nn.Linear(3, 2, replicas=R, generator=generator(4))
+    again = nn.Linear(3, 2, replicas=R, generator=generator(4))
+    assert torch.equal(layer.weight.value, again.weight.value)
+    assert len({tuple(value.flatten().tolist()) for value in layer.weight.value}) == R
+
+
+def _sgd(**options: Any) -> optim.SGD:
+    return optim.SGD(nn.replicate(nn.Linear(3, 2), SEEDS).parameters(), **options)
+
+
+ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
+    "equal seeds": (lambda: nn.replicate(nn.Linear(3, 2), [1, 2, 1]), ArgumentError, r"\[1\] more than once"),
+    "no seeds": (lambda: nn.replicate(nn.Linear(3, 2), []), ArgumentError, r"at least one"),
+    "replicated twice": (
+        lambda: nn.replicate(nn.replicate(nn.Linear(3, 2), SEEDS), SEEDS),
+        ArgumentError,
+        r"without replicas",
+    ),
+    "generators": (
+        lambda: nn.Linear(3, 2, replicas=3, generator=[generator(1), generator(2)]),
+        ArgumentError,
+        r"3 generators, got 2",
+    ),
+    "input of another R": (
+        lambda: nn.Linear(3, 2, replicas=3)(torch.zeros(2, 4, 3)),
+        ShapeError,
+        r"Linear 3→2: .*leading 3",
+    ),
+    "input without a batch": (lambda: nn.Linear(3, 2, replicas=3)(torch.zeros(3)), ShapeError, r"leading 3"),
+    "norm of another R": (lambda: nn.BatchNorm1d(3, replicas=3)(torch.zeros(2, 4, 3)), ShapeError, r"leading 3"),
+    "norm's channels": (
+        lambda: nn.BatchNorm1d(3, replicas=2)(torch.zeros(2, 4, 5)),
+        ShapeError,
+        r"\(2, N, 3\) or \(2, N, 3, L\)",
+    ),
+    "parts of unequal R": (
+        lambda: nn.Sequential(nn.Linear(3, 4, replicas=2), nn.Linear(4, 2, replicas=3))(torch.zeros(5, 3)),
+        ShapeError,
+        r"model\.1 \(Linear 4→2\): .*leading 3",
+    ),
+    "loss of another R": (
+        lambda: nn.MSELoss(replicas=3)(torch.zeros(2, 4), torch.zeros(2, 4)),
+        ShapeError,
+        r"leading 3",
+    ),
+    "loss without a batch": (lambda: nn.MSELoss(replicas=3)(torch.zeros(3), torch.zeros(3)), ShapeError, r"MSELoss"),
+    "targets of another R": (
+        lambda: nn.MSELoss(replicas=3)(torch.zeros(3, 4), torch.zeros(2, 4)),
+        ShapeError,
+        r"\(3, 4\), got \(2, 4\)",
+    ),
+    "two numbers for three": (lambda: _sgd(lr=[0.1, 0.2]), ArgumentError, r"lr to be one number or R of them"),
+    "a matrix of numbers": (lambda: _sgd(momentum=torch.zeros(3, 1)), ArgumentError, r"momentum to be one number"),
+    "one of R negative": (lambda: _sgd(lr=[0.1, -0.2, 0.1]), ArgumentError, r"lr of at least 0"),
+    "R numbers without replicas": (
+        lambda: optim.SGD(nn.Linear(3, 2).parameters(), lr=[0.1, 0.2, 0.3]),
+        ArgumentError,
+        r"replicas=None",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_error(name: str) -> None:
+    call, error, match = ERRORS[name]
+    with pytest.raises(error, match=match) as raised:
+        call()
+    assert explains(raised.value)
