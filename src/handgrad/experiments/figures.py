@@ -233,7 +233,7 @@ def _certificate(results: Mapping[str, Any]) -> Figure | None:
         _steps(panels[1], drift["reversed"]["median_by_step"], GREY, DOTS)
         _steps(panels[1], drift["reversed"]["worst_by_step"], GREY, DOTS)
     if free:
-        _steps(panels[1], [math.nan], GREY, DOTS, "torch.nn against itself, samples reversed")
+        _steps(panels[1], [math.nan, math.nan], GREY, DOTS, "torch.nn against itself, samples reversed")
     for ax, title in zip(panels, ("(a) Each step from the same weights", "(b) Running free")):
         ax.set_yscale("log")
         ax.set_xlabel("training step")

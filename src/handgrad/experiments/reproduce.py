@@ -40,12 +40,12 @@ class Row:
 def rows(options: Options) -> list[Row]:
     """The rows of table 1, in its order."""
     return [
-        Row("report", "handgrad, unit-Gaussian initialisation (the report's)", init="gaussian"),
-        Row("default", "handgrad, PyTorch's default initialisation"),
-        Row("best", f"handgrad, init={options.init!r}", init=options.init),
+        Row("report", "handgrad, unit Gaussian (the report's)", init="gaussian"),
+        Row("default", "handgrad, PyTorch's default init"),
+        Row("best", f"handgrad, {options.init}", init=options.init),
         Row("torch_nn", "torch.nn", framework="torch.nn"),
-        Row("from_torch", "handgrad, torch.nn's own initial weights", from_torch=True),
-        Row("no_batchnorm", "handgrad, default initialisation, no BatchNorm", batchnorm=False),
+        Row("from_torch", "handgrad, torch.nn's own weights", from_torch=True),
+        Row("no_batchnorm", "handgrad, default, no BatchNorm", batchnorm=False),
     ]
 
 

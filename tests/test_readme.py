@@ -1,0 +1,26 @@
+"""The README's example runs and prints what it says."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_prints_what_the_readme_says():
+    example = re.search(r"```python\n(import torch.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(example[1], {})
+    # the last digit is left to the machine
+    numbers = [[float(n) for n in re.findall(r"[\d.]+", text)] for text in (printed.getvalue(), example[2])]
+    assert all(abs(a - b) <= 0.15 for a, b in zip(*numbers, strict=True)), printed.getvalue()
+
+
+def test_every_link_leads_somewhere():
+    root = Path(__file__).parents[1]
+    for page in [root / "README.md", *root.glob("docs/*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
