@@ -111,38 +111,40 @@ class BatchNorm1d(Module):
         dims = (-2,) if x.ndim == self._rank else (-3, -1)
         batch = self.training or self.running_mean is None
         if batch:
-            mu = x.mean(dims, keepdim=True)  # (1, C)
-            xc = x - mu  # (N, C)
-            var = (xc * xc).mean(dims, keepdim=True)  # (1, C)
+            n = x.numel() // (self.num_features * (self.replicas or 1))
+            # a sum and a product: dividing by a number, as mean does, costs a small kernel more
+            mu = x.sum(dims).mul_(1 / n)  # (C,)
+            xc = x - self._spread(mu, dims)  # (N, C)
+            var = (xc * xc).sum(dims).mul_(1 / n)  # (C,)
             if self.training:
-                self._track(mu, var, n=x.numel() // var.numel())
+                self._track(mu, var, n)
         else:
-            xc = x - self._per_channel(self.running_mean, dims)
-            var = self._per_channel(self.running_var, dims)
-        inv = torch.rsqrt(var + self.eps)  # (1, C)
-        xhat = xc.mul_(inv)  # (N, C)
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            xc, var = x - self._spread(self.running_mean, dims), self.running_var
+        inv = (var + self.eps).rsqrt_()  # (C,)
+        xhat = xc.mul_(self._spread(inv, dims))  # (N, C)
         y = xhat
         if self.weight is not None:
-            gamma = self._per_channel(self.weight.value, dims)
-            beta = None if self.bias is None else self._per_channel(self.bias.value, dims)
-            y = xhat * gamma if beta is None else torch.addcmul(beta, xhat, gamma)  # (N, C)
+            gamma = self._spread(self.weight.value, dims)
+            y = xhat * gamma if self.bias is None else torch.addcmul(self._spread(self.bias.value, dims), xhat, gamma)
         return self.keep(y, xhat, inv, dims, batch)
 
     def backward(self, dy: Tensor) -> Tensor:
         xhat, inv, dims, batch = self.take(dy)
-        dbeta = dy.sum(dims, keepdim=True)  # (1, C)
-        dgamma = (dy * xhat).sum(dims, keepdim=True)  # (1, C)
+        dbeta = dy.sum(dims)  # (C,)
+        dgamma = (dy * xhat).sum(dims)  # (C,)
         if self.bias is not None:
-            self.bias.add_grad(dbeta.view(self.bias.shape))
+            self.bias.add_grad(dbeta)
         if self.weight is not None:
-            self.weight.add_grad(dgamma.view(self.weight.shape))
-            inv = inv * self._per_channel(self.weight.value, dims)
-        dx: Tensor = dy
-        if batch:
-            n = dy.numel() // dbeta.numel()
-            dx = torch.addcmul(dbeta / -n, xhat, dgamma / -n).add_(dy)  # (N, C)
-        dx = dx * inv  # (N, C)
-        return dx
+            self.weight.add_grad(dgamma)
+            inv = inv * self.weight.value
+        if not batch:
+            dx: Tensor = dy * self._spread(inv, dims)  # (N, C)
+            return dx
+        n = dy.numel() // dbeta.numel()
+        dx = torch.addcmul(dy, xhat, self._spread(dgamma, dims), value=-1 / n)  # (N, C)
+        return dx.sub_(self._spread(dbeta, dims), alpha=1 / n).mul_(self._spread(inv, dims))
 
     @property
     def _rank(self) -> int:
@@ -168,10 +170,11 @@ class BatchNorm1d(Module):
             raise ShapeError("at least 2 values a channel in training", f"{n}: {tuple(x.shape)}", remedy, self.label)
         return x
 
-    def _per_channel(self, value: Tensor | None, dims: tuple[int, ...]) -> Tensor:
-        """View (C,) as (1, C) or (1, C, 1), and (R, C) as (R, 1, C) or (R, 1, C, 1)."""
-        assert value is not None
-        return value.unsqueeze(-2) if len(dims) == 1 else value.unsqueeze(-2).unsqueeze(-1)
+    def _spread(self, value: Tensor, dims: tuple[int, ...]) -> Tensor:
+        """View (C,) so that it broadcasts: as it is, or (C, 1); and (R, C) as (R, 1, C) or (R, 1, C, 1)."""
+        if self.replicas is not None:
+            value = value.unsqueeze(-2)
+        return value if len(dims) == 1 else value.unsqueeze(-1)
 
     def _track(self, mu: Tensor, var: Tensor, n: int) -> None:
         """Move the running statistics towards the batch's."""
@@ -181,8 +184,8 @@ class BatchNorm1d(Module):
         weight: Any = self.momentum
         if weight is None:
             weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)
-        self.running_mean.lerp_(mu.view(self.running_mean.shape), weight)
-        self.running_var.lerp_(var.view(self.running_var.shape) * (n / (n - 1)), weight)
+        self.running_mean.lerp_(mu, weight)
+        self.running_var.lerp_(var * (n / (n - 1)), weight)
 
     def extra_repr(self) -> str:
         return (

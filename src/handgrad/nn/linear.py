@@ -86,14 +86,15 @@ class Linear(Module):
         if self.bias is None:
             y = self._rows(x) @ W  # (N, O)
         else:
-            addmm = torch.addmm if self.replicas is None else torch.baddbmm
-            y = addmm(self.bias.value.unsqueeze(-2), self._rows(x), W)  # (N, O)
-        return self.keep(y.view(*x.shape[:-1], self.out_features), x)
+            b = self.bias.value
+            affine, b = (torch.addmm, b) if self.replicas is None else (torch.baddbmm, b.unsqueeze(1))
+            y = affine(b, self._rows(x), W)  # (N, O)
+        return self.keep(self._unrows(y, x), x)
 
     def backward(self, dy: Tensor) -> Tensor:
         self.backward_parameters(dy)
         dx = self._rows(dy) @ self.weight.value.mT  # (N, I)
-        return dx.view(*dy.shape[:-1], self.in_features)
+        return self._unrows(dx, dy)
 
     def backward_parameters(self, dy: Tensor) -> None:
         (x,) = self.take(dy)
@@ -106,6 +107,10 @@ class Linear(Module):
         """Flatten everything between R and the features into one N: one matrix product does them all."""
         rank = self.weight.value.ndim
         return x if x.ndim == rank else x.reshape(*x.shape[: rank - 2], -1, x.shape[-1])
+
+    def _unrows(self, y: Tensor, x: Tensor) -> Tensor:
+        """Undo `_rows` of `x` for a result `y` of its own last dimension."""
+        return y if x.ndim == y.ndim else y.view(*x.shape[:-1], y.shape[-1])
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

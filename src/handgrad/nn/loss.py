@@ -74,7 +74,7 @@ class Loss(Module):
         loss, dy = self.elements(y, t)
         if self.reduction != "none":
             loss = loss.sum() if self.replicas is None else loss.flatten(1).sum(1)  # () or (R,)
-            loss = loss / self._count(y)
+            loss = loss * (1 / self._count(y))
         return self.keep(loss, dy)
 
     def backward(self, dloss: Tensor | None = None) -> Tensor:

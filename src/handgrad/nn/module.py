@@ -120,6 +120,11 @@ class Module:
         self.kept = None
         return kept
 
+    def forget(self) -> None:
+        """Empty the slot of this module and of all below it: what the last forward kept is not needed."""
+        for module in self.modules():
+            module.kept = None
+
     def _shared(self, shape: torch.Size, dy: Tensor) -> bool:
         """Whether replicas above this module's output of `shape`, which they share, each have a gradient of it."""
         R = self.replicas
@@ -173,6 +178,11 @@ class Module:
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter, for an optimiser."""
         return (parameter for _, parameter in self.named_parameters())
+
+    def trainable(self) -> bool:
+        """Whether this module or one below it has a parameter."""
+        own = any(isinstance(value, Parameter) for value in vars(self).values())
+        return own or any(part.trainable() for part in self.children())
 
     def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Yield every buffer with PyTorch's dotted name."""
@@ -239,8 +249,8 @@ class Module:
         device = None if device is None else checks.device(device, f"{self.label}.to")
         for parameter in self.parameters():
             parameter.to(device, dtype)
+        self.forget()
         for module in self.modules():
-            module.kept = None
             for name in module.buffer_names:
                 buffer = getattr(module, name)
                 if buffer is not None:

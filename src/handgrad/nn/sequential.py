@@ -79,7 +79,7 @@ class Sequential(Module):
 
         In a training loop nobody uses the gradient by the network's input.
         """
-        first = next((name for name, module in self._parts.items() if any(module.parameters())), None)
+        first = next((name for name, module in self._parts.items() if module.trainable()), None)
         name = ""
         try:
             for name, module in reversed(self._parts.items()):
@@ -89,8 +89,10 @@ class Sequential(Module):
                 dy = module.backward(dy)
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904
-        for module in self.modules():
-            module.kept = None
+        for name, module in self._parts.items():
+            if name == first:
+                break
+            module.forget()
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         yield from self._parts.items()
