@@ -29,8 +29,8 @@ class HandgradError(Exception):
         self.path: tuple[str, ...] = ()
 
     def inside(self: Raised, name: str) -> Raised:
-        """Return this error with `name`, a container's name for the part that failed, before its path."""
-        self.path = (name, *self.path)
+        """Return this error with `name`, a container's name for the part that failed, before its path; "" adds none."""
+        self.path = (name, *self.path) if name else self.path
         return self
 
     def __str__(self) -> str:

@@ -3,6 +3,8 @@
 from handgrad.nn import init
 from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
+from handgrad.nn.chain import LinearChain
+from handgrad.nn.fuse import fuse
 from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
 from handgrad.nn.loss import Loss, MSELoss
@@ -15,6 +17,7 @@ __all__ = [
     "BatchNorm1d",
     "Initialiser",
     "Linear",
+    "LinearChain",
     "Loss",
     "MSELoss",
     "Module",
@@ -22,6 +25,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Tanh",
+    "fuse",
     "init",
     "replicate",
 ]

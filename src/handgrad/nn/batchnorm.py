@@ -117,7 +117,7 @@ class BatchNorm1d(Module):
             xc = x - self._spread(mu, dims)  # (N, C)
             var = (xc * xc).sum(dims).mul_(1 / n)  # (C,)
             if self.training:
-                self._track(mu, var, n)
+                self.track(mu, var, n)
         else:
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -164,11 +164,14 @@ class BatchNorm1d(Module):
             shapes = " or ".join(f"({lead}N, {C}{', L' * n})" for n in self.spatial)
             remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
             raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
-        n = x.numel() // (C * (self.replicas or 1))
-        if (self.training or self.running_mean is None) and n < 2:
-            remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
-            raise ShapeError("at least 2 values a channel in training", f"{n}: {tuple(x.shape)}", remedy, self.label)
+        self.check_count(x.numel() // (C * (self.replicas or 1)), x.shape)
         return x
+
+    def check_count(self, n: int, shape: torch.Size) -> None:
+        """Raise if the batch's own statistics are asked of fewer than two values a channel."""
+        if n < 2 and (self.training or self.running_mean is None):
+            remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
+            raise ShapeError("at least 2 values a channel in training", f"{n}: {tuple(shape)}", remedy, self.label)
 
     def _spread(self, value: Tensor, dims: tuple[int, ...]) -> Tensor:
         """View (C,) so that it broadcasts: as it is, or (C, 1); and (R, C) as (R, 1, C) or (R, 1, C, 1)."""
@@ -176,7 +179,7 @@ class BatchNorm1d(Module):
             value = value.unsqueeze(-2)
         return value if len(dims) == 1 else value.unsqueeze(-1)
 
-    def _track(self, mu: Tensor, var: Tensor, n: int) -> None:
+    def track(self, mu: Tensor, var: Tensor, n: int) -> None:
         """Move the running statistics towards the batch's."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return

@@ -77,12 +77,7 @@ class Linear(Module):
         return f"Linear {self.in_features}→{self.out_features}"
 
     def forward(self, x: Tensor) -> Tensor:
-        W = self.weight.value
-        checks.like(x, W, self.label)
-        x = self.replicated(x, rank=2)  # (N, I), or (R, N, I)
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            remedy = f"Give the layer {self.in_features} features in the last dimension, or build it for what comes."
-            raise ShapeError(f"an input of shape (…, {self.in_features})", str(tuple(x.shape)), remedy, self.label)
+        W, x = self.weight.value, self.checked(x)  # (N, I), or (R, N, I)
         if self.bias is None:
             y = self._rows(x) @ W  # (N, O)
         else:
@@ -102,6 +97,15 @@ class Linear(Module):
         self.weight.add_grad(x.mT @ dy)  # (I, O)
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2))  # (O,)
+
+    def checked(self, x: Tensor) -> Tensor:
+        """The input with its leading R, or an error."""
+        checks.like(x, self.weight.value, self.label)
+        x = self.replicated(x, rank=2)
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            remedy = f"Give the layer {self.in_features} features in the last dimension, or build it for what comes."
+            raise ShapeError(f"an input of shape (…, {self.in_features})", str(tuple(x.shape)), remedy, self.label)
+        return x
 
     def _rows(self, x: Tensor) -> Tensor:
         """Flatten everything between R and the features into one N: one matrix product does them all."""

@@ -11,6 +11,7 @@ import torch
 from handgrad.errors import ArgumentError
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
+from handgrad.nn.sequential import Sequential
 
 M = TypeVar("M", bound=Module)
 
@@ -45,6 +46,8 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
     R = len(seeds)
     for part in module.modules():
         part.replicas, part.kept = R, None
+        if isinstance(part, Sequential):
+            part.fuse(None)
         for value in vars(part).values():
             if isinstance(value, Parameter):
                 value.replicate(R)

@@ -42,6 +42,7 @@ class Sequential(Module):
     def __init__(self, *modules: Module | OrderedDict[str, Module]) -> None:
         super().__init__()
         self._parts: dict[str, Module] = {}
+        self._fused: list[tuple[str, Module]] | None = None
         named: dict[str, Any] = {str(index): module for index, module in enumerate(modules)}
         if len(modules) == 1 and isinstance(modules[0], OrderedDict):
             named = dict(modules[0])
@@ -59,7 +60,7 @@ class Sequential(Module):
     def forward(self, x: Tensor) -> Tensor:
         name = ""
         try:
-            for name, module in self._parts.items():  # noqa: B007
+            for name, module in self.running():  # noqa: B007
                 x = module(x)
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904  (the same error, with its place)
@@ -68,7 +69,7 @@ class Sequential(Module):
     def backward(self, dy: Tensor) -> Tensor:
         name = ""
         try:
-            for name, module in reversed(self._parts.items()):  # noqa: B007
+            for name, module in reversed(self.running()):  # noqa: B007
                 dy = module.backward(dy)
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904
@@ -79,20 +80,26 @@ class Sequential(Module):
 
         In a training loop nobody uses the gradient by the network's input.
         """
-        first = next((name for name, module in self._parts.items() if module.trainable()), None)
+        running = self.running()
+        first = next((i for i, (_, module) in enumerate(running) if module.trainable()), len(running))
         name = ""
         try:
-            for name, module in reversed(self._parts.items()):
-                if name == first:
-                    module.backward_parameters(dy)
-                    break
+            for name, module in reversed(running[first + 1 :]):  # noqa: B007
                 dy = module.backward(dy)
+            for name, module in running[first : first + 1]:  # noqa: B007
+                module.backward_parameters(dy)
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904
-        for name, module in self._parts.items():
-            if name == first:
-                break
+        for _, module in running[:first]:
             module.forget()
+
+    def running(self) -> list[tuple[str, Module]]:
+        """What runs: the parts under their names, or fused modules, without a name, in place of some of them."""
+        return list(self._parts.items()) if self._fused is None else self._fused
+
+    def fuse(self, running: list[tuple[str, Module]] | None) -> None:
+        """Let `running` run in place of the parts, or the parts again; `nn.fuse` makes it."""
+        self._fused = running
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         yield from self._parts.items()
@@ -104,6 +111,7 @@ class Sequential(Module):
             index += 1
         name = str(index)
         self._parts[name] = self._checked(module, name)
+        self._fused = None
         return self
 
     def extend(self, modules: Any) -> Sequential:
@@ -125,6 +133,7 @@ class Sequential(Module):
     def __setitem__(self, index: int, module: Module) -> None:
         name = self._name(index)
         self._parts[name] = self._checked(module, name)
+        self._fused = None
 
     def _name(self, index: int) -> str:
         if not -len(self._parts) <= index < len(self._parts):
