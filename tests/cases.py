@@ -84,7 +84,7 @@ def _nested(n: Any) -> Any:
     )
 
 
-VECTORS: tuple[Shape, ...] = ((5, 3), (2, 3))
+VECTORS: tuple[Shape, ...] = ((5, 3), (9, 3))
 SIGNALS: tuple[Shape, ...] = ((4, 3), (4, 3, 5), (1, 3, 2))
 
 CASES = [

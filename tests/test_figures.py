@@ -12,7 +12,7 @@ import pytest
 from handgrad.errors import OutputError
 from handgrad.experiments import figures
 from handgrad.experiments.figures import draw
-from handgrad.experiments.files import write_atomically
+from handgrad.files import write_atomically
 from tests.results import LABELS, copied, diverge, made_up
 
 NAMES = [f"{name}.{suffix}" for name in ("figure1", "figure2", "certificate") for suffix in ("png", "svg")]

@@ -378,3 +378,42 @@ def test_error(name: str) -> None:
     with pytest.raises(error, match=match) as raised:
         call()
     assert explains(raised.value)
+
+
+def test_a_replica_taken_out_is_the_network_it_was():
+    seeds = [3, 5, 8]
+    model = nn.replicate(network(), seeds)
+    model(torch.randn(6, 3))
+    for r in range(3):
+        one = model.replica(r)
+        x = torch.randn(6, 3)
+        assert all(part.replicas is None for part in one.modules())
+        torch.testing.assert_close(one.eval()(x), model.eval()(x)[r])
+        model.train()
+    assert model.replicas == 3 or model[0].replicas == 3
+
+
+def test_stacked_replicas_are_what_they_were():
+    model = nn.replicate(network(), [3, 5, 8])
+    again = nn.stack([model.replica(r) for r in range(3)])
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    joined = nn.stack([model, model.replica(1)])
+    assert torch.equal(joined(torch.ones(4, 3))[3], joined(torch.ones(4, 3))[1])
+    assert nn.stack([nn.MSELoss(), nn.MSELoss()]).replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.stack([]), "at least one network"),
+        (lambda: nn.stack([nn.Linear(2, 3), nn.Linear(2, 4)]), "network 1: expected .*out_features=3.*out_features=4"),
+        (lambda: nn.stack([nn.BatchNorm1d(2), nn.BatchNorm1d(2, eps=0.1)]), "eps"),
+        (lambda: nn.stack([nn.Linear(2, 3), nn.Linear(2, 3).double()]), "float32"),
+        (lambda: nn.Linear(2, 3).replica(0), "one without"),
+        (lambda: nn.Linear(2, 3, replicas=2).replica(2), "from 0 to 1"),
+    ],
+)
+def test_stack_and_replica_say_what_is_wrong(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()

@@ -52,23 +52,35 @@ def test_results_hold_every_rounds_numbers_and_survive_json(results):
         assert row["seconds"] > 0
 
 
+def trained(options, build=None):
+    build = build or (lambda seeds: disk.network(options, "pytorch", True, seeds))
+    return disk.train_rounds(build, disk.data(options), options)
+
+
 def test_a_round_is_the_same_in_other_company():
-    both = Options(rounds=4, epochs=3, dtype="float64")
-    last = replace(both, rounds=1, seed=3)
-    curves = [disk.train(disk.network(o, "pytorch", True), disk.data(o), o) for o in (both, last)]
-    torch.testing.assert_close(curves[0].epoch_loss[3], curves[1].epoch_loss[0], rtol=1e-9, atol=0)
-    assert torch.equal(curves[0].test_accuracy[3], curves[1].test_accuracy[0])
+    both, last = (trained(Options(rounds=r, seed=s, epochs=3, dtype="float64")) for r, s in ((13, 0), (1, 12)))
+    torch.testing.assert_close(both.loss[12], last.loss[0], rtol=1e-9, atol=0)
+    assert torch.equal(both.metrics["test_accuracy"][12], last.metrics["test_accuracy"][0])
+
+
+def test_the_numbers_do_not_depend_on_the_number_of_workers():
+    one, two = (trained(Options(rounds=23, epochs=2, workers=w)) for w in (1, 3))
+    assert torch.equal(one.loss, two.loss)
+    assert torch.equal(one.metrics["test_accuracy"], two.metrics["test_accuracy"])
 
 
 def test_handgrad_from_torchs_weights_follows_torch_nn():
     options = Options(rounds=2, epochs=5, dtype="float64")
-    data = disk.data(options)
-    model = disk.network(options, "pytorch", True)
-    model.load_state_dict(torch_peer.stacked_state([torch_peer.network(options, s) for s in options.seeds]))
-    own = disk.train(model, data, options)
-    peer = torch_peer.train([torch_peer.network(options, s) for s in options.seeds], data, options)
-    torch.testing.assert_close(own.epoch_loss, peer.epoch_loss, rtol=1e-9, atol=0)
-    assert torch.equal(own.test_accuracy, peer.test_accuracy)
+
+    def build(seeds):
+        model = disk.network(options, "pytorch", True, seeds)
+        model.load_state_dict(torch_peer.stacked_state([torch_peer.network(options, s) for s in seeds]))
+        return model
+
+    own = trained(options, build)
+    peer = torch_peer.train([torch_peer.network(options, s) for s in options.seeds], disk.data(options), options)
+    torch.testing.assert_close(own.loss, peer.loss, rtol=1e-9, atol=0)
+    assert torch.equal(own.metrics["test_accuracy"], peer.metrics["test_accuracy"])
 
 
 def test_the_points_and_labels_are_the_reports():
@@ -80,13 +92,6 @@ def test_the_points_and_labels_are_the_reports():
     assert torch.equal(labels == 1, radius < 1 / math.sqrt(2 * math.pi))
     assert abs(labels.double().mean() - 0.5) < 0.01  # half of the square: 5 standard errors
     assert not torch.equal(x, disk.points(list(range(50)), "test")[0])
-
-
-def test_each_epoch_shows_every_point_once():
-    orders = disk.data(SHORT).orders
-    assert torch.equal(orders.sort(-1).values, torch.arange(1000).expand(3, 3, 1000))
-    assert not torch.equal(orders[0], orders[1])
-    assert not torch.equal(orders[0, 0], orders[0, 1])
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -123,15 +128,18 @@ def test_relative_difference():
 
 def test_a_round_that_diverges_is_named_and_the_others_go_on():
     options = Options(rounds=3, epochs=3)
-    model, data = disk.network(options, "pytorch", True), disk.data(options)
-    alone = disk.train(disk.network(options, "pytorch", True), data, options)
-    dict(model.named_parameters())["3.weight"].value[1] = math.inf
-    curves = disk.train(model, data, options)
-    assert curves.diverged == [None, {"epoch": 0, "step": 0, "layer": "model.3 (Linear 25→25)"}, None]
-    assert curves.accuracy[1].isnan()
+
+    def build(seeds):
+        model = disk.network(options, "pytorch", True, seeds)
+        dict(model.named_parameters())["3.weight"].value[1] = math.inf
+        return model
+
+    alone, history = trained(options), trained(options, build)
+    assert history.diverged == [None, {"epoch": 0, "step": 0, "layer": "model.3 (Linear 25→25)"}, None]
+    assert history.loss[1].isnan().all()
     for r in (0, 2):
-        assert torch.equal(curves.test_accuracy[r], alone.test_accuracy[r])
-        assert torch.equal(curves.epoch_loss[r], alone.epoch_loss[r])
+        assert torch.equal(history.loss[r], alone.loss[r])
+        assert torch.equal(history.metrics["test_accuracy"][r], alone.metrics["test_accuracy"][r])
 
 
 def test_a_rate_too_large_diverges_on_both_sides():

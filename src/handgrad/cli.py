@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import handgrad
+from handgrad import plots
 from handgrad.errors import HandgradError
 from handgrad.experiments import report
 from handgrad.experiments.disk import Options
+from handgrad.experiments.disk_sweep import disk_sweep
 from handgrad.experiments.figures import draw
-from handgrad.experiments.files import read_json, writable_folder, write_atomically
 from handgrad.experiments.reproduce import reproduce as run
+from handgrad.files import read_json, writable_folder, write_atomically
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,11 +69,12 @@ def reproduce(
     reduction: Annotated[str, typer.Option(help="mean, sum, or the report's batchmean.")] = DEFAULTS.reduction,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = DEFAULTS.device,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = DEFAULTS.dtype,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
 ) -> None:
     """Run the report's experiment against torch.nn: table 1, figures 1 and 2, and the parity certificate."""
 
     def action() -> None:
-        options = Options(rounds, epochs, lr, batch_size, seed, init, activation, reduction, device, dtype)
+        options = Options(rounds, epochs, lr, batch_size, seed, init, activation, reduction, device, dtype, workers)
         folder = writable_folder(output)
         start = time.perf_counter()
         with _progress() as progress:
@@ -79,6 +82,51 @@ def reproduce(
         write_atomically(folder / "results.json", json.dumps(results, allow_nan=False, indent=1) + "\n")
         _write(results, folder)
         console.print(f"\nFinished in {time.perf_counter() - start:.0f} s.", highlight=False)
+
+    _guarded(action)
+
+
+Values = Annotated[str | None, typer.Option(help="Comma-separated values.")]
+
+
+@app.command()
+def sweep(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all that it leaves.")] = Path("sweep"),
+    lr: Values = None,
+    momentum: Values = None,
+    weight_decay: Values = None,
+    batch_size: Values = None,
+    width: Values = None,
+    init: Values = None,
+    activation: Values = None,
+    seeds: Annotated[int, typer.Option(help="Networks of each configuration.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Epochs of each network.")] = DEFAULTS.epochs,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
+) -> None:
+    """Train the report's network for every combination of the values given, from every seed: table, plot, results."""
+    given = {
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "width": width,
+        "init": init,
+        "activation": activation,
+    }
+
+    def action() -> None:
+        folder = writable_folder(output)
+        lists = {name: text for name, text in given.items() if text is not None}
+        with _progress() as progress:
+            start = _advancing(progress)
+            results = disk_sweep(lists, seeds, epochs, workers, lambda total: start("networks × epochs", total))
+        write_atomically(folder / "results.json", json.dumps(results.to_json(), allow_nan=False, indent=1) + "\n")
+        write_atomically(folder / "table.md", results.markdown("accuracy"))
+        drawn = plots.save(plots.plot(results, "accuracy"), folder / "accuracy")
+        console.print(results.table("accuracy"))
+        names = ["results.json", "table.md", *(path.name for path in drawn)]
+        console.print(f"{len(results.grid)} networks in {results.seconds:.1f} s.", highlight=False)
+        console.print(f"In {folder}: {', '.join(names)}.", highlight=False, markup=False)
 
     _guarded(action)
 

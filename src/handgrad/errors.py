@@ -70,3 +70,7 @@ class GradcheckError(HandgradError, AssertionError):
 
 class OutputError(HandgradError, OSError):
     """A folder or file cannot be written or read."""
+
+
+class MissingExtraError(HandgradError, ImportError):  # type: ignore[misc] # both have a path, of another type
+    """A package that only one of the extras needs is not installed."""

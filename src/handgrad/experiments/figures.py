@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import textwrap
@@ -11,48 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from handgrad.experiments.files import write_atomically
+from handgrad.plots import BLACK, BLUE, GREY, NOTE, ORANGE, VERMILION, save, styled
 
 Array = NDArray[np.float64]
 
-# from Okabe and Ito's palette, told apart with any colour vision, and in grey by lightness or line style
-BLACK, BLUE, ORANGE, VERMILION = "#000000", "#0072B2", "#E69F00", "#D55E00"
-GREY = "#444444"
 DOTS = (0, (2, 1))
-NOTE: dict[str, Any] = {"fontsize": 6.5, "color": GREY}
-
-STYLE: Any = {  # matplotlib 3.11 types the names of its settings, earlier ones do not
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.4,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "savefig.dpi": 200,
-    "svg.fonttype": "path",  # looks the same where the font is missing
-    "svg.hashsalt": "handgrad",  # ids, and so the file, are the same each time
-}
-
 CURVES = (("report", ORANGE), ("best", BLUE), ("torch_nn", BLACK))
 SIDES = (("without", "without BatchNorm", VERMILION, "-"), ("with", "with BatchNorm", BLUE, "--"))
 RIDGES = 8  # epochs shown of each distribution
@@ -69,17 +36,12 @@ def draw(results: Mapping[str, Any], folder: str | os.PathLike[str]) -> list[Pat
     """
     folder = Path(folder)
     makers = (("figure1", _figure1), ("figure2", _figure2), ("certificate", _certificate))
-    files = []
-    with style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
+    files: list[Path] = []
+    with styled():
         for name, make in makers:
             figure = make(results)
-            if figure is None:
-                continue
-            FigureCanvasAgg(figure)
-            for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-                buffer = io.BytesIO()
-                figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-                files.append(write_atomically(folder / (name + suffix), buffer.getvalue()))
+            if figure is not None:
+                files += save(figure, folder / name)
     return files
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -208,11 +209,9 @@ def _peer(options: Options) -> TorchSide:
 
 def _batches(options: Options, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Points and targets (R, N, 2) of the first steps."""
-    data = disk.data(options)
-    index = torch.arange(options.rounds, device=options.device).unsqueeze(1)
-    all_batches = ((order, batch) for order in data.orders for batch in options.batches)
-    for _, (order, batch) in zip(range(steps), all_batches):
-        yield data.x[index, order[:, batch]], data.t[index, order[:, batch]]
+    batches = disk.data(options).batches(options)
+    every = (batch for epoch in range(options.epochs) for batch in batches.epoch(epoch))
+    return islice(every, steps)
 
 
 def _drift(values: Tensor, bound: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from handgrad.errors import ArgumentError
-from handgrad.experiments.statistics import Paired, SpreadRatio, paired, spread_ratio, summarise
+from handgrad.results import Distribution, SpreadRatio
 
 Results = Mapping[str, Any]
 
@@ -59,14 +59,8 @@ def table_rows(results: Results) -> list[TableRow]:
         for r in results.get("published") or ()
     ]
     for row in results.get("rows") or ():
-        values = accuracies(row)
-        kept = [v for v in values if math.isfinite(v)]
-        seconds = row.get("seconds")
-        if not kept:
-            rows.append(TableRow(row["label"], math.nan, math.nan, None, None, 0, len(values), seconds))
-            continue
-        s = summarise(kept)
-        rows.append(TableRow(row["label"], s.mean, s.std, s.low, s.high, s.n, len(values), seconds))
+        d = distribution(row)
+        rows.append(TableRow(row["label"], d.mean, d.std, d.low, d.high, d.n, len(d.values), row.get("seconds")))
     return rows
 
 
@@ -79,6 +73,17 @@ def accuracies(row: Mapping[str, Any]) -> list[float]:
     """
     diverged = row.get("diverged") or [None] * len(row["accuracy"])
     return [_number(v) if d is None else math.nan for v, d in zip(row["accuracy"], diverged)]
+
+
+def distribution(row: Mapping[str, Any]) -> Distribution:
+    """Return a row's accuracies with the seeds of its rounds, by which rows are paired.
+
+    Example:
+        >>> distribution({"key": "best", "accuracy": [0.9, None], "seeds": [7, 8]}).seeds
+        (7, 8)
+    """
+    values = accuracies(row)
+    return Distribution(tuple(values), tuple(row.get("seeds") or range(len(values))), row.get("key", ""))
 
 
 def rich_table(results: Results) -> Table:
@@ -210,7 +215,9 @@ def _published_gap(results: Results) -> str:
     return f"; the report has {_signed(100 * gap)}" if math.isfinite(gap) else ""
 
 
-def _explanation(gap: Paired, init: Paired | None, same: Paired | None, rest: Paired | None) -> str:
+def _explanation(
+    gap: Distribution, init: Distribution | None, same: Distribution | None, rest: Distribution | None
+) -> str:
     if gap.high < 0:
         return "There is no gap to explain: here torch.nn is the less accurate."
     if not gap.low > 0:
@@ -234,7 +241,7 @@ def _closing(rows: Mapping[str, Mapping[str, Any]]) -> str:
     difference = _difference(rows, "best", "torch_nn")
     if difference is None:
         return ""
-    spread = spread_ratio(accuracies(rows["best"]), accuracies(rows["torch_nn"]))
+    spread = distribution(rows["best"]).spread_ratio(distribution(rows["torch_nn"]))
     label = rows["best"]["label"]
     text = f"Whether another initialisation closes it: by round, “{label}” minus torch.nn is {_points(difference)}"
     if _finite(spread.ratio):
@@ -244,7 +251,7 @@ def _closing(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{text}. {_accuracy_verdict(difference)} {_spread_verdict(spread)}"
 
 
-def _accuracy_verdict(d: Paired) -> str:
+def _accuracy_verdict(d: Distribution) -> str:
     low, high = 100 * d.low, 100 * d.high
     if low > 0:
         return "It is more accurate than torch.nn."
@@ -265,13 +272,14 @@ def _spread_verdict(s: SpreadRatio) -> str:
     return f"{_rounds(s.n, 'do')} not settle which of the two is steadier."
 
 
-def _difference(rows: Mapping[str, Mapping[str, Any]], a: str, b: str) -> Paired | None:
+def _difference(rows: Mapping[str, Mapping[str, Any]], a: str, b: str) -> Distribution | None:
     if a not in rows or b not in rows:
         return None
     try:
-        return paired(accuracies(rows[a]), accuracies(rows[b]))
-    except ArgumentError:  # no round that both finished
+        difference = distribution(rows[a]).minus(distribution(rows[b]))
+    except ArgumentError:  # no round in common
         return None
+    return difference if difference.n else None
 
 
 def _title(results: Results) -> str:
@@ -279,7 +287,7 @@ def _title(results: Results) -> str:
     return "handgrad and torch.nn" + (f" over {_rounds(rounds)}" if rounds else "")
 
 
-def _points(p: Paired) -> str:
+def _points(p: Distribution) -> str:
     unit = "point" if _signed(100 * p.mean) in ("+1.00", "−1.00") else "points"
     if not _finite(p.low, p.high):
         return f"{_signed(100 * p.mean)} {unit} ({_rounds(p.n)}, so no interval)"

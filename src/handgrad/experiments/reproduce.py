@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 import handgrad
+from handgrad import nn
 from handgrad.experiments import disk, parity, torch_peer
-from handgrad.experiments.disk import Advance, Curves, Data, Options, Watch
-from handgrad.experiments.files import FORMAT
+from handgrad.experiments.disk import Advance, Data, Options
+from handgrad.experiments.inside import Watch, look_inside
+from handgrad.files import FORMAT
 
 PUBLISHED = [
     {"label": "Mini-framework (published)", "mean": 0.9364, "std": 0.0287, "n": 20},
@@ -61,14 +63,15 @@ def reproduce(options: Options, progress: Callable[[str, int], Advance] = lambda
         certificate. All but the times and versions is a function of the options; NaN and ±∞ are None.
     """
     data = disk.data(options)
-    watches = {"default": Watch(), "no_batchnorm": Watch()}
-    results = [
-        _row(row, options, data, watches.get(row.key), progress(row.label, options.rounds * options.epochs))
-        for row in rows(options)
-    ]
+    results = [_row(row, options, data, progress(row.label, options.rounds * options.epochs)) for row in rows(options)]
     advance = progress("parity certificate", 1)
     certificate = parity.certificate(replace(options, rounds=min(options.rounds, CERTIFIED)))
     advance(1)
+    advance = progress("a look inside", 2)
+    sides = {}
+    for side, batchnorm in (("without", False), ("with", True)):
+        sides[side] = look_inside(options, batchnorm)
+        advance(1)
     found = {
         "format": FORMAT,
         "versions": {
@@ -83,24 +86,20 @@ def reproduce(options: Options, progress: Callable[[str, int], Advance] = lambda
         "figure1": {
             "epochs": list(range(1, options.epochs + 1)),
             "percentiles": list(Watch.percentiles),
-            "without": watches["no_batchnorm"].to_dict(),
-            "with": watches["default"].to_dict(),
+            **sides,
         },
         "certificate": certificate,
     }
     return {name: _clean(value) for name, value in found.items()}
 
 
-def _row(row: Row, options: Options, data: Data, watch: Watch | None, advance: Advance) -> dict[str, Any]:
+def _row(row: Row, options: Options, data: Data, advance: Advance) -> dict[str, Any]:
     """Train one row and put its raw numbers down."""
     if row.framework == "torch.nn":
-        curves = torch_peer.train([torch_peer.network(options, s) for s in options.seeds], data, options, advance)
+        peers = [torch_peer.network(options, seed) for seed in options.seeds]
+        history = torch_peer.train(peers, data, options, advance=advance)
     else:
-        model = disk.network(options, row.init, row.batchnorm)
-        if row.from_torch:
-            peers = [torch_peer.network(options, seed) for seed in options.seeds]
-            model.load_state_dict(torch_peer.stacked_state(peers))
-        curves = disk.train(model, data, options, advance, watch)
+        history = disk.train_rounds(lambda seeds: _network(row, options, seeds), data, options, advance=advance)
     return {
         "key": row.key,
         "label": row.label,
@@ -108,19 +107,20 @@ def _row(row: Row, options: Options, data: Data, watch: Watch | None, advance: A
         "init": row.init,
         "batchnorm": row.batchnorm,
         "seeds": options.seeds,
-        "seconds": curves.seconds,
-        **_numbers(curves),
+        "seconds": history.seconds,
+        "accuracy": history.metrics["test_accuracy"][:, -1].tolist(),
+        "epoch_loss": history.loss.tolist(),
+        **{name: values.tolist() for name, values in history.metrics.items()},
+        "diverged": history.diverged,
     }
 
 
-def _numbers(curves: Curves) -> dict[str, Any]:
-    return {
-        "accuracy": curves.accuracy.tolist(),
-        "epoch_loss": curves.epoch_loss.tolist(),
-        "train_accuracy": curves.train_accuracy.tolist(),
-        "test_accuracy": curves.test_accuracy.tolist(),
-        "diverged": curves.diverged,
-    }
+def _network(row: Row, options: Options, seeds: list[int]) -> nn.Sequential:
+    """The network of some rounds of a row."""
+    model = disk.network(options, row.init, row.batchnorm, seeds)
+    if row.from_torch:
+        model.load_state_dict(torch_peer.stacked_state([torch_peer.network(options, seed) for seed in seeds]))
+    return model
 
 
 def _clean(value: Any) -> Any:

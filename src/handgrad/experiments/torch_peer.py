@@ -9,8 +9,9 @@ import time
 import torch
 from torch import Tensor, nn
 
-from handgrad.experiments.disk import HIDDEN, Advance, Curves, Data, Options
+from handgrad.experiments.disk import HIDDEN, Advance, Data, Options
 from handgrad.seeds import derive
+from handgrad.training import History
 
 
 def network(options: Options, seed: int, batchnorm: bool = True) -> nn.Sequential:
@@ -40,44 +41,43 @@ def stacked_state(models: list[nn.Sequential]) -> dict[str, Tensor]:
     return {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
 
-def train(models: list[nn.Sequential], data: Data, options: Options, advance: Advance = lambda _: None) -> Curves:
-    """Train each round's network, one after another, and measure what `disk.train` measures."""
-    curves = Curves.empty(options.rounds, options.epochs)
-    for r, model in enumerate(models):
-        optimizer = torch.optim.SGD(model.parameters(), lr=options.lr)
-        for epoch in range(options.epochs):
-            if curves.diverged[r] is None:
-                _epoch(curves, model, optimizer, data, options, r, epoch)
-            advance(1)
-    return curves
-
-
-def _epoch(
-    curves: Curves,
-    model: nn.Sequential,
-    optimizer: torch.optim.Optimizer,
+def train(
+    models: list[nn.Sequential],
     data: Data,
     options: Options,
-    r: int,
-    epoch: int,
-) -> None:
-    start = time.perf_counter()
-    order = data.orders[epoch, r]
-    x, t = data.x[r, order], data.t[r, order]
-    losses = []
-    for step, batch in enumerate(options.batches):
-        optimizer.zero_grad()
-        loss = criterion(model(x[batch]), t[batch], options.reduction)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            curves.diverged[r] = {"epoch": epoch, "step": step, "layer": _first_bad(model, x[batch])}
-            return
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    curves.seconds += time.perf_counter() - start
-    curves.epoch_loss[r, epoch] = sum(losses) / len(losses)
-    curves.train_accuracy[r, epoch] = _accuracy(model, data.x[r], data.labels[r])
-    curves.test_accuracy[r, epoch] = _accuracy(model, data.test_x[r], data.test_labels[r])
+    *,
+    evaluate: bool = True,
+    advance: Advance = lambda _: None,
+) -> History:
+    """Train each round's network, one after another, on the batches that handgrad gets, and measure the same."""
+    history = History.empty(options.rounds, options.epochs, ("train_accuracy", "test_accuracy") if evaluate else ())
+    batches = data.batches(options)
+    orders = [batches.order(epoch) for epoch in range(options.epochs)]
+    for r, model in enumerate(models):
+        optimizer = torch.optim.SGD(model.parameters(), lr=options.lr)
+        for epoch, order in enumerate(orders):
+            if history.diverged[r] is None:
+                start = time.perf_counter()
+                x, t = data.x[r, order[r]], data.t[r, order[r]]
+                losses = []
+                for step, batch in enumerate(batches.slices):
+                    optimizer.zero_grad()
+                    loss = criterion(model(x[batch]), t[batch], options.reduction)
+                    losses.append(loss.item())
+                    if not math.isfinite(losses[-1]):
+                        note = {"epoch": epoch, "step": step, "layer": _first_bad(model, x[batch])}
+                        history.diverged[r] = note
+                        break
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                history.seconds += time.perf_counter() - start
+            if history.diverged[r] is None:
+                history.loss[r, epoch] = sum(losses) / len(losses)
+                if evaluate:
+                    history.metrics["train_accuracy"][r, epoch] = _accuracy(model, data.x[r], data.labels[r])
+                    history.metrics["test_accuracy"][r, epoch] = _accuracy(model, data.test_x[r], data.test_labels[r])
+            advance(1)
+    return history
 
 
 @torch.no_grad()

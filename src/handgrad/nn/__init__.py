@@ -10,7 +10,7 @@ from handgrad.nn.linear import Linear
 from handgrad.nn.loss import Loss, MSELoss
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
-from handgrad.nn.replicas import replicate
+from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "fuse",
     "init",
     "replicate",
+    "stack",
 ]

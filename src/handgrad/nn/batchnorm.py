@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ShapeError
+from handgrad.nn.constants import constant
 from handgrad.nn.init import Constant
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
@@ -112,17 +113,16 @@ class BatchNorm1d(Module):
         batch = self.training or self.running_mean is None
         if batch:
             n = x.numel() // (self.num_features * (self.replicas or 1))
-            # a sum and a product: dividing by a number, as mean does, costs a small kernel more
-            mu = x.sum(dims).mul_(1 / n)  # (C,)
+            mu = x.sum(dims).mul_(constant(1 / n, x))  # (C,)
             xc = x - self._spread(mu, dims)  # (N, C)
-            var = (xc * xc).sum(dims).mul_(1 / n)  # (C,)
+            var = (xc * xc).sum(dims).mul_(constant(1 / n, x))  # (C,)
             if self.training:
                 self.track(mu, var, n)
         else:
             assert self.running_mean is not None
             assert self.running_var is not None
             xc, var = x - self._spread(self.running_mean, dims), self.running_var
-        inv = (var + self.eps).rsqrt_()  # (C,)
+        inv = (var + constant(self.eps, var)).rsqrt_()  # (C,)
         xhat = xc.mul_(self._spread(inv, dims))  # (N, C)
         y = xhat
         if self.weight is not None:
@@ -164,14 +164,14 @@ class BatchNorm1d(Module):
             shapes = " or ".join(f"({lead}N, {C}{', L' * n})" for n in self.spatial)
             remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
             raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
-        self.check_count(x.numel() // (C * (self.replicas or 1)), x.shape)
+        self.check_count(x.numel() // (C * (self.replicas or 1)))
         return x
 
-    def check_count(self, n: int, shape: torch.Size) -> None:
+    def check_count(self, n: int) -> None:
         """Raise if the batch's own statistics are asked of fewer than two values a channel."""
         if n < 2 and (self.training or self.running_mean is None):
             remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
-            raise ShapeError("at least 2 values a channel in training", f"{n}: {tuple(shape)}", remedy, self.label)
+            raise ShapeError("at least 2 values a channel in training", str(n), remedy, self.label)
 
     def _spread(self, value: Tensor, dims: tuple[int, ...]) -> Tensor:
         """View (C,) so that it broadcasts: as it is, or (C, 1); and (R, C) as (R, 1, C) or (R, 1, C, 1)."""
@@ -188,7 +188,7 @@ class BatchNorm1d(Module):
         if weight is None:
             weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)
         self.running_mean.lerp_(mu, weight)
-        self.running_var.lerp_(var * (n / (n - 1)), weight)
+        self.running_var.lerp_(var * constant(n / (n - 1), var), weight)
 
     def extra_repr(self) -> str:
         return (

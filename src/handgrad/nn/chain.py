@@ -11,6 +11,7 @@ from torch import Tensor
 from handgrad.errors import HandgradError
 from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
+from handgrad.nn.constants import constant
 from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
 from handgrad.nn.sequential import Sequential
@@ -27,12 +28,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Fold:
-    """What backward needs of a block: z minus µ (R, C, N), the folded weight A (R, C, O); µ, 1/σ and k (R, C)."""
+    """What backward needs of a block: z minus µ and the slope at z (R, C, N), A (R, C, O), 1/σ and k (R, C)."""
 
     z: Tensor
+    slope: Tensor
     A: Tensor
     norm: BatchNorm1d | None = None
-    mu: Tensor | None = None
     inv: Tensor | None = None
     k: Tensor | None = None
     batch: bool = False
@@ -97,17 +98,19 @@ class LinearChain(Module):
         try:
             if not isinstance(x, Tensor) or x.ndim not in (2, 2 if self.replicas is None else 3):
                 return self.keep(self.parts(x), None)
-            name, x = "0", self._led(self.first.checked(x))  # (R, N, I)
+            name, _ = next(self.parts.named_children())
+            x = self._led(self.first.checked(x))  # (R, N, I)
             for name, part in self.parts.named_children():  # noqa: B007
                 if isinstance(part, BatchNorm1d):
-                    part.check_count(x.shape[-2], x.shape)
+                    part.check_count(x.shape[-2])
         except HandgradError as error:
             raise error.inside(name) if name else error  # noqa: B904
         kept = []
         y = _affine(self._led(self.first.weight.value), self._bias(self.first), x.mT, self._buffer(0, x, self.first))
         for index, block in enumerate(self.blocks, start=1):
             z = y.relu_() if isinstance(block.activation, ReLU) else y.tanh_()  # (R, C, N)
-            kept.append(fold := self._fold(block, z))
+            slope = _slope(block.activation, z, self._buffer(("slope", index), z))
+            kept.append(fold := self._fold(block, z, slope))
             # the output is the caller's, everything before it is reused by the next step
             out = None if index == len(self.blocks) else self._buffer(index, x, block.linear)
             y = _affine(fold.A, self._folded_bias(block), z, out)  # (R, O, N)
@@ -134,28 +137,28 @@ class LinearChain(Module):
             block, fold = self.blocks[index], kept[index]
             dA, db = fold.z @ g.mT, g.sum(-1)  # (R, C, O), (R, O)
             # two buffers in turn: one holds the gradient that the other is made from
-            dz, slope = self._buffer(("dz", index % 2), fold.z), self._buffer("slope", fold.z)
+            dz = self._buffer(("dz", index % 2), fold.z)
             if fold.norm is None:
                 dW = dA
                 torch.bmm(fold.A, g, out=dz)
             else:
                 dW = self._unfold(fold, fold.norm, self._led(block.linear.weight.value), dA, db, g, dz)
             self._accumulate(block.linear, dW, db)
-            g = dz.mul_(_slope(block.activation, fold, slope))
+            g = dz.mul_(fold.slope)
         self._accumulate(self.first, x.mT @ g.mT, g.sum(-1))
         return g
 
-    def _fold(self, block: Block, z: Tensor) -> Fold:
+    def _fold(self, block: Block, z: Tensor, slope: Tensor) -> Fold:
         """Centre z in place, and fold the normalisation into the weight of the linear layer."""
         norm, W = block.norm, self._led(block.linear.weight.value)
         if norm is None:
-            return Fold(z, W)
+            return Fold(z, slope, W)
         n = z.shape[-1]
         batch = norm.training or norm.running_mean is None
         if batch:
-            mu = z.sum(-1).mul_(1 / n)  # (R, C)
+            mu = z.sum(-1).mul_(constant(1 / n, z))  # (R, C)
             z.sub_(mu.unsqueeze(-1))
-            var = torch.linalg.vector_norm(z, dim=-1).square_().mul_(1 / n)  # (R, C)
+            var = torch.linalg.vector_norm(z, dim=-1).square_().mul_(constant(1 / n, z))  # (R, C)
             if norm.training:
                 norm.track(self._unled(mu), self._unled(var), n)
         else:
@@ -163,9 +166,9 @@ class LinearChain(Module):
             assert norm.running_var is not None
             mu, var = self._led(norm.running_mean), self._led(norm.running_var)
             z.sub_(mu.unsqueeze(-1))
-        inv = (var + norm.eps).rsqrt_()  # (R, C)
+        inv = (var + constant(norm.eps, var)).rsqrt_()  # (R, C)
         k = inv if norm.weight is None else inv * self._led(norm.weight.value)
-        return Fold(z, W * k.unsqueeze(-1), norm, mu, inv, k, batch)
+        return Fold(z, slope, W * k.unsqueeze(-1), norm, inv, k, batch)
 
     def _folded_bias(self, block: Block) -> Tensor | None:
         """Wᵀβ + b as (R, O, 1)."""
@@ -233,9 +236,8 @@ def _affine(A: Tensor, b: Tensor | None, z: Tensor, out: Tensor | None) -> Tenso
     return torch.bmm(A.mT, z, out=out) if b is None else torch.baddbmm(b, A.mT, z, out=out)
 
 
-def _slope(activation: ReLU | Tanh, fold: Fold, out: Tensor) -> Tensor:
-    """a'(z) from the centred z: adding µ back gives 0 exactly where z was 0."""
-    z = fold.z if fold.mu is None else torch.add(fold.z, fold.mu.unsqueeze(-1), out=out)
+def _slope(activation: ReLU | Tanh, z: Tensor, out: Tensor) -> Tensor:
+    """a'(z) from z = a(y)."""
     if isinstance(activation, ReLU):
         return torch.sign(z, out=out)
     return torch.mul(z, z, out=out).neg_().add_(1)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import BackwardError, ShapeError
+from handgrad.nn.constants import constant
 from handgrad.nn.module import Module
 
 REDUCTIONS = ("mean", "sum", "batchmean", "none")
@@ -74,7 +75,7 @@ class Loss(Module):
         loss, dy = self.elements(y, t)
         if self.reduction != "none":
             loss = loss.sum() if self.replicas is None else loss.flatten(1).sum(1)  # () or (R,)
-            loss = loss * (1 / self._count(y))
+            loss = loss * constant(1 / self._count(y), y)
         return self.keep(loss, dy)
 
     def backward(self, dloss: Tensor | None = None) -> Tensor:
@@ -86,7 +87,7 @@ class Loss(Module):
             remedy = "Pass backward a gradient of the loss's shape, torch.ones_like(loss) for their sum."
             raise BackwardError('an upstream gradient, as reduction="none"', "none", remedy, self.label)
         (dy,) = self.take(dloss)
-        dx: Tensor = dy if self.reduction == "none" else dy.mul_(1 / self._count(dy))  # (N, …)
+        dx: Tensor = dy if self.reduction == "none" else dy.mul_(constant(1 / self._count(dy), dy))  # (N, …)
         if dloss is None:
             return dx
         return dx.mul_(dloss.reshape(*dloss.shape, *[1] * (dx.ndim - dloss.ndim)))  # dloss () or (R, 1, …)
@@ -128,4 +129,4 @@ class MSELoss(Loss):
 
     def elements(self, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         d = y - t
-        return d * d, 2 * d
+        return d * d, d + d

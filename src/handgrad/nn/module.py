@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -124,6 +125,41 @@ class Module:
         """Empty the slot of this module and of all below it: what the last forward kept is not needed."""
         for module in self.modules():
             module.kept = None
+
+    def replica(self: Self, r: int) -> Self:
+        """Return replica r of R as an ordinary module, a copy with no leading R anywhere.
+
+        Errors: ArgumentError for a module without replicas, or an r that is not one of them.
+
+        Example:
+            >>> from handgrad import nn
+            >>> nn.Linear(2, 3, replicas=5).replica(4).weight.shape
+            torch.Size([2, 3])
+        """
+        R = next((part.replicas for part in self.modules() if part.replicas is not None), None)
+        if R is None or not -R <= r < R:
+            expected = "a module with replicas" if R is None else f"a replica from 0 to {R - 1}"
+            got = "one without" if R is None else str(r)
+            raise ArgumentError(expected, got, "Take one of those that nn.replicate made.", f"{self.label}.replica")
+        one = copy.deepcopy(self)
+        one._each_tensor(lambda value: value[r].clone(), replicas=None)
+        return one
+
+    def _each_tensor(self, change: Callable[[Tensor], Tensor], replicas: int | None) -> None:
+        """Put change(value) for every parameter and buffer, and another number of replicas everywhere."""
+        self.forget()
+        for part in self.modules():
+            part.replicas = replicas
+            part.unfuse()
+            for name in part.buffer_names:
+                if (buffer := getattr(part, name)) is not None:
+                    setattr(part, name, change(buffer))
+        for parameter in self.parameters():
+            parameter.value, parameter.replicas = change(parameter.value), replicas
+            parameter.zero_grad()
+
+    def unfuse(self) -> None:
+        """Let the parts run themselves again, where a container had fused modules in their place."""
 
     def _shared(self, shape: torch.Size, dy: Tensor) -> bool:
         """Whether replicas above this module's output of `shape`, which they share, each have a gradient of it."""

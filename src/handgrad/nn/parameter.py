@@ -114,14 +114,6 @@ class Parameter:
             value.copy_(self.init.draw(value.shape, value.dtype, value.device, source))
         self.zero_grad()
 
-    def replicate(self, replicas: int) -> None:
-        """Turn an ordinary parameter into R equal copies in one; `reset` makes them differ."""
-        if self.replicas is not None:
-            return  # a parameter of two modules is met twice
-        self.value = self.value.expand(replicas, *self.value.shape).clone()
-        self.replicas = replicas
-        self.zero_grad()
-
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         """Move or convert value and gradient in place, so that optimisers keep hold of this parameter."""
         self.value = self.value.to(device=device, dtype=dtype)

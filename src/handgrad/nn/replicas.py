@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from handgrad.errors import ArgumentError
 from handgrad.nn.module import Module
-from handgrad.nn.parameter import Parameter
-from handgrad.nn.sequential import Sequential
 
 M = TypeVar("M", bound=Module)
 
@@ -43,16 +43,53 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
         remedy = "Replicate the network that was built without replicas=."
         raise ArgumentError("a network without replicas", f"{module.label} with some", remedy, "nn.replicate")
     module = copy.deepcopy(module)
-    R = len(seeds)
-    for part in module.modules():
-        part.replicas, part.kept = R, None
-        if isinstance(part, Sequential):
-            part.fuse(None)
-        for value in vars(part).values():
-            if isinstance(value, Parameter):
-                value.replicate(R)
-        for name in part.buffer_names:
-            if (buffer := getattr(part, name)) is not None:
-                setattr(part, name, buffer.expand(R, *buffer.shape).clone())
+    module._each_tensor(lambda value: value.expand(len(seeds), *value.shape).clone(), replicas=len(seeds))
     module.reset([torch.Generator().manual_seed(seed) for seed in seeds])
     return module
+
+
+def stack(modules: Sequence[M]) -> M:
+    """Join networks of one architecture, with or without replicas, into one of all their replicas.
+
+    Values are copied. What is not a tensor, such as BatchNorm's eps, must be the same in all.
+
+    Errors: ArgumentError for no networks, or for one that is not like the first.
+
+    Example:
+        >>> from handgrad import nn
+        >>> two = nn.stack([nn.Linear(2, 3), nn.Linear(2, 3)])
+        >>> two.weight.shape, nn.stack([two, nn.Linear(2, 3)]).replicas
+        (torch.Size([2, 2, 3]), 3)
+    """
+    modules = list(modules)
+    if not modules:
+        raise ArgumentError("at least one network", "none", "Pass a list of networks.", "nn.stack")
+    plain = [_without_replicas(module) for module in modules]
+    for index, description in enumerate(plain):
+        if description != plain[0]:
+            lines = zip([*plain[0].splitlines(), ""], [*description.splitlines(), ""])
+            expected, got = next((a, b) for a, b in lines if a != b)
+            remedy = "Stack networks that were built alike."
+            where = f"nn.stack, network {index}"
+            raise ArgumentError(expected.strip() or "nothing more", got.strip() or "less", remedy, where)
+    joined = copy.deepcopy(modules[0])
+    counts = [next((part.replicas for part in m.modules() if part.replicas is not None), None) for m in modules]
+    values = [
+        [value if count is not None else value.unsqueeze(0) for value in _tensors(module)]
+        for module, count in zip(modules, counts)
+    ]
+    in_order = iter([torch.cat(same) for same in zip(*values)])
+    joined._each_tensor(lambda _: next(in_order), replicas=sum(count or 1 for count in counts))
+    return joined
+
+
+def _tensors(module: Module) -> list[Tensor]:
+    """Every tensor, in the order in which `_each_tensor` goes over them."""
+    return [*module.buffers(), *(p.value for p in module.parameters())]
+
+
+def _without_replicas(module: Module) -> str:
+    """What two networks must have in common: layers, options, dtypes."""
+    text = re.sub(r"(, )?replicas=\d+", "", repr(module))
+    dtypes = sorted({str(value.dtype) for value in _tensors(module)})
+    return f"{text}\n{', '.join(dtypes)}"

@@ -97,9 +97,12 @@ class Sequential(Module):
         """What runs: the parts under their names, or fused modules, without a name, in place of some of them."""
         return list(self._parts.items()) if self._fused is None else self._fused
 
-    def fuse(self, running: list[tuple[str, Module]] | None) -> None:
-        """Let `running` run in place of the parts, or the parts again; `nn.fuse` makes it."""
+    def fuse(self, running: list[tuple[str, Module]]) -> None:
+        """Let `running` run in place of the parts; `nn.fuse` makes it."""
         self._fused = running
+
+    def unfuse(self) -> None:
+        self._fused = None
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         yield from self._parts.items()

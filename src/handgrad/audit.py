@@ -1,0 +1,127 @@
+"""audit_replica: where, and by how much, two runs of one replica first differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handgrad.data import Batches
+from handgrad.nn.loss import Loss
+from handgrad.nn.module import Module
+from handgrad.nn.sequential import Sequential
+from handgrad.optim.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run about to start, and which of its replicas to look at."""
+
+    model: Sequential
+    criterion: Loss
+    optimizer: Optimizer
+    batches: Batches
+    replica: int
+    """Its place among the R of this run."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place at which two runs differ by more than the tolerance."""
+
+    epoch: int
+    step: int
+    """Within the epoch; both count from 0."""
+    where: str
+    """Such as "output of model.2 (BatchNorm1d 25)", "gradient of 0.weight" or "0.weight after the step"."""
+    size: float
+    """max|a − b| / max|b|; infinite where only one of the two is finite."""
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}, step {self.step}: {self.where} differs by {self.size:.1e} of its largest element"
+
+
+def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Difference | None:
+    """Train two runs side by side and return the first place at which their replicas differ, or None.
+
+    Batches are compared, then every layer's output in order, the loss, every gradient, every parameter and buffer after
+    the step. Two runs of the same seed in other company should differ by rounding at most: by nothing in float64 on
+    most machines, by about 10⁻⁷ a step in float32.
+
+    Args:
+        a, b: the runs; both are trained, unfused, until they differ or end.
+        epochs: how many.
+        tolerance: the largest relative difference that counts as none.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn, optim
+        >>> from handgrad.audit import Run, audit_replica
+        >>> from handgrad.data import Batches
+        >>> x = torch.linspace(-1, 1, 32, dtype=torch.float64).unsqueeze(1)
+        >>> def run(seeds, replica, lr):
+        ...     model = nn.replicate(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double(), seeds)
+        ...     criterion = nn.MSELoss(replicas=len(seeds))
+        ...     return Run(model, criterion, optim.SGD(model.parameters(), lr), Batches(x, x**2, 8, seeds), replica)
+        >>> audit_replica(run([3, 7, 137], 2, lr=0.1), run([137], 0, lr=0.1), epochs=2, tolerance=1e-12)
+        >>> audit_replica(run([137], 0, lr=0.1), run([137], 0, lr=0.2), epochs=2).where
+        '0.weight after the step'
+    """
+    for run in (a, b):
+        run.model.unfuse()
+        run.model.train()
+    for epoch in range(epochs):
+        for step, (seen_a, seen_b) in enumerate(zip(_steps(a, epoch), _steps(b, epoch))):
+            for (where, value), (_, other) in zip(seen_a, seen_b):
+                size = _relative(value, other)
+                if size > tolerance:
+                    return Difference(epoch, step, where, size)
+    return None
+
+
+def _steps(run: Run, epoch: int) -> Iterator[Iterator[tuple[str, Tensor]]]:
+    """Yield, for each step, what can be seen of the replica in it."""
+    for x, t in run.batches.epoch(epoch):
+        yield _step(run, x, t)
+
+
+def _step(run: Run, x: Tensor, t: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Take one step, and yield name and value of everything on the way that is the replica's."""
+    r, shared = run.replica, not (run.batches.own or run.batches.shuffle)
+    if shared:
+        x, t = (v.expand(run.batches.replicas, *v.shape) for v in (x, t))
+    yield "the inputs", x[r]
+    yield "the targets", t[r]
+    run.optimizer.zero_grad()
+    y = x
+    for name, part in run.model.named_children():
+        y = part(y)
+        yield f"output of model.{name} ({part.label})", y[r]
+    yield "the loss", run.criterion(y, t)[r]
+    dy = run.criterion.backward()
+    for part in reversed(list(run.model)):
+        dy = part.backward(dy)
+    for name, p in run.model.named_parameters():
+        if p.grad is not None:
+            yield f"gradient of {name}", p.grad[r]
+    run.optimizer.step()
+    for name, value in _state(run.model):
+        yield f"{name} after the step", value[r]
+
+
+def _state(model: Module) -> Iterator[tuple[str, Tensor]]:
+    yield from ((name, p.value) for name, p in model.named_parameters())
+    yield from model.named_buffers()
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    if a.shape != b.shape:
+        return float("inf")
+    a, b = a.double(), b.double()
+    same = (a == b) | (a.isnan() & b.isnan())
+    if bool(same.all()):
+        return 0.0
+    size = (a - b).abs().masked_fill(same, 0).max() / b.abs().max()
+    return float(size.nan_to_num(nan=torch.inf))

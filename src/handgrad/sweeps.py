@@ -1,0 +1,276 @@
+"""sweep: every configuration of a grid from every seed, as groups of replicas over all cores."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import checks, nn, optim, workers
+from handgrad.data import Batches
+from handgrad.errors import ArgumentError
+from handgrad.grid import Grid
+from handgrad.results import Results
+from handgrad.seeds import derive
+from handgrad.training import History, train
+
+Pair = tuple[Tensor, Tensor]
+Data = Pair | Callable[[int], Pair]
+"""Inputs and targets: one set (N, …) that all replicas share, or a function from a seed to a set of its own."""
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Replicas that are trained together: one architecture, one batch size, numbers that may differ."""
+
+    replicas: list[int]
+    """Their places in the grid."""
+    seeds: list[int]
+    configs: list[dict[str, Any]]
+    """For each replica its hyper-parameters."""
+
+
+def sweep(
+    build: nn.Sequential | Callable[..., nn.Sequential],
+    data: Data,
+    grid: Grid,
+    *,
+    criterion: nn.Loss | None = None,
+    optimizer: Callable[..., optim.Optimizer] = optim.SGD,
+    epochs: int,
+    batch_size: int | None = None,
+    last: str = "keep",
+    test: Data | None = None,
+    metrics: Mapping[str, Measure] | None = None,
+    every: int = 0,
+    workers_: int | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Results:
+    """Train all configurations of a grid from all of its seeds, and return their results as distributions.
+
+    A name of the grid goes to `build` if that is a function that takes it, is the batch size if it is "batch_size", and
+    goes to the optimiser otherwise. Numbers of the optimiser differ between replicas of one program; what changes the
+    architecture is trained in a program of its own. Replicas of the same seed start, in every configuration, from the
+    same stream of random numbers and see the data in the same order, which is what pairs configurations.
+
+    Ctrl-C ends the sweep with what is finished: the results say which replicas are not.
+
+    Args:
+        build: a network without replicas, or a function from hyper-parameters to one; its values are drawn anew.
+        data: training data.
+        grid: configurations and seeds, from `handgrad.grid.grid`.
+        criterion: the loss, without replicas; MSELoss by default.
+        optimizer: from parameters and hyper-parameters to an optimiser, such as optim.SGD.
+        epochs: how often all data are seen.
+        batch_size: samples in a batch, unless the grid says.
+        last: what becomes of a short last batch: "keep", "drop" or "merge".
+        test: data for the metrics; the training data by default.
+        metrics: what to measure at the end, by name. The training loss, "loss", is always there.
+        every: measure the metrics after every so many epochs too, into `results.history`; 0 only at the end.
+        workers_: threads, by default as many as there are cores; the numbers do not depend on it.
+        advance: called with the number of replica-epochs just finished.
+
+    Errors: ArgumentError, all before training, for a name that nobody takes, a missing batch size, a batch of one
+    sample before batch normalisation, or more memory than the machine has.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> from handgrad.grid import grid
+        >>> from handgrad.sweeps import sweep
+        >>> x = torch.linspace(-1, 1, 64).unsqueeze(1)
+        >>> model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+        >>> results = sweep(model, (x, x**2), grid(lr=[0.01, 0.1], seeds=5), epochs=20, batch_size=16)
+        >>> results.best("loss", largest=False)
+        {'lr': 0.1}
+    """
+    plan = _Plan(
+        build, optimizer, criterion or nn.MSELoss(), data, test, batch_size, last, metrics or {}, epochs, every
+    )
+    plan.check(grid)
+    tasks = plan.tasks(grid)
+    start = time.perf_counter()
+    plan.check_memory(tasks, workers_ or workers.default_workers())
+    found = workers.run([plan.job(task, advance) for task in tasks], workers_)
+    return _results(grid, plan, tasks, found, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything of a sweep but its grid."""
+
+    build: nn.Sequential | Callable[..., nn.Sequential]
+    optimizer: Callable[..., optim.Optimizer]
+    criterion: nn.Loss
+    data: Data
+    test: Data | None
+    batch_size: int | None
+    last: str
+    metrics: Mapping[str, Measure]
+    epochs: int
+    every: int
+
+    def architecture(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The hyper-parameters that `build` takes."""
+        names = _parameters(self.build) if not isinstance(self.build, nn.Module) else set()
+        return {name: value for name, value in config.items() if name in names}
+
+    def of_optimizer(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The hyper-parameters that the optimiser takes."""
+        others = {*self.architecture(config), "batch_size"}
+        return {name: value for name, value in config.items() if name not in others}
+
+    def network(self, config: Mapping[str, Any]) -> nn.Sequential:
+        return self.build if isinstance(self.build, nn.Sequential) else self.build(**self.architecture(config))
+
+    def check(self, grid: Grid) -> None:
+        """Raise for what would only fail after hours."""
+        checks.positive_int("epochs", self.epochs, "sweep")
+        taken = _parameters(self.optimizer)
+        unknown = [name for name in self.of_optimizer(grid.configs[0]) if name not in taken]
+        if unknown:
+            listed = ", ".join(sorted(taken | {"batch_size"} | (set(self.architecture(grid.configs[0])))))
+            remedy = "Give build, as a function, an argument of that name, or choose a name that the optimiser takes."
+            raise ArgumentError(f"hyper-parameters among {listed}", ", ".join(unknown), remedy, "sweep")
+        if self.batch_size is None and "batch_size" not in grid.names:
+            remedy = "Pass batch_size=32, say, or put it into the grid."
+            raise ArgumentError("a batch size", "none", remedy, "sweep")
+        for config in grid.configs:
+            self.optimizer(self.network(config).parameters(), **self.of_optimizer(config))
+            self.batches(self.size(config), grid.seeds[:1]).check(self.network(config))
+
+    def size(self, config: Mapping[str, Any]) -> int:
+        return int(config.get("batch_size", self.batch_size))
+
+    def batches(self, size: int, seeds: Any) -> Batches:
+        x, t = _drawn(self.data, seeds)
+        return Batches(x, t, size, seeds, own=callable(self.data), last=self.last)
+
+    def tasks(self, grid: Grid) -> list[Task]:
+        """Cut the replicas into groups: first by what cannot differ within one program, then by number."""
+        families: dict[str, list[int]] = {}
+        for index, (config, _) in enumerate(grid.replicas):
+            numbers = {name for name, value in self.of_optimizer(config).items() if _is_number(value)}
+            same = {name: value for name, value in config.items() if name not in numbers}
+            families.setdefault(repr(sorted(same.items())), []).append(index)
+        cut = [family[part] for family in families.values() for part in workers.groups(len(family))]
+        replicas = grid.replicas
+        return [Task(part, [replicas[i][1] for i in part], [replicas[i][0] for i in part]) for part in cut]
+
+    def check_memory(self, tasks: list[Task], threads: int) -> None:
+        """Raise if the groups that run at once need more memory than is free."""
+        need = max(_bytes(self, task) for task in tasks) * min(threads, len(tasks))
+        free = _free_memory()
+        if need > free:
+            remedy = "Take smaller batches or data, fewer workers, or a smaller network."
+            got = f"about {need / 2**30:.1f} GiB for {min(threads, len(tasks))} groups of replicas at a time"
+            raise ArgumentError(f"at most the {free / 2**30:.1f} GiB that are free", got, remedy, "sweep")
+
+    def job(self, task: Task, advance: Callable[[int], None]) -> Callable[[workers.Stop], History]:
+        """What a worker does with one group."""
+        config, R = task.configs[0], len(task.seeds)
+        template = self.network(config)  # not on the worker: it may draw from torch's default generator
+
+        def run(stop: workers.Stop) -> History:
+            seeds = [derive(seed, "init") for seed in task.seeds]
+            model = nn.stack([nn.replicate(template, [seed]) for seed in seeds])
+            criterion = nn.stack([self.criterion] * R)
+            numbers = {name: _column(name, task.configs) for name in self.of_optimizer(config)}
+            optimizer = self.optimizer(model.parameters(), **numbers)
+            test = self.test or self.data
+            x, t = _drawn(test, task.seeds)
+            targets = t if callable(test) else t.expand(R, *t.shape)
+            return train(
+                model,
+                criterion,
+                optimizer,
+                self.batches(self.size(config), task.seeds),
+                self.epochs,
+                metrics={name: _metric(measure, x, targets) for name, measure in self.metrics.items()},
+                every=self.every or self.epochs,
+                stop=stop,
+                advance=advance,
+            )
+
+        return run
+
+
+def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | None], seconds: float) -> Results:
+    R, names = len(grid), list(plan.metrics)
+    final = {name: [float("nan")] * R for name in ("loss", *names)}
+    curves = {
+        name: [[float("nan")] * plan.epochs for _ in range(R)] for name in ("loss", *(names if plan.every else ()))
+    }
+    diverged: list[dict[str, Any] | None] = [None] * R
+    finished = [False] * R
+    for task, history in zip(tasks, found):
+        if history is None:
+            continue
+        values = {"loss": history.loss, **history.metrics}
+        for row, place in enumerate(task.replicas):
+            finished[place] = history.epochs == plan.epochs
+            diverged[place] = history.diverged[row]
+            for name in final:
+                final[name][place] = float(values[name][row, -1])
+            for name in curves:
+                curves[name][place] = values[name][row].tolist()
+    options = {
+        "epochs": plan.epochs,
+        "batch_size": plan.batch_size,
+        "last": plan.last,
+        "optimizer": getattr(plan.optimizer, "__name__", repr(plan.optimizer)),
+        "criterion": repr(plan.criterion),
+    }
+    return Results(grid, final, curves, diverged, options, seconds, finished)
+
+
+def _metric(measure: Measure, x: Tensor, t: Tensor) -> Callable[[nn.Module], Tensor]:
+    return lambda model: measure(model(x), t)
+
+
+def _drawn(data: Data, seeds: Any) -> Pair:
+    """The shared set, or those of the seeds with a leading R."""
+    if not callable(data):
+        return data
+    sets = [data(seed) for seed in seeds]
+    return torch.stack([x for x, _ in sets]), torch.stack([t for _, t in sets])
+
+
+def _column(name: str, configs: list[dict[str, Any]]) -> Any:
+    """One value if all replicas have it, or R numbers."""
+    values = [config[name] for config in configs]
+    return values[0] if all(value == values[0] for value in values) else values
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _parameters(function: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(function).parameters) - {"params"}
+
+
+def _bytes(plan: _Plan, task: Task) -> int:
+    """Bytes of a group under way: values, gradients and state; what each layer keeps of a batch; data of its own."""
+    model, R = plan.network(task.configs[0]), len(task.seeds)
+    parameters = list(model.parameters())
+    numbers = 4 * sum(p.numel() for p in parameters)
+    kept = 4 * plan.size(task.configs[0]) * sum(max(p.shape) for p in parameters if len(p.shape) > 1)
+    own = sum(v.numel() for source in (plan.data, plan.test) if callable(source) for v in source(task.seeds[0]))
+    return R * (numbers + kept + own) * (parameters[0].value.element_size() if parameters else 4)
+
+
+def _free_memory() -> int:
+    """Bytes that can be had without swapping."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 2**63

@@ -1,0 +1,61 @@
+"""audit_replica finds the first place at which two runs of a replica differ, and none where there is none."""
+
+import pytest
+import torch
+
+from handgrad import nn, optim
+from handgrad.audit import Difference, Run, audit_replica
+from handgrad.data import Batches
+
+X = torch.linspace(-1, 1, 32, dtype=torch.float64).unsqueeze(1)
+
+
+def run(seeds, seed, lr=0.1, x=X, change=None):
+    model = nn.replicate(nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 1)).double(), seeds)
+    if change is not None:
+        change(model)
+    criterion = nn.MSELoss(replicas=len(seeds))
+    return Run(model, criterion, optim.SGD(model.parameters(), lr), Batches(x, x**2, 8, seeds), seeds.index(seed))
+
+
+def difference(a, b, **options) -> Difference:
+    found = audit_replica(a, b, **options)
+    assert found is not None
+    return found
+
+
+def test_a_replica_is_the_same_in_other_company():
+    assert audit_replica(run([3, 7, 137], 137), run([137, 2], 137), epochs=5, tolerance=1e-9) is None
+
+
+def test_two_seeds_differ_from_the_first_batch_on():
+    found = difference(run([3], 3), run([4], 4), epochs=1)
+    assert (found.epoch, found.step, found.where) == (0, 0, "the inputs")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda m: m[0].weight.value.mul_(1.01), "output of model.0 (Linear 1→4)"),
+        (lambda m: m[2].bias.value.add_(0.1), "output of model.2 (BatchNorm1d 4)"),
+        (lambda m: m[2].running_mean.add_(0.1), "2.running_mean after the step"),
+    ],
+)
+def test_the_place_and_size_of_a_change_are_named(change, where):
+    found = difference(run([3, 4], 4), run([3, 4], 4, change=change), epochs=1, tolerance=1e-12)
+    assert (found.step, found.where) == (0, where)
+    assert 1e-6 < found.size < 10
+    assert where in str(found)
+
+
+def test_a_change_that_comes_later_is_found_later():
+    later = X.clone()
+    order = Batches(X, X, 8, [3]).order(0)[0]
+    later[order[-1]] += 0.5  # in the last batch of epoch 0
+    found = difference(run([3], 3), run([3], 3, x=later), epochs=2)
+    assert (found.epoch, found.step, found.where) == (0, 3, "the inputs")
+
+
+def test_a_nan_is_an_infinite_difference():
+    found = difference(run([3], 3), run([3], 3, change=lambda m: m[0].bias.value.fill_(float("nan"))), epochs=1)
+    assert found.size == float("inf")

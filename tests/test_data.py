@@ -1,0 +1,97 @@
+"""Batches: every sample once an epoch, in an order that only seed and epoch decide."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handgrad import nn
+from handgrad.data import Batches
+from handgrad.errors import ArgumentError, ShapeError
+
+
+def batches_of(n, size, seeds, **options):
+    x, t = numbered(n)
+    return Batches(x, t, size, seeds, **options)
+
+
+def numbered(n, replicas=None):
+    """Inputs that name their sample (and replica), and targets that are minus them."""
+    x = torch.arange(float(n)).unsqueeze(1)
+    if replicas is not None:
+        x = x + 1000 * torch.arange(replicas).view(-1, 1, 1)
+    return x, -x
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4), st.booleans(), st.integers(0, 5))
+def test_each_replica_sees_every_sample_once_with_its_target(n, size, replicas, own, epoch):
+    x, t = numbered(n, replicas if own else None)
+    batches = Batches(x, t, min(size, n), range(replicas), own=own)
+    found = list(batches.epoch(epoch))
+    seen = torch.cat([b for b, _ in found], 1)
+    assert torch.equal(seen, -torch.cat([b for _, b in found], 1))
+    assert torch.equal(seen.sort(1).values, x.expand(replicas, n, 1))
+    assert all(b.shape[1] == min(size, n) for b, _ in found[:-1])
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone():
+    x, t = numbered(50)
+    together = Batches(x, t, 10, [3, 5, 137])
+    alone = Batches(x, t, 10, [137])
+    list(together.epoch(0))
+    assert torch.equal(together.order(7)[2], alone.order(7)[0])
+    assert not torch.equal(together.order(7)[2], together.order(8)[2])
+    assert not torch.equal(together.order(7)[0], together.order(7)[1])
+
+
+@pytest.mark.parametrize(("last", "sizes"), [("keep", [4, 4, 2]), ("drop", [4, 4]), ("merge", [4, 6])])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_short_last_batch_is_kept_dropped_or_merged(last, sizes, shuffle):
+    batches = batches_of(10, 4, [0], last=last, shuffle=shuffle)
+    assert [b.shape[-2] for b, _ in batches.epoch(0)] == sizes
+
+
+@pytest.mark.parametrize("last", ["keep", "drop", "merge"])
+def test_batches_that_fit_are_the_same_whatever_becomes_of_a_short_one(last):
+    assert [b.shape[1] for b, _ in batches_of(8, 4, [0], last=last).epoch(0)] == [4, 4]
+    assert [b.shape[1] for b, _ in batches_of(3, 3, [0], last=last).epoch(0)] == [3]
+
+
+def test_without_shuffling_shared_data_are_passed_as_they_stand():
+    x, t = numbered(6)
+    (first, _), _ = Batches(x, t, 3, [0, 1], shuffle=False).epoch(4)
+    assert torch.equal(first, x[:3])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.long])
+def test_targets_keep_their_dtype_and_shape(dtype):
+    batches = Batches(torch.rand(5, 2, 3), torch.zeros(5, dtype=dtype), 5, [0, 1])
+    ((x, t),) = batches.epoch(0)
+    assert x.shape == (2, 5, 2, 3)
+    assert (t.shape, t.dtype) == ((2, 5), dtype)
+
+
+def test_a_batch_of_one_is_foreseen():
+    batches = batches_of(9, 4, [0])
+    batches.check(nn.Sequential(nn.Linear(1, 2)))
+    with pytest.raises(ArgumentError, match=r"model\.1, got a batch of 1 of 9 samples.*merge"):
+        batches.check(nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2)))
+    batches_of(9, 4, [0], last="merge").check(nn.Sequential(nn.BatchNorm1d(2)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((torch.rand(4, 1), torch.rand(5, 1), 2, [0]), {}, ShapeError, "equal N"),
+        ((torch.rand(2, 4, 1), torch.rand(2, 5, 1), 2, [0, 1]), {"own": True}, ShapeError, "equal N"),
+        ((torch.rand(2, 4, 1), torch.rand(2, 4, 1), 2, [0, 1, 2]), {"own": True}, ShapeError, "3 replicas"),
+        ((torch.rand(4, 1), torch.rand(4, 1), 0, [0]), {}, ArgumentError, "batch_size"),
+        ((torch.rand(4, 1), torch.rand(4, 1), 5, [0]), {}, ArgumentError, "at most 4"),
+        ((torch.rand(4, 1), torch.rand(4, 1), 2, []), {}, ArgumentError, "one seed"),
+        ((torch.rand(4, 1), torch.rand(4, 1), 2, [0]), {"last": "pad"}, ArgumentError, "merge"),
+    ],
+)
+def test_bad_arguments(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        Batches(*arguments, **options)

@@ -1,0 +1,212 @@
+"""Plots of results: what they show for none to three hyper-parameters, and that the files depend on nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from handgrad import plots
+from handgrad.errors import ArgumentError, OutputError
+from handgrad.grid import grid
+from handgrad.plots import plot, save
+from handgrad.results import Results
+
+
+def made_up(seeds: int = 6, dead: Callable[[dict[str, Any], int], bool] = lambda c, s: False, **hyper: Any) -> Results:
+    """Losses about 1, those diverged that `dead` names."""
+    g = grid(seeds=seeds, **hyper)
+    values = np.random.default_rng(0).normal(1, 0.1, len(g)).tolist()
+    diverged: list[dict[str, Any] | None] = [{"epoch": 1} if dead(c, s) else None for c, s in g.replicas]
+    return Results(g, {"loss": values}, diverged=diverged)
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(t.get_text() for t in figure.findobj(mpl.text.Text))
+
+
+def size(path: Path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 19, 40])
+def test_a_distribution_shows_every_replica(seeds: int) -> None:
+    results = made_up(seeds, dead=lambda _, s: s == 1)
+    figure = plot(results, "loss")
+    d = results.distribution("loss")
+    dots = figure.axes[0].get_lines()[0]
+    assert sorted(np.asarray(dots.get_xdata())) == sorted(d.finite)
+    heights = [bar.get_height() for bar in figure.axes[0].patches if isinstance(bar, Rectangle)]
+    assert sum(heights) == (d.n if seeds == 40 else 0)
+    assert figure.axes[0].get_xlabel() == "loss"
+    assert str(d).split(";")[0] in texts(figure)
+    assert (f"1 of {seeds} diverged" in texts(figure)) == (seeds > 1)
+
+
+def test_one_numeric_hyper_parameter() -> None:
+    results = made_up(lr=[0.1, 0.001, 0.01], dead=lambda c, s: c["lr"] == 0.1 and s < 2)
+    figure = plot(results, "loss")
+    ax = figure.axes[0]
+    assert (ax.get_xscale(), ax.get_xlabel(), ax.get_ylabel()) == ("log", "lr", "loss")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0.1", "0.001", "0.01"]
+    line, *_, bars = ax.containers[0]
+    order = [0.001, 0.01, 0.1]
+    found = [results.distribution("loss", lr=lr) for lr in order]
+    np.testing.assert_allclose(line.get_xdata(orig=False), order)
+    np.testing.assert_allclose(line.get_ydata(orig=False), [d.mean for d in found])
+    ends = np.array([segment[:, 1] for segment in bars[0].get_segments()])
+    np.testing.assert_allclose(ends, [d.interval() for d in found])
+    assert texts(figure).count("2/6\ndiverged") == 1
+    assert "What diverged is left out and counted." in texts(figure).replace("\n", " ")
+    dots = np.concatenate([np.asarray(line.get_ydata()) for line in ax.get_lines()[:3]])
+    assert sorted(dots) == sorted(v for d in found for v in d.finite)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([1e-3, 1e-2, 1e-1], "log"),
+        ([0.001, 1.0], "log"),
+        ([16, 32, 64, 128], "log"),
+        ([1, 2, 3, 4], "linear"),
+        (list(range(1, 21)), "linear"),
+        ([0.0, 0.01, 1.0], "linear"),
+        ([-1.0, 100.0], "linear"),
+        (["a", "b"], "linear"),
+        ([True, False], "linear"),
+        ([None, 0.1], "linear"),
+    ],
+)
+def test_scale_follows_the_values(values: list[Any], scale: str) -> None:
+    ax = plot(made_up(2, x=values), "loss").axes[0]
+    assert ax.get_xscale() == scale
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    line = ax.containers[0][0]
+    np.testing.assert_allclose(line.get_xdata(orig=False), values if numeric else range(len(values)))
+    assert line.get_linestyle() == ("-" if numeric else "None")
+
+
+def test_two_hyper_parameters_make_a_heat_map() -> None:
+    def dead(c: dict[str, Any], s: int) -> bool:
+        return c == {"init": "b", "lr": 0.1} or (c == {"init": "a", "lr": 0.1} and s == 0)
+
+    results = made_up(init=["a", "b"], lr=[0.1, 0.2, 0.3], dead=dead)
+    figure = plot(results, "loss")
+    ax = figure.axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("lr", "init")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0.1", "0.2", "0.3"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+    cells = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts}
+    for i, init in enumerate("ab"):
+        for j, lr in enumerate([0.1, 0.2, 0.3]):
+            d = results.distribution("loss", init=init, lr=lr)
+            assert cells[i, j].startswith(f"{d.mean:.3f}\n± {d.std:.3f}" if d.n else "6 of 6 diverged")
+    assert cells[0, 0].endswith("\n1 of 6 diverged")
+    assert figure.axes[1].get_ylabel() == "mean loss"
+
+
+def test_text_in_cells_can_be_read() -> None:
+    results = made_up(2, a=list(range(5)), b=list(range(5)))
+    ax = plot(results, "loss").axes[0]
+    colors = {t.get_color() for t in ax.texts}
+    assert colors == {"white", "black"}
+    for patch, text in zip(ax.patches, ax.texts):
+        back = plots._luminance(patch.get_facecolor())  # type: ignore[arg-type]
+        ink = 1.0 if text.get_color() == "white" else 0.0
+        assert (max(back, ink) + 0.05) / (min(back, ink) + 0.05) > 4.5  # WCAG 2, level AA
+
+
+def test_three_make_a_panel_each_with_one_scale() -> None:
+    figure = plot(made_up(2, width=[16, 32, 64], init=["a", "b"], lr=[0.1, 0.2]), "loss")
+    panels = [ax for ax in figure.axes if ax.get_title()]
+    assert [ax.get_title() for ax in panels] == ["width = 16", "width = 32", "width = 64"]
+    assert all(len(ax.texts) == 4 for ax in panels)
+    assert len(figure.axes) == len(panels) + 1
+
+
+def test_values_can_be_chosen_and_single_ones_do_not_count() -> None:
+    results = made_up(3, width=[16, 32], init=["a", "b"], lr=[0.1, 0.2], wd=[0.0])
+    figure = plot(results, "loss", width=32, init="a")
+    assert figure.axes[0].get_xlabel() == "lr"
+    assert figure.get_suptitle() == "width = 32, init = a"
+    means = figure.axes[0].containers[0][0].get_ydata(orig=False)
+    np.testing.assert_allclose(
+        means, [results.distribution("loss", width=32, init="a", lr=lr).mean for lr in (0.1, 0.2)]
+    )
+    assert plot(results, "loss", width=32, init="a", lr=0.1).axes[0].get_xlabel() == "loss"
+
+
+@pytest.mark.parametrize("hyper", [{}, {"lr": [0.1, 0.2]}, {"lr": [0.1, 0.2], "init": ["a", "b"]}])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_everything_diverged(hyper: dict[str, Any], seeds: int, tmp_path: Path) -> None:
+    figure = plot(made_up(seeds, dead=lambda c, s: True, **hyper), "loss")
+    assert len(save(figure, tmp_path / "all")) == 2
+    told = texts(figure).count(f"{seeds} of {seeds} diverged") + texts(figure).count(f"{seeds}/{seeds}\ndiverged")
+    assert told == math.prod(map(len, hyper.values()))
+
+
+@pytest.mark.parametrize("hyper", [{}, {"lr": [0.1, 0.2]}, {"lr": [0.1, 0.2], "init": ["a", "b"]}])
+def test_replicas_not_finished_are_told(hyper: dict[str, Any]) -> None:
+    results = made_up(3, **hyper)
+    results.finished[-1] = False
+    told = texts(plot(results, "loss"))
+    assert "1 of 3 not finished" in told or "1/3\nnot finished" in told
+
+
+def test_ticks_tell_values_apart() -> None:
+    assert plots._ticks([0.1, 10**-1.5, "a", 3]) == ["0.1", "0.0316", "a", "3"]
+    assert plots._ticks([0.12345, 0.12346]) == ["0.12345", "0.12346"]
+
+
+def test_equal_values_can_be_drawn(tmp_path: Path) -> None:
+    for hyper in ({}, {"lr": [0.1, 0.2]}, {"lr": [0.1, 0.2], "init": ["a", "b"]}):
+        g = grid(seeds=25, **hyper)
+        save(plot(Results(g, {"loss": [0.5] * len(g)}), "loss"), tmp_path / "equal")
+
+
+def test_files(tmp_path: Path) -> None:
+    results = made_up(lr=[0.1, 0.2])
+    files = save(plot(results, "loss"), tmp_path / "new" / "lr0.5")
+    assert [f.name for f in files] == ["lr0.5.png", "lr0.5.svg"]
+    assert sorted(f.name for f in files[0].parent.iterdir()) == ["lr0.5.png", "lr0.5.svg"]
+    assert size(files[0])[0] == 720  # 3.6 inches at 200 dpi
+    assert b"<dc:date>" not in files[1].read_bytes()
+    first = [f.read_bytes() for f in files]
+    with mpl.rc_context({"font.size": 20, "axes.grid": False, "savefig.dpi": 30}):
+        again = save(plot(results, "loss"), str(tmp_path / "again.svg"))
+        assert mpl.rcParams["font.size"] == 20
+    assert [f.name for f in again] == ["again.png", "again.svg"]
+    assert [f.read_bytes() for f in again] == first
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match=r"a\.png: expected a file that can be written"):
+        save(plot(made_up(), "loss"), tmp_path / "file" / "a")
+
+
+@pytest.mark.parametrize(
+    ("hyper", "config", "message"),
+    [
+        ({name: [1, 2] for name in "abcd"}, {}, r"at most 3 hyper-parameters to draw, got a, b, c, d\. .*metric, a=1"),
+        ({"a": range(13), "b": [1, 2], "c": [1, 2]}, {}, r"at most 12 values of a, each a panel, got 13\. .*a=0"),
+        ({"a": [1, 2]}, {"b": 1}, r"a hyper-parameter of the grid \(a\), got 'b'"),
+        ({"a": [1, 2]}, {"a": 3}, "a to be one of 1, 2, got 3"),
+    ],
+)
+def test_wrong_arguments(hyper: dict[str, Any], config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        plot(made_up(1, **hyper), "loss", **config)
+
+
+def test_an_unknown_metric() -> None:
+    with pytest.raises(ArgumentError, match=r"a metric of the results \(loss\), got 'acc'"):
+        plot(made_up(lr=[0.1, 0.2]), "acc")

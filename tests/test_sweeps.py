@@ -1,0 +1,133 @@
+"""A sweep is what training every replica alone would give, as distributions."""
+
+import math
+import os
+import signal
+from functools import partial
+
+import pytest
+import torch
+
+from handgrad import nn, optim, sweeps, workers
+from handgrad.data import Batches
+from handgrad.errors import ArgumentError, ShapeError
+from handgrad.grid import grid
+from handgrad.seeds import derive
+from handgrad.sweeps import sweep
+from handgrad.training import train
+
+X = torch.linspace(-1, 1, 40, dtype=torch.float64).unsqueeze(1)
+T = torch.sin(3 * X)
+
+
+def build(width=6, init="pytorch"):
+    return nn.Sequential(
+        nn.Linear(1, width, init=init), nn.Tanh(), nn.BatchNorm1d(width), nn.Linear(width, 1, init=init)
+    ).double()
+
+
+def rmse(y, t):
+    return (y - t).square().mean((1, 2)).sqrt()
+
+
+def alone(seed, *, width=6, lr=0.1, momentum=0.0, batch_size=8, epochs=4):
+    """The same replica, trained as a program of its own."""
+    model = nn.replicate(build(width), [derive(seed, "init")])
+    optimizer = optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+    batches = Batches(X, T, batch_size, [seed])
+    return train(model, nn.MSELoss(replicas=1), optimizer, batches, epochs).loss[0, -1].item()
+
+
+def test_every_replica_is_what_it_is_alone():
+    chosen = grid(seeds=[3, 5, 7], width=[4, 6], lr=[0.05, 0.2], momentum=[0.0, 0.9], batch_size=[8, 10])
+    results = sweep(build, (X, T), chosen, epochs=4)
+    expected = [alone(seed, **config) for config, seed in chosen.replicas]
+    torch.testing.assert_close(torch.tensor(results.metrics["loss"]), torch.tensor(expected), rtol=1e-9, atol=0)
+
+
+def test_the_numbers_do_not_depend_on_the_workers():
+    chosen = grid(seeds=25, lr=[0.05, 0.2])
+    one, three = (sweep(build(), (X, T), chosen, epochs=2, batch_size=8, workers_=w) for w in (1, 3))
+    assert one.metrics == three.metrics
+
+
+def test_metrics_and_history():
+    results = sweep(
+        build(), (X, T), grid(seeds=3), epochs=5, batch_size=8, test=(X[:7], T[:7]), metrics={"rmse": rmse}, every=2
+    )
+    curve = torch.tensor(results.history["rmse"], dtype=torch.float64)
+    assert curve.shape == (3, 5)
+    assert curve.isfinite().tolist() == [[False, True, False, True, True]] * 3
+    assert results.metrics["rmse"] == curve[:, -1].tolist()
+    assert [row[-1] for row in results.history["loss"]] == results.metrics["loss"]
+
+
+def test_data_of_its_own_for_each_seed():
+    def data(seed):
+        x = torch.rand(40, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return x, 2 * x
+
+    results = sweep(build(), data, grid(seeds=[4, 9], lr=[0.1]), epochs=2, batch_size=8, metrics={"rmse": rmse})
+    again = sweep(build(), data, grid(seeds=[9], lr=[0.1]), epochs=2, batch_size=8, metrics={"rmse": rmse})
+    assert results.metrics["rmse"][1] == pytest.approx(again.metrics["rmse"][0], rel=1e-9)
+
+
+def test_a_diverged_replica_is_counted_and_the_others_are_untouched():
+    chosen = grid(seeds=4, lr=[0.1, 1e200])
+    results = sweep(build(), (X, T), chosen, epochs=3, batch_size=8)
+    clean = sweep(build(), (X, T), grid(seeds=4, lr=[0.1]), epochs=3, batch_size=8)
+    assert [note is None for note in results.diverged] == [True] * 4 + [False] * 4
+    torch.testing.assert_close(results.metrics["loss"][:4], clean.metrics["loss"], rtol=1e-9, atol=0)
+    assert "4 of 4 diverged" in str(results.distribution("loss", lr=1e200))
+    assert all(math.isnan(v) for v in results.metrics["loss"][4:])
+
+
+def test_ctrl_c_leaves_what_is_finished(monkeypatch):
+    monkeypatch.setattr(workers, "groups", partial(workers.groups, size=2))
+    done = []
+
+    def advance(count):
+        done.append(count)
+        if len(done) == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    results = sweep(build(), (X, T), grid(seeds=8), epochs=5, batch_size=8, workers_=1, advance=advance)
+    assert results.finished[:2] == [True, True]
+    assert not all(results.finished)
+    assert "not finished" in str(results.distribution("loss"))
+
+
+def test_the_users_random_numbers_are_left_alone():
+    model = build()
+    state = torch.get_rng_state()
+    sweep(model, (X, T), grid(seeds=3), epochs=1, batch_size=8)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ({"grid": grid(seeds=2, depth=[1, 2])}, {}, "depth"),
+        ({"batch_size": None}, {}, "batch size"),
+        ({"batch_size": 13}, {}, "at least 2 samples"),
+        ({"batch_size": 41}, {}, "at most the 40 samples"),
+        ({"epochs": 0}, {}, "epochs"),
+        ({"grid": grid(seeds=2, lr=[0.1, -0.1])}, {}, "lr"),
+    ],
+)
+def test_mistakes_are_found_before_training(arguments, options, message):
+    given = {"grid": grid(seeds=2), "batch_size": 8, "epochs": 2, **arguments}
+    chosen = given.pop("grid")
+    with pytest.raises(ArgumentError, match=message):
+        sweep(build, (X, T), chosen, **given)
+
+
+def test_data_that_fit_no_layout():
+    with pytest.raises(ShapeError, match="equal N"):
+        sweep(build(), (X, T[:-1]), grid(seeds=2), epochs=1, batch_size=8)
+
+
+def test_too_large_for_memory_is_said_before_training(monkeypatch):
+    monkeypatch.setattr(sweeps, "_free_memory", lambda: 1000)
+    with pytest.raises(ArgumentError, match=r"GiB for .* groups"):
+        sweep(build(), (X, T), grid(seeds=2), epochs=1, batch_size=8)
