@@ -18,8 +18,8 @@ def run(seeds, seed, lr=0.1, x=X, change=None):
     return Run(model, criterion, optim.SGD(model.parameters(), lr), Batches(x, x**2, 8, seeds), seeds.index(seed))
 
 
-def difference(a, b, **options) -> Difference:
-    found = audit_replica(a, b, **options)
+def difference(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Difference:
+    found = audit_replica(a, b, epochs, tolerance)
     assert found is not None
     return found
 

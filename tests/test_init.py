@@ -57,7 +57,8 @@ def test_weight_and_bias_are_spread_as_stated(name: str) -> None:
         assert wide is not None
         fits(wide.value, kind, 0.5 if name == "pytorch" else bias)
     else:
-        assert not layer.bias.value.any()
+        assert layer.bias is not None
+    assert not layer.bias.value.any()
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -137,3 +138,15 @@ def test_error(call: Any, match: str) -> None:
     with pytest.raises(ArgumentError, match=match) as raised:
         call()
     assert explains(raised.value)
+
+
+def test_a_width_for_each_replica():
+    layer = nn.Linear(200, 200, init=nn.init.gaussian([0.5, 2.0], 0.0), replicas=2)
+    stds = layer.weight.value.std((1, 2))
+    assert abs(stds[0] / 0.5 - 1) < 0.02
+    assert abs(stds[1] / 2.0 - 1) < 0.02
+    assert layer.bias is not None
+    assert not layer.bias.value.any()
+    for replicas in (None, 3):
+        with pytest.raises(ArgumentError, match="one for each replica"):
+            nn.Linear(2, 2, init=nn.init.gaussian([0.5, 2.0]), replicas=replicas)

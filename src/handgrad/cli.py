@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +23,8 @@ from handgrad.experiments.disk_sweep import disk_sweep
 from handgrad.experiments.figures import draw
 from handgrad.experiments.reproduce import reproduce as run
 from handgrad.files import read_json, writable_folder, write_atomically
+from handgrad.statistics import mean, std
+from handgrad.training import Advance
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -162,11 +166,18 @@ def _progress() -> Progress:
     )
 
 
-def _advancing(progress: Progress) -> Callable[[str, int], Callable[[int], None]]:
-    """One bar a row of the table."""
+def _advancing(progress: Progress) -> Callable[[str, int], Advance]:
+    """One bar for each label, with mean ± standard deviation of the latest losses."""
 
-    def start(label: str, total: int) -> Callable[[int], None]:
+    def start(label: str, total: int) -> Advance:
         task = progress.add_task(label, total=total)
-        return lambda done: progress.advance(task, done)
+        latest: deque[float] = deque(maxlen=100)
+
+        def advance(losses: list[float]) -> None:
+            latest.extend(loss for loss in losses if math.isfinite(loss))
+            band = f"  loss {mean(latest):.3f} ± {std(latest):.3f}" if len(latest) > 1 else ""
+            progress.update(task, advance=len(losses), description=label + band)
+
+        return advance
 
     return start

@@ -18,7 +18,7 @@ from handgrad.errors import ArgumentError
 from handgrad.grid import Grid
 from handgrad.results import Results
 from handgrad.seeds import derive
-from handgrad.training import History, train
+from handgrad.training import Advance, History, train
 
 Pair = tuple[Tensor, Tensor]
 Data = Pair | Callable[[int], Pair]
@@ -52,7 +52,7 @@ def sweep(
     metrics: Mapping[str, Measure] | None = None,
     every: int = 0,
     workers_: int | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> Results:
     """Train all configurations of a grid from all of its seeds, and return their results as distributions.
 
@@ -76,7 +76,7 @@ def sweep(
         metrics: what to measure at the end, by name. The training loss, "loss", is always there.
         every: measure the metrics after every so many epochs too, into `results.history`; 0 only at the end.
         workers_: threads, by default as many as there are cores; the numbers do not depend on it.
-        advance: called with the number of replica-epochs just finished.
+        advance: called with the losses of the replicas that have just finished an epoch.
 
     Errors: ArgumentError, all before training, for a name that nobody takes, a missing batch size, a batch of one
     sample before batch normalisation, or more memory than the machine has.
@@ -174,7 +174,7 @@ class _Plan:
             got = f"about {need / 2**30:.1f} GiB for {min(threads, len(tasks))} groups of replicas at a time"
             raise ArgumentError(f"at most the {free / 2**30:.1f} GiB that are free", got, remedy, "sweep")
 
-    def job(self, task: Task, advance: Callable[[int], None]) -> Callable[[workers.Stop], History]:
+    def job(self, task: Task, advance: Advance) -> Callable[[workers.Stop], History]:
         """What a worker does with one group."""
         config, R = task.configs[0], len(task.seeds)
         template = self.network(config)  # not on the worker: it may draw from torch's default generator

@@ -22,6 +22,9 @@ from handgrad.optim.optimizer import Optimizer
 Metric = Callable[[Module], Tensor]
 """A number of each replica, (R,), from the model in evaluation mode."""
 
+Advance = Callable[[list[float]], None]
+"""Called with the mean losses of the replicas that have just finished an epoch; NaN where there is none to tell."""
+
 
 @dataclass
 class History:
@@ -65,7 +68,7 @@ def train(
     metrics: Mapping[str, Metric] | None = None,
     every: int = 1,
     stop: object = False,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> History:
     """Train R replicas at once.
 
@@ -81,7 +84,7 @@ def train(
         metrics: what to measure, by name.
         every: measure after every so many epochs, and after the last.
         stop: truthy ends training before the next epoch.
-        advance: called with R after each epoch, for a progress bar.
+        advance: called with the R losses of each epoch, for a progress bar.
 
     Errors: ArgumentError before training if a batch normalisation would meet a batch of one sample.
     """
@@ -116,7 +119,7 @@ def train(
                     for values in (history.loss, *history.metrics.values()):
                         values[r, epoch] = math.nan
             history.epochs = epoch + 1
-            advance(batches.replicas)
+            advance(history.loss[:, epoch].tolist())
     fast.forget()
     optimizer.zero_grad()
     for state in optimizer.state.values():  # made in inference mode, which tensors do not leave by themselves

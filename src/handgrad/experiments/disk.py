@@ -15,7 +15,7 @@ from handgrad.data import Batches
 from handgrad.errors import ArgumentError
 from handgrad.nn.init import named
 from handgrad.seeds import derive, generator
-from handgrad.training import History, Metric, train
+from handgrad.training import Advance, History, Metric, train
 
 RADIUS = 1 / math.sqrt(2 * math.pi)
 """The disk covers half of the unit square."""
@@ -23,9 +23,6 @@ RADIUS = 1 / math.sqrt(2 * math.pi)
 POINTS = 1000
 HIDDEN = 25
 ACTIVATIONS = ("relu", "tanh")
-
-Advance = Callable[[int], None]
-"""Called with the number of rounds × epochs that were just finished."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from handgrad.experiments import disk
 from handgrad.grid import grid
 from handgrad.results import Results
 from handgrad.sweeps import sweep
+from handgrad.training import Advance
 
 KINDS: dict[str, Callable[[str], Any]] = {
     "lr": float,
@@ -53,7 +54,7 @@ def disk_sweep(
     seeds: int,
     epochs: int,
     workers: int | None = None,
-    progress: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
+    progress: Callable[[int], Advance] = lambda _: lambda _: None,
 ) -> Results:
     """Train the report's network for every combination of the listed values, from every seed.
 

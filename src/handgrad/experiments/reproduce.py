@@ -13,9 +13,10 @@ import torch
 import handgrad
 from handgrad import nn
 from handgrad.experiments import disk, parity, torch_peer
-from handgrad.experiments.disk import Advance, Data, Options
+from handgrad.experiments.disk import Data, Options
 from handgrad.experiments.inside import Watch, look_inside
 from handgrad.files import FORMAT
+from handgrad.training import Advance
 
 PUBLISHED = [
     {"label": "Mini-framework (published)", "mean": 0.9364, "std": 0.0287, "n": 20},
@@ -66,12 +67,12 @@ def reproduce(options: Options, progress: Callable[[str, int], Advance] = lambda
     results = [_row(row, options, data, progress(row.label, options.rounds * options.epochs)) for row in rows(options)]
     advance = progress("parity certificate", 1)
     certificate = parity.certificate(replace(options, rounds=min(options.rounds, CERTIFIED)))
-    advance(1)
+    advance([math.nan])
     advance = progress("a look inside", 2)
     sides = {}
     for side, batchnorm in (("without", False), ("with", True)):
         sides[side] = look_inside(options, batchnorm)
-        advance(1)
+        advance([math.nan])
     found = {
         "format": FORMAT,
         "versions": {

@@ -9,9 +9,9 @@ import time
 import torch
 from torch import Tensor, nn
 
-from handgrad.experiments.disk import HIDDEN, Advance, Data, Options
+from handgrad.experiments.disk import HIDDEN, Data, Options
 from handgrad.seeds import derive
-from handgrad.training import History
+from handgrad.training import Advance, History
 
 
 def network(options: Options, seed: int, batchnorm: bool = True) -> nn.Sequential:
@@ -76,7 +76,7 @@ def train(
                 if evaluate:
                     history.metrics["train_accuracy"][r, epoch] = _accuracy(model, data.x[r], data.labels[r])
                     history.metrics["test_accuracy"][r, epoch] = _accuracy(model, data.test_x[r], data.test_labels[r])
-            advance(1)
+            advance([float(history.loss[r, epoch])])
     return history
 
 

@@ -28,7 +28,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Fold:
-    """What backward needs of a block: z minus µ and the slope at z (R, C, N), A (R, C, O), 1/σ and k (R, C)."""
+    """What backward needs of a block: z minus µ and the slope at z (R, C, N), A (R, C, O), 1/σ and k (R, C, 1)."""
 
     z: Tensor
     slope: Tensor
@@ -121,7 +121,7 @@ class LinearChain(Module):
         if x is None:
             return self.parts.backward(dy)
         g = self._to_first(x, kept[0], dy)
-        return self._unled((self._led(self.first.weight.value) @ g).mT)  # (N, I)
+        return self._unled(torch.bmm(self._led(self.first.weight.value), g).mT)  # (N, I)
 
     def backward_parameters(self, dy: Tensor) -> None:
         x, *kept = self.take(dy)
@@ -135,7 +135,7 @@ class LinearChain(Module):
         g = self._led(dy).mT  # (R, O, N)
         for index in range(len(self.blocks) - 1, -1, -1):
             block, fold = self.blocks[index], kept[index]
-            dA, db = fold.z @ g.mT, g.sum(-1)  # (R, C, O), (R, O)
+            dA, db = torch.bmm(fold.z, g.mT), g.sum(-1, keepdim=True)  # (R, C, O), (R, O, 1)
             # two buffers in turn: one holds the gradient that the other is made from
             dz = self._buffer(("dz", index % 2), fold.z)
             if fold.norm is None:
@@ -145,7 +145,7 @@ class LinearChain(Module):
                 dW = self._unfold(fold, fold.norm, self._led(block.linear.weight.value), dA, db, g, dz)
             self._accumulate(block.linear, dW, db)
             g = dz.mul_(fold.slope)
-        self._accumulate(self.first, x.mT @ g.mT, g.sum(-1))
+        self._accumulate(self.first, torch.bmm(x.mT, g.mT), g.sum(-1, keepdim=True))
         return g
 
     def _fold(self, block: Block, z: Tensor, slope: Tensor) -> Fold:
@@ -156,27 +156,26 @@ class LinearChain(Module):
         n = z.shape[-1]
         batch = norm.training or norm.running_mean is None
         if batch:
-            mu = z.sum(-1).mul_(constant(1 / n, z))  # (R, C)
-            z.sub_(mu.unsqueeze(-1))
-            var = torch.linalg.vector_norm(z, dim=-1).square_().mul_(constant(1 / n, z))  # (R, C)
+            mu = z.sum(-1, keepdim=True).mul_(constant(1 / n, z))  # (R, C, 1)
+            z.sub_(mu)
+            var = torch.linalg.vector_norm(z, dim=-1, keepdim=True).square_().mul_(constant(1 / n, z))  # (R, C, 1)
             if norm.training:
-                norm.track(self._unled(mu), self._unled(var), n)
+                norm.track(self._flat(mu), self._flat(var), n)
         else:
             assert norm.running_mean is not None
             assert norm.running_var is not None
-            mu, var = self._led(norm.running_mean), self._led(norm.running_var)
-            z.sub_(mu.unsqueeze(-1))
-        inv = (var + constant(norm.eps, var)).rsqrt_()  # (R, C)
-        k = inv if norm.weight is None else inv * self._led(norm.weight.value)
-        return Fold(z, slope, W * k.unsqueeze(-1), norm, inv, k, batch)
+            z.sub_(self._column(norm.running_mean))
+            var = self._column(norm.running_var)
+        inv = (var + constant(norm.eps, var)).rsqrt_()  # (R, C, 1)
+        k = inv if norm.weight is None else inv * self._column(norm.weight.value)
+        return Fold(z, slope, W * k, norm, inv, k, batch)
 
     def _folded_bias(self, block: Block) -> Tensor | None:
         """Wᵀβ + b as (R, O, 1)."""
         b = self._bias(block.linear)
         if block.norm is None or block.norm.bias is None:
             return b
-        beta = self._led(block.norm.bias.value).unsqueeze(-1)  # (R, C, 1)
-        return _affine(self._led(block.linear.weight.value), b, beta, None)
+        return _affine(self._led(block.linear.weight.value), b, self._column(block.norm.bias.value), None)
 
     def _unfold(
         self, fold: Fold, norm: BatchNorm1d, W: Tensor, dA: Tensor, db: Tensor, g: Tensor, dz: Tensor
@@ -185,30 +184,38 @@ class LinearChain(Module):
         assert fold.k is not None
         assert fold.inv is not None
         n = g.shape[-1]
-        dgamma = (W * dA).sum(-1).mul_(fold.inv)  # (R, C)
-        dbeta = (W @ db.unsqueeze(-1)).squeeze(-1)  # (R, C)
-        dW = dA.mul_(fold.k.unsqueeze(-1))
+        dgamma = (W * dA).sum(-1, keepdim=True).mul_(fold.inv)  # (R, C, 1)
+        dbeta = torch.bmm(W, db)  # (R, C, 1)
+        dW = dA.mul_(fold.k)
         if norm.bias is not None:
-            dW.addcmul_(self._led(norm.bias.value).unsqueeze(-1), db.unsqueeze(-2))
+            dW.addcmul_(self._column(norm.bias.value), db.mT)
         if fold.batch:
-            torch.baddbmm((dbeta * fold.k).unsqueeze(-1), fold.A, g, beta=-1 / n, out=dz)
-            dz.addcmul_(fold.z, (dgamma * fold.k).mul_(fold.inv).unsqueeze(-1), value=-1 / n)
+            torch.baddbmm(dbeta * fold.k, fold.A, g, beta=-1 / n, out=dz)
+            dz.addcmul_(fold.z, (dgamma * fold.k).mul_(fold.inv), value=-1 / n)
         else:
             torch.bmm(fold.A, g, out=dz)
         if norm.weight is not None:
-            norm.weight.add_grad(self._unled(dgamma))
+            norm.weight.add_grad(self._flat(dgamma))
         if norm.bias is not None:
-            norm.bias.add_grad(self._unled(dbeta))
+            norm.bias.add_grad(self._flat(dbeta))
         return dW
 
     def _accumulate(self, linear: Linear, dW: Tensor, db: Tensor) -> None:
         linear.weight.add_grad(self._unled(dW))
         if linear.bias is not None:
-            linear.bias.add_grad(self._unled(db))
+            linear.bias.add_grad(self._flat(db))
 
     def _bias(self, linear: Linear) -> Tensor | None:
         """b as (R, O, 1)."""
-        return None if linear.bias is None else self._led(linear.bias.value).unsqueeze(-1)
+        return None if linear.bias is None else self._column(linear.bias.value)
+
+    def _column(self, value: Tensor) -> Tensor:
+        """View (C,) as (1, C, 1), and (R, C) as (R, C, 1)."""
+        return value.view(1, -1, 1) if self.replicas is None else value.unsqueeze(-1)
+
+    def _flat(self, value: Tensor) -> Tensor:
+        """Undo `_column`."""
+        return value.view(-1) if self.replicas is None else value.squeeze(-1)
 
     def _led(self, value: Tensor) -> Tensor:
         """The value with a leading R, which is 1 without replicas."""

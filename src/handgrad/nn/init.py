@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,9 +30,27 @@ from handgrad.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Distribution:
-    """Base of the distributions that a `Parameter` is drawn from: one number says its width."""
+    """Base of the distributions that a `Parameter` is drawn from: one number says its width, or R, one a replica."""
 
-    width: float
+    width: float | tuple[float, ...]
+
+    def of(self, replica: int | None, replicas: int | None) -> Distribution:
+        """Return the distribution of one of R replicas, or of a network without.
+
+        Errors: ArgumentError if the width is R numbers for another number of replicas.
+        """
+        if not isinstance(self.width, tuple):
+            return self
+        if replica is None or len(self.width) != replicas:
+            got = f"{len(self.width)} numbers for {'no' if replicas is None else replicas} replicas"
+            raise ArgumentError("one width, or one for each replica", got, "Give one for each replica.", "nn.init")
+        return replace(self, width=self.width[replica])
+
+    @property
+    def number(self) -> float:
+        """The width, where it is one number."""
+        assert not isinstance(self.width, tuple)
+        return self.width
 
     def fill(self, value: Tensor, generator: torch.Generator | None) -> None:
         raise NotImplementedError
@@ -50,28 +68,29 @@ class Distribution:
         return value
 
     def __str__(self) -> str:
-        return f"{type(self).__name__}({self.width:.4g})"
+        widths = self.width if isinstance(self.width, tuple) else (self.width,)
+        return f"{type(self).__name__}({', '.join(f'{w:.4g}' for w in widths)})"
 
 
 class Uniform(Distribution):
     """U(−b, b)."""
 
     def fill(self, value: Tensor, generator: torch.Generator | None) -> None:
-        value.uniform_(-self.width, self.width, generator=generator)
+        value.uniform_(-self.number, self.number, generator=generator)
 
 
 class Normal(Distribution):
     """N(0, std²)."""
 
     def fill(self, value: Tensor, generator: torch.Generator | None) -> None:
-        value.normal_(0.0, self.width, generator=generator)
+        value.normal_(0.0, self.number, generator=generator)
 
 
 class Constant(Distribution):
     """One number everywhere; nothing is drawn."""
 
     def fill(self, value: Tensor, generator: torch.Generator | None) -> None:
-        value.fill_(self.width)
+        value.fill_(self.number)
 
 
 Rule = Callable[[int, int], Distribution]
@@ -138,17 +157,23 @@ def pytorch() -> Initialiser:
     return Initialiser("pytorch", weight, lambda fan_in, fan_out: Uniform(1 / math.sqrt(fan_in)))
 
 
-def gaussian(std: float = 1.0, bias_std: float | None = None) -> Initialiser:
+def gaussian(std: float | Sequence[float] = 1.0, bias_std: float | Sequence[float] | None = None) -> Initialiser:
     """Weight from N(0, std²) and bias from N(0, bias_std²), bias_std = std by default: the report's, whose std is 1.
 
-    Errors: ArgumentError for a negative std.
+    Each may be R numbers for a layer of R replicas.
+
+    Errors: ArgumentError for a negative number.
     """
     bias_std = std if bias_std is None else bias_std
-    for name, value in (("std", std), ("bias_std", bias_std)):
-        at_least(name, value, 0, "nn.init.gaussian")
-    return Initialiser(
-        f"gaussian({std:g})", lambda fan_in, fan_out: Normal(std), lambda fan_in, fan_out: Normal(bias_std)
-    )
+    widths = []
+    for name, given in (("std", std), ("bias_std", bias_std)):
+        width = tuple(given) if isinstance(given, Sequence) else given
+        for number in width if isinstance(width, tuple) else (width,):
+            at_least(name, number, 0, "nn.init.gaussian")
+        widths.append(Normal(width))
+    weight, bias = widths
+    name = "gaussian" if std == bias_std == 1 else f"gaussian({weight}, {bias})"
+    return Initialiser(name, lambda fan_in, fan_out: weight, lambda fan_in, fan_out: bias)
 
 
 def lecun_normal() -> Initialiser:

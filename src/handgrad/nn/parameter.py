@@ -110,8 +110,9 @@ class Parameter:
         if len(generators) != len(values):
             remedy = "Pass one generator, or one for each replica."
             raise ArgumentError(f"{len(values)} generators", str(len(generators)), remedy, "Parameter.reset")
-        for value, source in zip(values, generators):
-            value.copy_(self.init.draw(value.shape, value.dtype, value.device, source))
+        for r, (value, source) in enumerate(zip(values, generators)):
+            init = self.init.of(None if self.replicas is None else r, self.replicas)
+            value.copy_(init.draw(value.shape, value.dtype, value.device, source))
         self.zero_grad()
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
