@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import handgrad
 from handgrad.cli import app
+from handgrad.results import Results
 
 FILES = ["results.json", "table1.md", "table1.csv", "figure1.png", "figure1.svg", "figure2.png", "figure2.svg"]
 
@@ -90,3 +91,35 @@ def test_a_missing_extra_is_named():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'handgrad[cli]'" in done.stderr
+
+
+def test_a_sweep_leaves_table_plot_and_results(tmp_path):
+    result = run(
+        "sweep", "--lr", "0.01, 0.1", "--init", "pytorch,gaussian", "--seeds", 2, "--epochs", 1, "-o", tmp_path
+    )
+    assert result.exit_code == 0, result.output
+    for name in ("results.json", "table.md", "accuracy.png", "accuracy.svg"):
+        assert (tmp_path / name).stat().st_size > 0, name
+    results = Results.from_json(json.loads((tmp_path / "results.json").read_text()))
+    assert len(results.grid) == 8
+    assert results.grid.names == ("lr", "init")
+    assert "8 networks" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lr", "fast"], "float"),
+        (["--lr", "0.1,0.1"], "twice"),
+        (["--lr", "-0.1"], "lr"),
+        (["--init", "magic"], "kaiming_normal"),
+        (["--seeds", 0], "seeds"),
+        (["--batch-size", 2000], "at most the 1000 samples"),
+        (["--batch-size", 999], "at least 2 samples"),
+    ],
+)
+def test_a_bad_sweep_ends_with_one_message(arguments, message, tmp_path):
+    result = run("sweep", *arguments, "-o", tmp_path)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output

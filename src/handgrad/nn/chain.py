@@ -106,7 +106,9 @@ class LinearChain(Module):
         except HandgradError as error:
             raise error.inside(name) if name else error  # noqa: B904
         kept = []
-        y = _affine(self._led(self.first.weight.value), self._bias(self.first), x.mT, self._buffer(0, x, self.first))
+        # feature-major memory, not only strides: the product for dW of a thin input takes a third
+        x = x.mT.contiguous()  # (R, I, N)
+        y = _affine(self._led(self.first.weight.value), self._bias(self.first), x, self._buffer(0, x, self.first))
         for index, block in enumerate(self.blocks, start=1):
             z = y.relu_() if isinstance(block.activation, ReLU) else y.tanh_()  # (R, C, N)
             slope = _slope(block.activation, z, self._buffer(("slope", index), z))
@@ -145,7 +147,7 @@ class LinearChain(Module):
                 dW = self._unfold(fold, fold.norm, self._led(block.linear.weight.value), dA, db, g, dz)
             self._accumulate(block.linear, dW, db)
             g = dz.mul_(fold.slope)
-        self._accumulate(self.first, torch.bmm(x.mT, g.mT), g.sum(-1, keepdim=True))
+        self._accumulate(self.first, torch.bmm(x, g.mT), g.sum(-1, keepdim=True))
         return g
 
     def _fold(self, block: Block, z: Tensor, slope: Tensor) -> Fold:
@@ -226,8 +228,7 @@ class LinearChain(Module):
 
     def _buffer(self, name: Any, like: Tensor, linear: Linear | None = None) -> Tensor:
         """Memory for (R, C, N) numbers, in training the same each step: fresh pages cost more than the arithmetic."""
-        R, N = like.shape[0], like.shape[1 if linear is not None else 2]
-        shape = (R, like.shape[1] if linear is None else linear.out_features, N)
+        shape = like.shape if linear is None else (like.shape[0], linear.out_features, like.shape[2])
         if not self.first.training:
             return like.new_empty(shape)
         key = (name, shape, like.dtype, like.device)

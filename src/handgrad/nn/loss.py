@@ -74,7 +74,7 @@ class Loss(Module):
             raise ShapeError("at least one prediction to average over", f"shape {tuple(y.shape)}", remedy, self.label)
         loss, dy = self.elements(y, t)
         if self.reduction != "none":
-            loss = loss.sum() if self.replicas is None else loss.flatten(1).sum(1)  # () or (R,)
+            loss = loss.sum() if self.replicas is None else loss.sum(list(range(1, loss.ndim)))  # () or (R,)
             loss = loss * constant(1 / self._count(y), y)
         return self.keep(loss, dy)
 
