@@ -2,8 +2,9 @@
 
 import os
 import signal
-import threading
+import sys
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handgrad import workers
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, WorkerError
+
+PARENT = os.getpid()
+PROCESSES = pytest.mark.parametrize(
+    "processes",
+    [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only"))],
+)
 
 
 @given(st.integers(1, 500), st.integers(1, 30))
@@ -23,51 +30,67 @@ def test_groups_are_even_and_cover_every_replica_once(replicas, size):
     assert max(lengths) - min(lengths) <= 1
 
 
+@PROCESSES
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_results_come_in_order(count):
+def test_results_come_in_order_and_messages_arrive(count, processes):
     def task(i):
-        def run(stop):
+        def run(stop, send):
             time.sleep(0.01 * (3 - i % 3))
-            return i, torch.get_num_threads()
+            send(("half", i))
+            return i, torch.get_num_threads(), torch.full((2,), float(i))
 
         return run
 
-    assert workers.run([task(i) for i in range(7)], count) == [(i, 1) for i in range(7)]
+    heard: list[Any] = []
+    found = workers.run([task(i) for i in range(7)], count, heard.append, processes=processes)
+    assert [r and (*r[:2], r[2].tolist()) for r in found] == [(i, 1, [i, i]) for i in range(7)]
+    assert sorted(heard) == [("half", i) for i in range(7)]
 
 
-def test_the_thread_count_is_left_as_it_was():
-    torch.set_num_threads(2)
-    workers.run([lambda stop: None], 1)
-    assert torch.get_num_threads() == 2
+@PROCESSES
+def test_the_thread_count_is_left_as_it_was(processes):
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        workers.run([lambda stop, send: None], 1, processes=processes)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
-def test_an_error_is_raised_and_stops_the_others():
-    begun = []
-
-    def good(stop):
-        begun.append(1)
+@PROCESSES
+def test_an_error_is_raised_and_stops_the_others(processes):
+    def good(stop, send):
+        send("begun")
         time.sleep(0.02)
 
-    def bad(stop):
+    def bad(stop, send):
         raise ValueError("at fault")
 
+    heard: list[Any] = []
     with pytest.raises(ValueError, match="at fault"):
-        workers.run([bad, *[good] * 50], 1)
-    assert not begun
+        workers.run([bad, *[good] * 50], 1, heard.append, processes=processes)
+    assert not heard
 
 
-def test_ctrl_c_returns_what_is_finished():
-    interrupted = threading.Event()
-
-    def task(stop):
-        if not interrupted.is_set():
-            interrupted.set()
-            os.kill(os.getpid(), signal.SIGINT)
-        while not stop:
+@PROCESSES
+def test_ctrl_c_returns_what_is_finished(processes):
+    def task(stop, send):
+        os.kill(PARENT, signal.SIGINT)
+        while not stop.is_set():
             time.sleep(0.005)
         return "ended early"
 
-    assert workers.run([task, lambda stop: "never begun"], 1) == ["ended early", None]
+    assert workers.run([task, lambda stop, send: "never begun"], 1, processes=processes) == ["ended early", None]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_process_that_is_killed_is_noticed():
+    def task(stop, send):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
+        workers.run([task, lambda stop, send: None], 2, processes=True)
 
 
 def test_no_tasks():
@@ -76,4 +99,4 @@ def test_no_tasks():
 
 def test_a_bad_number_of_workers():
     with pytest.raises(ArgumentError, match="workers"):
-        workers.run([lambda stop: None], -1)
+        workers.run([lambda stop, send: None], -1)

@@ -68,6 +68,10 @@ class GradcheckError(HandgradError, AssertionError):
     """A written-out gradient differs from the numerical one."""
 
 
+class WorkerError(HandgradError, RuntimeError):
+    """A worker process ended without a result."""
+
+
 class OutputError(HandgradError, OSError):
     """A folder or file cannot be written or read."""
 

@@ -99,7 +99,7 @@ def sweep(
     tasks = plan.tasks(grid)
     start = time.perf_counter()
     plan.check_memory(tasks, workers_ or workers.default_workers())
-    found = workers.run([plan.job(task, advance) for task in tasks], workers_)
+    found = workers.run([plan.job(task) for task in tasks], workers_, advance)
     return _results(grid, plan, tasks, found, time.perf_counter() - start)
 
 
@@ -174,12 +174,12 @@ class _Plan:
             got = f"about {need / 2**30:.1f} GiB for {min(threads, len(tasks))} groups of replicas at a time"
             raise ArgumentError(f"at most the {free / 2**30:.1f} GiB that are free", got, remedy, "sweep")
 
-    def job(self, task: Task, advance: Advance) -> Callable[[workers.Stop], History]:
+    def job(self, task: Task) -> workers.Task[History]:
         """What a worker does with one group."""
         config, R = task.configs[0], len(task.seeds)
         template = self.network(config)  # not on the worker: it may draw from torch's default generator
 
-        def run(stop: workers.Stop) -> History:
+        def run(stop: workers.Stop, send: workers.Send) -> History:
             seeds = [derive(seed, "init") for seed in task.seeds]
             model = nn.stack([nn.replicate(template, [seed]) for seed in seeds])
             criterion = nn.stack([self.criterion] * R)
@@ -197,7 +197,7 @@ class _Plan:
                 metrics={name: _metric(measure, x, targets) for name, measure in self.metrics.items()},
                 every=self.every or self.epochs,
                 stop=stop,
-                advance=advance,
+                advance=send,
             )
 
         return run

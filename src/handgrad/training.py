@@ -18,6 +18,7 @@ from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.sequential import Sequential
 from handgrad.optim.optimizer import Optimizer
+from handgrad.workers import Stop
 
 Metric = Callable[[Module], Tensor]
 """A number of each replica, (R,), from the model in evaluation mode."""
@@ -67,7 +68,7 @@ def train(
     *,
     metrics: Mapping[str, Metric] | None = None,
     every: int = 1,
-    stop: object = False,
+    stop: Stop | None = None,
     advance: Advance = lambda _: None,
 ) -> History:
     """Train R replicas at once.
@@ -83,7 +84,7 @@ def train(
         epochs: how often all data are seen.
         metrics: what to measure, by name.
         every: measure after every so many epochs, and after the last.
-        stop: truthy ends training before the next epoch.
+        stop: ends training before the next epoch once it is set.
         advance: called with the R losses of each epoch, for a progress bar.
 
     Errors: ArgumentError before training if a batch normalisation would meet a batch of one sample.
@@ -95,7 +96,7 @@ def train(
     # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
     with torch.inference_mode():
         for epoch in range(epochs):
-            if stop:
+            if stop is not None and stop.is_set():
                 break
             start = time.perf_counter()
             losses = []

@@ -1,24 +1,42 @@
-"""Workers: groups of replicas over the cores of a machine, one thread each."""
+"""Workers: groups of replicas over the cores of a machine, one torch thread each."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
+import signal
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from multiprocessing.connection import Connection, wait
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from handgrad import checks
+from handgrad.errors import WorkerError
 
 T = TypeVar("T")
 
 GROUP = 10
 """Replicas in a group: enough to hide Python between operations, few enough that activations stay in a core's cache."""
+
+
+class Stop(Protocol):
+    """Whether a task should end at its next convenience."""
+
+    def is_set(self) -> bool: ...
+
+
+Send = Callable[[Any], None]
+"""Hands a message, such as progress, to whoever started the tasks."""
+Task = Callable[[Stop, Send], T]
 
 
 def groups(replicas: int, size: int = GROUP) -> list[slice]:
@@ -44,59 +62,136 @@ def default_workers() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-class Stop:
-    """Asks running tasks to end at their next convenience."""
+def run(
+    tasks: Sequence[Task[T]],
+    workers: int | None = None,
+    receive: Send = lambda _: None,
+    *,
+    processes: bool | None = None,
+) -> list[T | None]:
+    """Run the tasks on workers of one torch thread each and return their results in order.
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
+    Workers are forked processes where a process can be forked safely (Linux, no GPU), as PyTorch's DataLoader does it:
+    a step of a small network is a hundred short operations, and threads lose a third of their time to handing the
+    interpreter's lock to and fro between them. Elsewhere, and for a single worker, they are threads. Either way the
+    results are the same. What a task changes may stay in its process: only what it returns, which must be picklable,
+    comes back.
 
-    def set(self) -> None:
-        self._event.set()
-
-    def __bool__(self) -> bool:
-        return self._event.is_set()
-
-
-def run(tasks: Sequence[Callable[[Stop], T]], workers: int | None = None) -> list[T | None]:
-    """Run the tasks on threads of one torch thread each and return their results in order.
-
-    Threads do, and processes gain nothing more, since tensor operations release the interpreter's lock. One worker runs
-    the tasks on a single torch thread too, so that its results are the same.
-
-    Ctrl-C sets the `Stop` that every task is given, waits for the tasks under way, and returns what there is: None for
-    a task that was not begun. An error in a task stops the others and is raised.
+    Ctrl-C asks the tasks under way to stop, waits for them, and returns what there is: None for a task that was not
+    begun. A second Ctrl-C is not waited for. An error in a task stops the others and is raised.
 
     Args:
-        tasks: functions of a `Stop`.
-        workers: threads; by default as many as there are cores, or tasks.
+        tasks: functions of a `Stop` and a `Send`.
+        workers: by default as many as there are cores, or tasks.
+        receive: called in this process with each message that a task sends.
+        processes: whether to fork; None decides by the machine.
+
+    Errors: WorkerError if a process ends without a result, as one that is killed for its memory does.
     """
     workers = min(checks.positive_int("workers", workers or default_workers(), "workers.run"), max(len(tasks), 1))
+    if processes is None:
+        processes = sys.platform == "linux" and workers > 1 and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return _forked(tasks, workers, receive) if processes else _threaded(tasks, workers, receive)
+
+
+def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T | None]:
+    context = multiprocessing.get_context("fork")
+    stop, taken = context.Event(), context.Value("i", 0)
+    ends: dict[Connection, Any] = {}
+    with warnings.catch_warnings():
+        # Python warns of forking beside threads: torch's own are idle here, and the child starts none
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for _ in range(workers):
+            here, there = context.Pipe(duplex=False)
+            process = context.Process(target=_child, args=(tasks, there, stop, taken), daemon=True)
+            process.start()
+            there.close()
+            ends[here] = process
     results: list[T | None] = [None] * len(tasks)
     errors: list[BaseException] = []
-    stop, left = Stop(), SimpleQueue[int]()
+
+    def handle(end: Any) -> None:
+        try:
+            kind, *content = pickle.loads(end.recv_bytes())
+        except EOFError:
+            process = ends.pop(end)
+            process.join()
+            if process.exitcode:
+                got = f"exit code {process.exitcode}"
+                remedy = "Where it is -9, the system ended it, most likely for its memory: take fewer workers."
+                errors.append(WorkerError("a worker process that ends by itself", got, remedy, "workers.run"))
+                stop.set()
+            return
+        if kind == "message":
+            receive(content[0])
+        elif kind == "result":
+            results[content[0]] = content[1]
+        else:
+            errors.append(content[0])
+
+    while ends:
+        try:
+            for end in wait(list(ends)):
+                handle(end)
+        except KeyboardInterrupt:
+            if stop.is_set():
+                raise
+            stop.set()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any) -> None:
+    """Take tasks until none is left; the parent hears of results, messages and errors."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all processes; the parent decides
+    torch.set_num_threads(1)
+
+    def send(*content: Any) -> None:
+        # as bytes: torch would otherwise share memory that ends with this process
+        end.send_bytes(pickle.dumps(content))
+
+    while not stop.is_set():
+        with taken.get_lock():
+            index = taken.value
+            taken.value += 1
+        if index >= len(tasks):
+            break
+        try:
+            send("result", index, tasks[index](stop, lambda message: send("message", message)))
+        except Exception as error:
+            stop.set()
+            send("error", error)
+    end.close()
+
+
+def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T | None]:
+    results: list[T | None] = [None] * len(tasks)
+    errors: list[BaseException] = []
+    stop, left = threading.Event(), SimpleQueue[int]()
     for index in range(len(tasks)):
         left.put(index)
 
     def work() -> None:
         torch.set_num_threads(1)
         try:
-            while not stop:
+            while not stop.is_set():
                 index = left.get_nowait()
-                results[index] = tasks[index](stop)
+                results[index] = tasks[index](stop, receive)
         except Empty:
             pass
-        except BaseException as error:
+        except Exception as error:
             errors.append(error)
             stop.set()
 
-    with _threads_restored():
+    with one_thread():
         threads = [threading.Thread(target=work, name=f"replicas-{i}", daemon=True) for i in range(workers)]
         try:
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-        except KeyboardInterrupt:  # a second one is not caught: it gives up at once
+        except KeyboardInterrupt:
             stop.set()
             while any(thread.is_alive() for thread in threads):
                 time.sleep(0.02)
@@ -106,9 +201,14 @@ def run(tasks: Sequence[Callable[[Stop], T]], workers: int | None = None) -> lis
 
 
 @contextmanager
-def _threads_restored() -> Iterator[None]:
-    """The matrix library's thread count is the process's, not a thread's: leave it as it was."""
+def one_thread() -> Iterator[None]:
+    """Within it torch computes on a single thread; afterwards on as many as before.
+
+    Small operations gain nothing from threads of their own, and where another process wants a core, threads that wait
+    for each other at every operation slow down a hundredfold.
+    """
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         yield
     finally:

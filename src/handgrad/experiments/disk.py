@@ -164,13 +164,13 @@ def train_rounds(
         advance: progress.
     """
 
-    def task(group: slice) -> Callable[[workers.Stop], History]:
+    def task(group: slice) -> workers.Task[History]:
         part = data.part(group)
 
         def accuracies(x: Tensor, labels: Tensor) -> Metric:
             return lambda model: accuracy(model(x), labels)
 
-        def train_group(stop: workers.Stop) -> History:
+        def train_group(stop: workers.Stop, send: workers.Send) -> History:
             model = build(part.seeds)
             criterion = nn.MSELoss(reduction=options.reduction, replicas=len(part.seeds))
             optimizer = optim.SGD(model.parameters(), lr=options.lr)
@@ -186,7 +186,7 @@ def train_rounds(
                 options.epochs,
                 metrics=metrics if evaluate else None,
                 stop=stop,
-                advance=advance,
+                advance=send,
             )
 
         return train_group
@@ -194,7 +194,7 @@ def train_rounds(
     size = workers.GROUP if options.device == "cpu" else options.rounds
     cut = workers.groups(options.rounds, size)
     count = min(options.workers or workers.default_workers(), len(cut))
-    found = workers.run([task(group) for group in cut], count)
+    found = workers.run([task(group) for group in cut], count, advance)
     history = History.joined([part for part in found if part is not None])
     history.seconds /= count
     return history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from handgrad.experiments.disk import Data, Options
 from handgrad.experiments.inside import Watch, look_inside
 from handgrad.files import FORMAT
 from handgrad.training import Advance
+from handgrad.workers import one_thread
 
 PUBLISHED = [
     {"label": "Mini-framework (published)", "mean": 0.9364, "std": 0.0287, "n": 20},
@@ -63,6 +65,11 @@ def reproduce(options: Options, progress: Callable[[str, int], Advance] = lambda
         Options, versions, and for each row the raw numbers of every round; figure 1's distributions; the
         certificate. All but the times and versions is a function of the options; NaN and ±∞ are None.
     """
+    with one_thread() if options.device == "cpu" else nullcontext():
+        return _reproduce(options, progress)
+
+
+def _reproduce(options: Options, progress: Callable[[str, int], Advance]) -> dict[str, Any]:
     data = disk.data(options)
     results = [_row(row, options, data, progress(row.label, options.rounds * options.epochs)) for row in rows(options)]
     advance = progress("parity certificate", 1)
