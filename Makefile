@@ -13,12 +13,16 @@ test: .venv/ready  ## lint, types, tests and doctests
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: .venv/ready  ## speed against torch.nn, as ratios
+bench: .venv/bench  ## speed and memory against other ways of doing the same, into docs/
 	$(BIN)/python -m benchmarks
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/bench: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 clean:
