@@ -103,7 +103,7 @@ def replicas_runs(widths: tuple[int, ...], lr: float, x: Tensor, t: Tensor) -> d
 
     def grouped(count: int) -> None:
         tasks = [repeated(step, count) for step in steps]
-        workers.run([lambda stop, send, task=task: float(task().sum()) for task in tasks])  # type: ignore[misc]
+        workers.run([lambda _stop, _send, task=task: float(task().sum()) for task in tasks])  # type: ignore[misc]
 
     found: dict[str, Callable[[int], None]] = {f"{min(CORES, len(cut))} workers": grouped}
     if len(cut) == 1:  # threads within operations, for wide networks

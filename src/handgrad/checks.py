@@ -35,18 +35,18 @@ def one_of(name: str, value: Any, options: Iterable[Any], where: str) -> Any:
     return value
 
 
-def tensor(x: Any, where: str, what: str = "input") -> Tensor:
+def tensor(x: Any, where: object, what: str = "input") -> Tensor:
     """Return `x` if it is a tensor of floating-point numbers."""
     if not isinstance(x, Tensor):
         remedy = f"Convert the {what} with torch.as_tensor(…)."
-        raise DTypeError(f"{what} to be a torch.Tensor", type(x).__name__, remedy, where)
+        raise DTypeError(f"{what} to be a torch.Tensor", type(x).__name__, remedy, _label(where))
     if not x.dtype.is_floating_point:
         remedy = f"Convert the {what} with .to(torch.float32)."
-        raise DTypeError(f"{what} of floating-point numbers", short(x.dtype), remedy, where)
+        raise DTypeError(f"{what} of floating-point numbers", short(x.dtype), remedy, _label(where))
     return x
 
 
-def like(x: Any, reference: Tensor, where: str, what: str = "input", owner: str = "the parameters") -> None:
+def like(x: Any, reference: Tensor, where: object, what: str = "input", owner: str = "the parameters") -> None:
     """Raise unless `x` is a tensor with the dtype and device of `reference`, which belongs to `owner`."""
     if isinstance(x, Tensor) and x.dtype is reference.dtype and x.device == reference.device:
         return
@@ -57,10 +57,10 @@ def like(x: Any, reference: Tensor, where: str, what: str = "input", owner: str 
         remedy = f"Convert the {what} with .to({reference.dtype}), or the model with model.to({x.dtype})."
         if not x.dtype.is_floating_point:
             remedy = f"Convert the {what} with .to({reference.dtype})."
-        raise DTypeError(expected, short(x.dtype), remedy, where)
+        raise DTypeError(expected, short(x.dtype), remedy, _label(where))
     expected = f"{what} on device {reference.device}, that of {owner}"
     remedy = f"Move the {what} with .to('{reference.device}'), or the model with model.to('{x.device}')."
-    raise DeviceError(expected, str(x.device), remedy, where)
+    raise DeviceError(expected, str(x.device), remedy, _label(where))
 
 
 def same_shape(t: Tensor, y: Tensor, where: str, what: str = "targets") -> None:
@@ -95,3 +95,8 @@ def device(value: Any, where: str) -> torch.device:
             "a device of this machine", f"{value!r} ({str(reason).splitlines()[0]})", remedy, where
         ) from None
     return found
+
+
+def _label(where: object) -> str:
+    """A module's label, made only when an error needs it; anything else as it is."""
+    return str(getattr(where, "label", where))

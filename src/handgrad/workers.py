@@ -65,7 +65,7 @@ def default_workers() -> int:
 def run(
     tasks: Sequence[Task[T]],
     workers: int | None = None,
-    receive: Send = lambda _: None,
+    receive: Send | None = None,
     *,
     processes: bool | None = None,
 ) -> list[T | None]:
@@ -83,7 +83,7 @@ def run(
     Args:
         tasks: functions of a `Stop` and a `Send`.
         workers: by default as many as there are cores, or tasks.
-        receive: called in this process with each message that a task sends.
+        receive: called in this process with each message that a task sends; None spares them the way.
         processes: whether to fork; None decides by the machine.
 
     Errors: WorkerError if a process ends without a result, as one that is killed for its memory does.
@@ -94,7 +94,7 @@ def run(
     return _forked(tasks, workers, receive) if processes else _threaded(tasks, workers, receive)
 
 
-def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T | None]:
+def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> list[T | None]:
     context = multiprocessing.get_context("fork")
     stop, taken = context.Event(), context.Value("i", 0)
     ends: dict[Connection, Any] = {}
@@ -103,7 +103,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T | N
         warnings.simplefilter("ignore", DeprecationWarning)
         for _ in range(workers):
             here, there = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(tasks, there, stop, taken), daemon=True)
+            process = context.Process(target=_child, args=(tasks, there, stop, taken, receive is not None), daemon=True)
             process.start()
             there.close()
             ends[here] = process
@@ -123,6 +123,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T | N
                 stop.set()
             return
         if kind == "message":
+            assert receive is not None
             receive(content[0])
         elif kind == "result":
             results[content[0]] = content[1]
@@ -142,7 +143,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T | N
     return results
 
 
-def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any) -> None:
+def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, heard: bool) -> None:
     """Take tasks until none is left; the parent hears of results, messages and errors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all processes; the parent decides
     torch.set_num_threads(1)
@@ -151,6 +152,10 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any) -> 
         # as bytes: torch would otherwise share memory that ends with this process
         end.send_bytes(pickle.dumps(content))
 
+    def tell(message: Any) -> None:
+        if heard:
+            send("message", message)
+
     while not stop.is_set():
         with taken.get_lock():
             index = taken.value
@@ -158,14 +163,14 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any) -> 
         if index >= len(tasks):
             break
         try:
-            send("result", index, tasks[index](stop, lambda message: send("message", message)))
+            send("result", index, tasks[index](stop, tell))
         except Exception as error:
             stop.set()
             send("error", error)
     end.close()
 
 
-def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T | None]:
+def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> list[T | None]:
     results: list[T | None] = [None] * len(tasks)
     errors: list[BaseException] = []
     stop, left = threading.Event(), SimpleQueue[int]()
@@ -177,7 +182,7 @@ def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send) -> list[T |
         try:
             while not stop.is_set():
                 index = left.get_nowait()
-                results[index] = tasks[index](stop, receive)
+                results[index] = tasks[index](stop, receive or (lambda _: None))
         except Empty:
             pass
         except Exception as error:

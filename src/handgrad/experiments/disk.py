@@ -152,7 +152,7 @@ def train_rounds(
     options: Options,
     *,
     evaluate: bool = True,
-    advance: Advance = lambda _: None,
+    advance: Advance | None = None,
 ) -> History:
     """Train every round: groups of replicas, shared by all cores.
 

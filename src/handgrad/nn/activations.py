@@ -41,7 +41,7 @@ class ReLU(Module):
             raise NotImplementedError("ReLU(inplace=True): a module never changes its input. Leave inplace out.")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(checks.tensor(x, self.label))
+        y = torch.relu(checks.tensor(x, self))
         return self.keep(y, y)
 
     def backward(self, dy: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Tanh(Module):
         super().__init__(replicas)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.tanh(checks.tensor(x, self.label))
+        y = torch.tanh(checks.tensor(x, self))
         return self.keep(y, y)
 
     def backward(self, dy: Tensor) -> Tensor:

@@ -154,9 +154,10 @@ class BatchNorm1d(Module):
     def _checked(self, x: Tensor) -> Tensor:
         """The input with its leading R, or an error."""
         reference = self.running_mean if self.weight is None else self.weight.value
-        checks.tensor(x, self.label)
-        if reference is not None:
-            checks.like(x, reference, self.label)
+        if reference is None:
+            checks.tensor(x, self)
+        else:
+            checks.like(x, reference, self)
         x = self.replicated(x, rank=2)
         C, spatial = self.num_features, x.ndim - self._rank
         if spatial not in self.spatial or x.shape[-1 - spatial] != C:

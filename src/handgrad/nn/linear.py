@@ -100,7 +100,7 @@ class Linear(Module):
 
     def checked(self, x: Tensor) -> Tensor:
         """The input with its leading R, or an error."""
-        checks.like(x, self.weight.value, self.label)
+        checks.like(x, self.weight.value, self)
         x = self.replicated(x, rank=2)
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             remedy = f"Give the layer {self.in_features} features in the last dimension, or build it for what comes."

@@ -56,8 +56,8 @@ class Loss(Module):
         raise NotImplementedError
 
     def forward(self, y: Tensor, t: Tensor) -> Tensor:
-        checks.tensor(y, self.label, "predictions")
-        checks.like(t, y, self.label, "targets", owner="the predictions")
+        checks.tensor(y, self, "predictions")
+        checks.like(t, y, self, "targets", owner="the predictions")
         if self.replicas is not None:
             if y.ndim < 2 or y.shape[0] != self.replicas:
                 remedy = "Build the loss with the model's number of replicas, and give it (R, N, …)."
