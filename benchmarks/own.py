@@ -104,7 +104,7 @@ def replicas_runs(widths: tuple[int, ...], lr: float, x: Tensor, t: Tensor) -> d
     def grouped(count: int) -> None:
         tasks = [repeated(step, count) for step in steps]
         # threads: a run here is a few steps, which a process of its own would not be worth
-        workers.run([lambda *_, task=task: float(task().sum()) for task in tasks], processes=False)  # type: ignore[misc]
+        workers.run([lambda *_, task=task: float(task().sum()) for task in tasks], processes=False)
 
     found: dict[str, Callable[[int], None]] = {f"{min(CORES, len(cut))} workers": grouped}
     if len(cut) == 1:  # threads within operations, for wide networks
