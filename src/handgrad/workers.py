@@ -72,9 +72,9 @@ def run(
     """Run the tasks on workers of one torch thread each and return their results in order.
 
     Workers are forked processes where a process can be forked safely (Linux, no GPU), as PyTorch's DataLoader does it:
-    a step of a small network is a hundred short operations, and threads lose a third of their time to handing the
-    interpreter's lock to and fro between them. Elsewhere, and for a single worker, they are threads. Either way the
-    results are the same. What a task changes may stay in its process: only what it returns, which must be picklable,
+    a step of a small network is a hundred short operations, and with threads, which hand the interpreter's lock to
+    and fro between them, the same work took half as long again. Elsewhere, and for a single worker, they are threads.
+    Either way the results are the same. What a task changes may stay in its process: only what it returns, which must be picklable,
     comes back.
 
     Ctrl-C asks the tasks under way to stop, waits for them, and returns what there is: None for a task that was not
