@@ -74,8 +74,8 @@ def run(
     Workers are forked processes where a process can be forked safely (Linux, no GPU), as PyTorch's DataLoader does it:
     a step of a small network is a hundred short operations, and with threads, which hand the interpreter's lock to
     and fro between them, the same work took half as long again. Elsewhere, and for a single worker, they are threads.
-    Either way the results are the same. What a task changes may stay in its process: only what it returns, which must be picklable,
-    comes back.
+    Either way the results are the same. What a task changes may stay in its process: only what it returns, which must
+    be picklable, comes back.
 
     Ctrl-C asks the tasks under way to stop, waits for them, and returns what there is: None for a task that was not
     begun. A second Ctrl-C is not waited for. An error in a task stops the others and is raised.
