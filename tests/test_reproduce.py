@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handgrad import nn
+from handgrad import nn, workers
 from handgrad.errors import ArgumentError, DeviceError
 from handgrad.experiments import disk, parity, torch_peer
 from handgrad.experiments.disk import Options
@@ -170,3 +170,17 @@ def test_a_rate_too_large_diverges_on_both_sides():
 def test_bad_options_are_refused_before_training(options, error, message):
     with pytest.raises(error, match=message):
         Options(**options)
+
+
+class Never:
+    def is_set(self):
+        return False
+
+
+def test_ctrl_c_ends_the_experiment_rather_than_pairing_the_wrong_rounds(monkeypatch):
+    def interrupted(tasks, *_):
+        return [None, *[task(Never(), lambda _: None) for task in tasks[1:]]]
+
+    monkeypatch.setattr(workers, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(Options(rounds=13, epochs=1))

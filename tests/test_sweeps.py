@@ -131,3 +131,21 @@ def test_too_large_for_memory_is_said_before_training(monkeypatch):
     monkeypatch.setattr(sweeps, "_free_memory", lambda: 1000)
     with pytest.raises(ArgumentError, match=r"GiB for .* groups"):
         sweep(build(), (X, T), grid(seeds=2), epochs=1, batch_size=8)
+
+
+def test_training_can_go_on_by_hand():
+    """train runs in inference mode, whose tensors could not be changed outside."""
+    model = nn.replicate(build(), [0, 1])
+    criterion = nn.MSELoss(replicas=2)
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    train(model, criterion, optimizer, Batches(X, T, 8, [0, 1]), 2)
+    before = model.state_dict()
+    for _ in range(2):
+        criterion(model(X), T)
+        model.backward(criterion.backward())
+        optimizer.step()
+    assert not any(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_free_memory_is_read_from_the_system():
+    assert sweeps._free_memory() > 2**20

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -269,8 +270,9 @@ def _bytes(plan: _Plan, task: Task) -> int:
 
 
 def _free_memory() -> int:
-    """Bytes that can be had without swapping."""
+    """Bytes that can be had without swapping: on Linux what the system says is available, caches included."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
+        found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+        return int(found[1]) * 1024 if found else 2**63
+    except OSError:
         return 2**63

@@ -130,17 +130,35 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         else:
             errors.append(content[0])
 
-    while ends:
-        try:
-            for end in wait(list(ends)):
+    with _noted_interrupts() as interrupts:
+        while ends:
+            for end in wait(list(ends), timeout=0.1):
                 handle(end)
-        except KeyboardInterrupt:
-            if stop.is_set():
-                raise
-            stop.set()
+            if interrupts:
+                stop.set()
     if errors:
         raise errors[0]
     return results
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Within it a first Ctrl-C is only noted in the list, so that it tears no message in two; a second one raises."""
+    noted: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, heard: bool) -> None:

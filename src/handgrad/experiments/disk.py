@@ -162,6 +162,8 @@ def train_rounds(
         options: learning rate, batches, epochs, loss.
         evaluate: measure train and test accuracy after each epoch.
         advance: progress.
+
+    Errors: KeyboardInterrupt if Ctrl-C ended it before all rounds were finished.
     """
 
     def task(group: slice) -> workers.Task[History]:
@@ -195,6 +197,9 @@ def train_rounds(
     cut = workers.groups(options.rounds, size)
     count = min(options.workers or workers.default_workers(), len(cut))
     found = workers.run([task(group) for group in cut], count, advance)
-    history = History.joined([part for part in found if part is not None])
+    finished = [part for part in found if part is not None and part.epochs == options.epochs]
+    if len(finished) < len(cut):
+        raise KeyboardInterrupt  # a table of some rounds would pair the wrong ones
+    history = History.joined(finished)
     history.seconds /= count
     return history
