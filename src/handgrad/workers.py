@@ -99,8 +99,9 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
     stop, taken = context.Event(), context.Value("i", 0)
     ends: dict[Connection, Any] = {}
     with warnings.catch_warnings():
-        # Python warns of forking beside threads: torch's own are idle here, and the child starts none
+        # Python and JAX warn of forking beside threads: torch's own are idle here, and the child starts none
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
         for _ in range(workers):
             here, there = context.Pipe(duplex=False)
             process = context.Process(target=_child, args=(tasks, there, stop, taken, receive is not None), daemon=True)
@@ -116,13 +117,14 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         except EOFError:
             process = ends.pop(end)
             process.join()
-            if process.exitcode:
-                got = f"exit code {process.exitcode}"
-                remedy = "Where it is -9, the system ended it, most likely for its memory: take fewer workers."
-                errors.append(WorkerError("a worker process that ends by itself", got, remedy, "workers.run"))
-                stop.set()
+            got = f"exit code {process.exitcode}"
+            remedy = "Where it is -9, the system ended it, most likely for its memory: take fewer workers."
+            errors.append(WorkerError("a worker process that ends by itself", got, remedy, "workers.run"))
+            stop.set()
             return
-        if kind == "message":
+        if kind == "end":
+            ends.pop(end)  # not waited for: a process needs 5 ms to give its memory back
+        elif kind == "message":
             assert receive is not None
             receive(content[0])
         elif kind == "result":
@@ -185,7 +187,7 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
         except Exception as error:
             stop.set()
             send("error", error)
-    end.close()
+    send("end")
 
 
 def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> list[T | None]:

@@ -115,14 +115,15 @@ class BatchNorm1d(Module):
             n = x.numel() // (self.num_features * (self.replicas or 1))
             mu = x.sum(dims).mul_(constant(1 / n, x))  # (C,)
             xc = x - self._spread(mu, dims)  # (N, C)
-            var = (xc * xc).sum(dims).mul_(constant(1 / n, x))  # (C,)
+            squares = (xc * xc).sum(dims)  # (C,)
+            inv = torch.add(constant(self.eps, x), squares, alpha=1 / n).rsqrt_()  # (C,)
             if self.training:
-                self.track(mu, var, n)
+                self.track(mu, squares, n)
         else:
             assert self.running_mean is not None
             assert self.running_var is not None
-            xc, var = x - self._spread(self.running_mean, dims), self.running_var
-        inv = (var + constant(self.eps, var)).rsqrt_()  # (C,)
+            xc = x - self._spread(self.running_mean, dims)  # (N, C)
+            inv = (self.running_var + constant(self.eps, x)).rsqrt_()  # (C,)
         xhat = xc.mul_(self._spread(inv, dims))  # (N, C)
         y = xhat
         if self.weight is not None:
@@ -180,16 +181,18 @@ class BatchNorm1d(Module):
             value = value.unsqueeze(-2)
         return value if len(dims) == 1 else value.unsqueeze(-1)
 
-    def track(self, mu: Tensor, var: Tensor, n: int) -> None:
-        """Move the running statistics towards the batch's."""
+    def track(self, mu: Tensor, squares: Tensor, n: int) -> None:
+        """Move the running statistics towards the batch's: its mean, and its squared deviations' sum over n − 1."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
-        weight: Any = self.momentum
-        if weight is None:
+        if self.momentum is None:
             weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)
-        self.running_mean.lerp_(mu, weight)
-        self.running_var.lerp_(var * constant(n / (n - 1), var), weight)
+            self.running_mean.lerp_(mu, weight)
+            self.running_var.lerp_(squares / (n - 1), weight)
+        else:
+            self.running_mean.lerp_(mu, self.momentum)
+            self.running_var.mul_(constant(1 - self.momentum, mu)).add_(squares, alpha=self.momentum / (n - 1))
 
     def extra_repr(self) -> str:
         return (

@@ -160,15 +160,15 @@ class LinearChain(Module):
         if batch:
             mu = z.sum(-1, keepdim=True).mul_(constant(1 / n, z))  # (R, C, 1)
             z.sub_(mu)
-            var = torch.linalg.vector_norm(z, dim=-1, keepdim=True).square_().mul_(constant(1 / n, z))  # (R, C, 1)
+            squares = torch.linalg.vector_norm(z, dim=-1, keepdim=True).square_()  # (R, C, 1)
+            inv = torch.add(constant(norm.eps, z), squares, alpha=1 / n).rsqrt_()  # (R, C, 1)
             if norm.training:
-                norm.track(self._flat(mu), self._flat(var), n)
+                norm.track(self._flat(mu), self._flat(squares), n)
         else:
             assert norm.running_mean is not None
             assert norm.running_var is not None
             z.sub_(self._column(norm.running_mean))
-            var = self._column(norm.running_var)
-        inv = (var + constant(norm.eps, var)).rsqrt_()  # (R, C, 1)
+            inv = (self._column(norm.running_var) + constant(norm.eps, z)).rsqrt_()  # (R, C, 1)
         k = inv if norm.weight is None else inv * self._column(norm.weight.value)
         return Fold(z, slope, W * k, norm, inv, k, batch)
 
