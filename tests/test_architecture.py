@@ -189,10 +189,10 @@ def test_gradients_are_written_by_hand(path: Path) -> None:
 LEVELS = [
     ["handgrad.errors"],
     ["handgrad.checks", "handgrad.seeds", "handgrad.grid", "handgrad.optional", "handgrad.files"],
-    ["handgrad.nn.init", "handgrad.nn.constants"],
+    ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot"],
     ["handgrad.nn.parameter"],
     ["handgrad.nn.module", "handgrad.optim.optimizer"],
-    ["handgrad.nn.loss"],
+    ["handgrad.nn.loss", "handgrad.nn.random"],
     ["handgrad.nn.*", "handgrad.optim.*"],
     ["handgrad.nn.sequential", "handgrad.nn.replicas"],
     ["handgrad.nn.chain"],

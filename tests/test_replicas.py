@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handgrad import nn, optim
 from handgrad.errors import ArgumentError, ShapeError
-from tests.cases import CASES, Case, Replicated, Shape, close, explains, generator, grads, ids, upstream
+from tests.cases import CASES, Case, Replicated, Shape, close, each, explains, generator, grads, ids, leaves, upstream
 
 SEEDS = [11, 5, 8]
 R = len(SEEDS)
@@ -22,15 +22,10 @@ LOSSES = [case for case in CASES if case.loss]
 BUILD = pytest.mark.parametrize("build", ["replicate", "replicas="])
 
 
-def batch_shapes(case: Case) -> list[Shape]:
-    """Shapes with a batch: without one, (R, I) would be N = R rows that the replicas share."""
-    return [shape for shape in case.shapes if len(shape) > 1]
-
-
 EACH = pytest.mark.parametrize("case", LAYERS, ids=ids(LAYERS))
 EACH_SHAPE = pytest.mark.parametrize(
     ("case", "shape"),
-    [pytest.param(c, s, id=f"{c.name}-{'x'.join(map(str, s))}") for c in LAYERS for s in batch_shapes(c)],
+    [pytest.param(c, s, id=f"{c.name}-{i}") for c in LAYERS for i, s in enumerate(c.batched())],
 )
 
 
@@ -44,6 +39,11 @@ def alone(case: Case, seed: int, dtype: torch.dtype = torch.float64) -> nn.Modul
     module: nn.Module = case.make(nn)
     module.reset(generator(seed))
     return module.to(dtype)
+
+
+def of(r: int, tree: Any) -> Any:
+    """Replica r of every tensor."""
+    return each(lambda value: value[r], tree)
 
 
 def picked(tensors: dict[str, Tensor], r: int) -> dict[str, Tensor]:
@@ -70,14 +70,14 @@ def test_replica_equals_network_alone(case: Case, shape: Shape, build: str) -> N
     module, singles = built(case, build), [alone(case, seed) for seed in SEEDS]
     for training in [True, True, False]:
         module.train(training)
-        (x,) = case.inputs(shape, torch.float64, lead=(R,))
-        y = module(x)
+        inputs = case.inputs(shape, torch.float64, lead=(R,))
+        y = module(*inputs)
         dy = upstream(y)
-        dx = module.backward(dy)
+        dx = leaves(module.backward(dy))
         for r, single in enumerate(singles):
             single.train(training)
-            close(y[r], single(x[r]))
-            close(dx[r], single.backward(dy[r]))
+            close([v[r] for v in leaves(y)], leaves(single(*of(r, inputs))))
+            close([v[r] for v in dx], leaves(single.backward(of(r, dy))))
             close(picked(grads(module), r), grads(single))
             close(picked(dict(module.named_buffers()), r), dict(single.named_buffers()))
 
@@ -86,14 +86,18 @@ def test_replica_equals_network_alone(case: Case, shape: Shape, build: str) -> N
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_shared_input_equals_expanded(case: Case, training: bool) -> None:
     """An input of (N, …), or of (1, N, …), is every replica's."""
-    shape = batch_shapes(case)[0]
-    for x in [torch.randn(shape, dtype=torch.float64), torch.randn(1, *shape, dtype=torch.float64)]:
+    shape = case.batched()[0]
+    for lead in [(1,)] if case.lone else [(), (1,)]:
+        inputs = case.inputs(shape, torch.float64, lead)
         shared, expanded = (built(case, "replicate").train(training) for _ in range(2))
-        y, expected = shared(x), expanded(x.expand(R, *shape).contiguous())
-        close(y.expand_as(expected), expected)
-        if y.shape == expected.shape:  # a parameter-free module on its own has nothing that tells replicas apart
+        single = inputs if lead else each(lambda x: x.unsqueeze(0), inputs)
+        apart = each(lambda x: x.expand(R, *x.shape[1:]).contiguous(), single)
+        y, expected = shared(*inputs), expanded(*apart)
+        close([v.expand_as(e) for v, e in zip(leaves(y), leaves(expected))], leaves(expected))
+        if leaves(y)[0].shape == leaves(expected)[0].shape:  # a parameter-free module alone has nothing to tell apart
             dy = upstream(y)
-            close(shared.backward(dy).expand(R, *shape), expanded.backward(dy))
+            found, wanted = leaves(shared.backward(dy)), leaves(expanded.backward(dy))
+            close([v.expand_as(e) for v, e in zip(found, wanted)], wanted)
             close(grads(shared), grads(expanded))
             close(dict(shared.named_buffers()), dict(expanded.named_buffers()))
 
@@ -103,17 +107,19 @@ def test_shared_input_equals_expanded(case: Case, training: bool) -> None:
 @pytest.mark.parametrize("where", ["input", "parameters"])
 def test_what_one_replica_does_stays_in_it(case: Case, shape: Shape, bad: float, where: str) -> None:
     clean, dirty = built(case, "replicate"), built(case, "replicate")
-    (x,) = case.inputs(shape, torch.float64, lead=(R,))
-    spoiled = x.clone()
+    inputs = case.inputs(shape, torch.float64, lead=(R,))
+    spoiled = each(torch.clone, inputs)
     if where == "input":
-        spoiled[1] = bad
+        for x in leaves(spoiled):
+            x[1] = bad if x.dtype.is_floating_point else 0
     for p in dirty.parameters() if where == "parameters" else ():
         p.value[1] = bad
-    y, z = clean(x), dirty(spoiled)
+    y, z = clean(*inputs), dirty(*spoiled)
     dy = upstream(y)
     dx, dz = clean.backward(dy), dirty.backward(dy)
     for r in (0, 2):
-        identical({"y": y, "dx": dx}, {"y": z, "dx": dz}, r)
+        for a, b in zip([*leaves(y), *leaves(dx)], [*leaves(z), *leaves(dz)]):
+            identical({"y or dx": a}, {"y or dx": b}, r)
         identical(grads(clean), grads(dirty), r)
         identical(dict(clean.named_buffers()), dict(dirty.named_buffers()), r)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError, GradcheckError
 from handgrad.nn.module import Module
+from handgrad.nn.random import Random
 
 ELEMENTS = 4096
 """How many elements of a failing tensor are differentiated one by one to find the worst."""
@@ -42,7 +45,7 @@ class GradcheckReport:
 
 def gradcheck(
     module: Module,
-    *inputs: Tensor,
+    *inputs: Any,
     directions: int = 8,
     eps: float = 1e-6,
     rtol: float = 1e-5,
@@ -61,7 +64,8 @@ def gradcheck(
 
     Args:
         module: layer, container or loss; a copy of it is checked, in its present mode, and it stays as it is.
-        inputs: its inputs; as many leading ones are checked as backward returns gradients.
+        inputs: its inputs, tuples of tensors among them; as many leading ones, of those that are not integers, are
+            checked as backward returns gradients.
         directions: random directions for each input and parameter.
         eps: ε.
         rtol, atol: tolerances.
@@ -85,25 +89,30 @@ def gradcheck(
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     module = copy.deepcopy(module).double()
     module.zero_grad()
-    arguments = [x.detach().double().clone() if x.dtype.is_floating_point else x for x in inputs]
+    arguments = _each(lambda x: x.detach().double().clone() if x.dtype.is_floating_point else x, inputs)
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    draws = [(part, part.draws) for part in module.modules() if isinstance(part, Random)]
 
-    def forward() -> Tensor:
-        """One pass from the same state: running statistics must not drift between the two sides."""
-        y: Tensor = module(*arguments).clone()
+    def forward() -> Any:
+        """One pass from the same state: neither running statistics nor dropout may differ between the two sides."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            y = _each(torch.clone, module(*arguments))
         for buffer, before in buffers:
             buffer.copy_(before)
+        for part, count in draws:
+            part.draws = count
         return y
 
     y = forward()
-    if not y.isfinite().all():
+    if not all(value.isfinite().all() for value in _leaves(y)):
         raise ArgumentError("finite outputs", "inf or NaN", "Check at another input.", f"gradcheck of {module.label}")
-    u = _normal(y, generator)
-    returned = module.backward(u.clone())
-    returned = returned if isinstance(returned, tuple) else (returned,)
+    u = _each(lambda value: _normal(value, generator), y)
+    returned = _leaves(module.backward(_each(torch.clone, u)))
 
     targets: list[tuple[str, Tensor, Tensor]] = []
-    for i, (x, dx) in enumerate(zip(arguments, returned)):
+    floats = [x for x in _leaves(arguments) if x.dtype.is_floating_point]
+    for i, (x, dx) in enumerate(zip(floats, returned)):
         name = "input" if len(returned) == 1 else f"input {i}"
         if dx.ndim > x.ndim:
             dx = dx.sum(0)  # replicas that share an input: each has a gradient of its own
@@ -124,37 +133,54 @@ def gradcheck(
 
 
 class _Slope:
-    """Differences of ⟨u, f⟩ along a direction of one tensor."""
+    """Differences of ⟨u, f⟩ along a direction of one tensor; of several outputs, the sum over them."""
 
-    def __init__(self, forward: Callable[[], Tensor], u: Tensor, value: Tensor, eps: float) -> None:
-        self.forward, self.u, self.value, self.eps = forward, u, value, eps
+    def __init__(self, forward: Callable[[], Any], u: Any, value: Tensor, eps: float) -> None:
+        self.forward, self.u, self.value, self.eps = forward, _leaves(u), value, eps
+        self.norm = math.sqrt(sum(float(u.square().sum()) for u in self.u))
 
-    def _at(self, v: Tensor, step: float) -> Tensor:
+    def _at(self, v: Tensor, step: float) -> list[Tensor]:
         before = self.value.clone()
         self.value.add_(v, alpha=step)
-        y = self.forward()
+        y = _leaves(self.forward())
         self.value.copy_(before)
         return y
 
+    def _rise(self, high: list[Tensor], low: list[Tensor]) -> float:
+        # differences before the sum: rounds far less
+        return sum(float((u * (a - b)).sum()) for u, a, b in zip(self.u, high, low))
+
     def central(self, v: Tensor) -> float:
-        difference = self._at(v, self.eps) - self._at(v, -self.eps)  # before the sum: rounds far less
-        return float((self.u * difference).sum()) / (2 * self.eps)
+        return self._rise(self._at(v, self.eps), self._at(v, -self.eps)) / (2 * self.eps)
 
     def sides(self, v: Tensor) -> tuple[float, float]:
         """Derivatives from the left and from the right."""
         middle = self._at(v, 0.0)
-        right = (self.u * (self._at(v, self.eps) - middle)).sum()
-        left = (self.u * (middle - self._at(v, -self.eps))).sum()
-        return float(left) / self.eps, float(right) / self.eps
+        right, left = self._rise(self._at(v, self.eps), middle), self._rise(middle, self._at(v, -self.eps))
+        return left / self.eps, right / self.eps
 
     def kink(self, v: Tensor, error: float) -> tuple[float, float] | None:
         """The derivatives of the two sides if they differ by what no curvature explains."""
         left, right = self.sides(v)
-        closer = _Slope(self.forward, self.u, self.value, self.eps / 4)
+        closer = _Slope(self.forward, tuple(self.u), self.value, self.eps / 4)
         near_left, near_right = closer.sides(v)
         # a curvature's difference shrinks with ε, so that 4 · the nearer one equals it; that of a kink does not
         unexplained = abs((right - left) - 4 * (near_right - near_left))
         return (left, right) if unexplained > error / 2 else None
+
+
+def _leaves(tree: Any) -> list[Tensor]:
+    """The tensors of nested tuples, in order, None left out."""
+    if isinstance(tree, tuple):
+        return [leaf for branch in tree for leaf in _leaves(branch)]
+    return [] if tree is None else [tree]
+
+
+def _each(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """The same nesting with `change` applied to every tensor."""
+    if isinstance(tree, tuple):
+        return tuple(_each(change, branch) for branch in tree)
+    return None if tree is None else change(tree)
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -180,7 +206,7 @@ def _check(
         numeric, written = slope.central(v), float((grad * v).sum())
         error = abs(numeric - written)
         worst = max(worst, error / max(norm, abs(numeric), 1e-300)) if error else worst
-        if not error <= rtol * max(norm, abs(numeric)) + atol * float(slope.u.norm()):
+        if not error <= rtol * max(norm, abs(numeric)) + atol * slope.norm:
             _locate(module, name, value, grad, slope, v, error)
     return Checked(name, tuple(value.shape), worst)
 

@@ -16,6 +16,7 @@ from handgrad.data import Batches
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
+from handgrad.nn.random import redraw
 from handgrad.nn.sequential import Sequential
 from handgrad.optim.optimizer import Optimizer
 from handgrad.workers import Stop
@@ -100,6 +101,7 @@ def train(
                 break
             start = time.perf_counter()
             losses = []
+            redraw(model, batches.seeds, epoch)
             for step, (x, t) in enumerate(batches.epoch(epoch)):
                 optimizer.zero_grad()
                 losses.append(loss := criterion(fast(x), t))

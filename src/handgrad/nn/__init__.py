@@ -10,6 +10,7 @@ from handgrad.nn.linear import Linear
 from handgrad.nn.loss import Loss, MSELoss
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
+from handgrad.nn.random import Random
 from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
 
@@ -22,6 +23,7 @@ __all__ = [
     "MSELoss",
     "Module",
     "Parameter",
+    "Random",
     "ReLU",
     "Sequential",
     "Tanh",

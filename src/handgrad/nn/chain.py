@@ -97,7 +97,8 @@ class LinearChain(Module):
         name = ""
         try:
             if not isinstance(x, Tensor) or x.ndim not in (2, 2 if self.replicas is None else 3):
-                return self.keep(self.parts(x), None)
+                y: Tensor = self.parts(x)
+                return self.keep(y, None)
             name, _ = next(self.parts.named_children())
             x = self._led(self.first.checked(x))  # (R, N, I)
             for name, part in self.parts.named_children():  # noqa: B007

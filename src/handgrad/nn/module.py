@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.errors import ArgumentError, BackwardError, DTypeError, ShapeError, StateError
+from handgrad.errors import ArgumentError, BackwardError, ShapeError, StateError
 from handgrad.nn.parameter import Generators, Parameter
+from handgrad.nn.slot import check_gradient, described
 
 Self = TypeVar("Self", bound="Module")
+Y = TypeVar("Y")
 
 
 class LoadResult(NamedTuple):
@@ -29,7 +31,9 @@ class Module:
 
     A subclass writes `forward` and, directly under it, `backward`. Parameters, buffers and sub-modules are
     ordinary attributes. What backward needs goes into one slot: forward ends in `return self.keep(y, x, …)`,
-    backward begins with `x, … = self.take(dy)`.
+    backward begins with `x, … = self.take(dy)`. A module with several outputs returns a tuple, and its backward takes
+    one of gradients, nested alike, with None for those that are zero, or the first output's alone; one with several
+    inputs returns a tuple of their gradients, with None for what has none, such as indices.
 
     Args:
         replicas: None, or R: every value then has a leading R, and inputs are (R, N, …), or (N, …) shared by all.
@@ -58,12 +62,14 @@ class Module:
     """Attributes that are saved with the parameters but not trained."""
 
     training: bool = True
+    seeds: tuple[int, ...] | None = None
+    """Where what forward draws comes from, one a replica, in modules that draw; None is torch's default generator."""
     kept: tuple[Any, ...] | None = None
     """The slot: what the last forward kept for backward, or None. Reading it shows what flows through a layer."""
 
     def __init__(self, replicas: int | None = None) -> None:
         self.replicas = None if replicas is None else checks.positive_int("replicas", replicas, self.label)
-        self._output: tuple[torch.Size, torch.dtype] | None = None
+        self._output: Any = None
 
     def __call__(self, *inputs: Any) -> Any:
         return self.forward(*inputs)
@@ -88,15 +94,30 @@ class Module:
         remedy = f"Lead with the {R} replicas, or pass {rank} dimensions, or a leading 1, for an input they share."
         raise ShapeError(f"an input with a leading {R} for the replicas", str(tuple(x.shape)), remedy, self.label)
 
+    def along(self, dim: int) -> int:
+        """PyTorch's dimension `dim` of an input, counted past the leading R where there is one."""
+        return dim if self.replicas is None or dim < 0 else dim + 1
+
+    def leading(self, x: Tensor) -> Tensor:
+        """The input of a module that takes any rank and works along a dimension: with replicas it leads with R, or 1.
+
+        Errors: ShapeError if it does not.
+        """
+        if self.replicas is not None and (x.ndim == 0 or x.shape[0] not in (1, self.replicas)):
+            remedy = "Lead with the replicas, or write x.unsqueeze(0) for an input that they share."
+            expected = f"an input with a leading {self.replicas} for the replicas, or 1"
+            raise ShapeError(expected, str(tuple(x.shape)), remedy, self.label)
+        return x
+
     # The slot between forward and backward
 
-    def keep(self, y: Tensor, *values: Any) -> Tensor:
+    def keep(self, y: Y, *values: Any) -> Y:
         """Put what backward needs into the slot and return the output `y`, of which only shape and dtype are kept."""
         self.kept = values
-        self._output = (y.shape, y.dtype)
+        self._output = described(y)
         return y
 
-    def take(self, dy: Tensor | None) -> tuple[Any, ...]:
+    def take(self, dy: Any) -> tuple[Any, ...]:
         """Empty the slot, after a check that `dy` has the shape and dtype of the output.
 
         A loss may pass None: it needs no upstream gradient.
@@ -107,17 +128,7 @@ class Module:
         if kept is None or self._output is None:
             remedy = "Call forward once before each backward."
             raise BackwardError("a forward pass before backward", "none since the last backward", remedy, self.label)
-        shape, dtype = self._output
-        if dy is not None and dy.shape != shape and not self._shared(shape, dy):
-            remedy = "Hand backward the gradient of the loss by this module's output."
-            raise ShapeError(
-                f"a gradient of the output's shape {tuple(shape)}", str(tuple(dy.shape)), remedy, self.label
-            )
-        if dy is not None and dy.dtype is not dtype:
-            remedy = f"Convert the gradient with .to({dtype})."
-            raise DTypeError(
-                f"a gradient of the output's dtype {checks.short(dtype)}", checks.short(dy.dtype), remedy, self.label
-            )
+        check_gradient(dy, self._output, self.replicas, self.label)
         self.kept = None
         return kept
 
@@ -143,6 +154,8 @@ class Module:
             raise ArgumentError(expected, got, "Take one of those that nn.replicate made.", f"{self.label}.replica")
         one = copy.deepcopy(self)
         one._each_tensor(lambda value: value[r].clone(), replicas=None)
+        for part in one.modules():
+            part.seeds = None if part.seeds is None else part.seeds[r : r + 1 or None]
         return one
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor], replicas: int | None) -> None:
@@ -160,11 +173,6 @@ class Module:
 
     def unfuse(self) -> None:
         """Let the parts run themselves again, where a container had fused modules in their place."""
-
-    def _shared(self, shape: torch.Size, dy: Tensor) -> bool:
-        """Whether replicas above this module's output of `shape`, which they share, each have a gradient of it."""
-        R = self.replicas
-        return R is not None and (dy.shape == (R, *shape) or (shape[:1] == (1,) and dy.shape == (R, *shape[1:])))
 
     def backward_parameters(self, dy: Tensor) -> None:
         """Accumulate the parameters' gradients only: what the first layer of a network owes in training.
@@ -259,9 +267,14 @@ class Module:
             module.reset_buffers()
         for value in self.parameters():
             value.reset(generator)
+        for module in self.modules():
+            module.reset_draws(generator)
 
     def reset_buffers(self) -> None:
         """Set this module's own buffers back to their initial values; modules with buffers override it."""
+
+    def reset_draws(self, generator: Generators = None) -> None:
+        """Start this module's own random numbers anew, from `generator`; modules that draw in forward override it."""
 
     # Device, dtype, state
 

@@ -80,6 +80,9 @@ def stack(modules: Sequence[M]) -> M:
     ]
     in_order = iter([torch.cat(same) for same in zip(*values)])
     joined._each_tensor(lambda _: next(in_order), replicas=sum(count or 1 for count in counts))
+    for part, *others in zip(joined.modules(), *(m.modules() for m in modules)):
+        seeds = [other.seeds for other in others]
+        part.seeds = None if None in seeds else tuple(seed for own in seeds for seed in own or ())
     return joined
 
 

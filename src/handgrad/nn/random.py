@@ -1,0 +1,85 @@
+"""Random: the base of modules that draw random numbers in forward, each replica from its own stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from handgrad.nn.module import Module
+from handgrad.nn.parameter import Generators
+from handgrad.seeds import derive
+from handgrad.seeds import generator as stream
+
+Fill = Callable[[Tensor, torch.Generator | None], object]
+"""Fills a tensor in place from a generator."""
+
+LARGEST = 2**63 - 1
+
+
+class Random(Module):
+    """Base of modules that draw in forward, such as Dropout.
+
+    What is drawn is addressable: the k-th forward in training of a replica with seed s draws from the stream
+    (s, "draw", k). So a replica draws the same numbers alone and in any company, and copies draw what the original
+    would. Without a seed, as a module built without `generator` has none, torch's default generator is drawn from, as
+    PyTorch users expect.
+
+    Attributes:
+        seeds: one for each replica, a single one without replicas, or None.
+        draws: forward passes in training so far, k.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> class Noise(nn.Random):
+        ...     '''y = x + ε in training.'''
+        ...     def forward(self, x):
+        ...         return self.keep(x + self.drawn(x, lambda v, g: v.normal_(generator=g)) if self.training else x * 1)
+        ...     def backward(self, dy):
+        ...         self.take(dy)
+        ...         return dy.clone()
+        >>> noise = Noise(generator=torch.Generator().manual_seed(0))
+        >>> x = torch.zeros(3)
+        >>> bool((noise(x) == noise(x)).any()), bool((noise.eval()(x) == x).all())
+        (False, True)
+    """
+
+    draws: int = 0
+
+    def __init__(self, generator: Generators = None, *, replicas: int | None = None) -> None:
+        super().__init__(replicas)
+        if generator is not None or replicas is not None:
+            self.reset_draws(generator)
+
+    def reset_draws(self, generator: Generators = None) -> None:
+        """Draw the seeds from a generator, or R of them; None without replicas means torch's default generator."""
+        self.draws, count = 0, self.replicas or 1
+        if generator is None and self.replicas is None:
+            self.seeds = None
+            return
+        sources = [generator] * count if generator is None or isinstance(generator, torch.Generator) else generator
+        self.seeds = tuple(int(torch.randint(LARGEST, (), generator=source)) for source in sources)
+
+    def drawn(self, like: Tensor, fill: Fill) -> Tensor:
+        """Return a fresh tensor like one that leads with R, each replica's slice filled from its own stream."""
+        value = torch.empty_like(like, memory_format=torch.contiguous_format)
+        if self.seeds is None:
+            fill(value, None)
+            return value
+        for part, seed in zip([value] if self.replicas is None else value, self.seeds):
+            # on the CPU whatever the device, so that a seed gives the same numbers everywhere
+            numbers = part if part.device.type == "cpu" else torch.empty_like(part, device="cpu")
+            fill(numbers, stream(seed, "draw", self.draws))
+            if numbers is not part:
+                part.copy_(numbers)
+        self.draws += 1
+        return value
+
+
+def redraw(model: Module, seeds: Sequence[int], epoch: int) -> None:
+    """Let what a model draws in an epoch, such as its dropout, be a function of seed, module and epoch alone."""
+    for name, part in model.named_modules():
+        if isinstance(part, Random):
+            part.seeds, part.draws = tuple(derive(seed, "draw", name, epoch) for seed in seeds), 0

@@ -1,0 +1,42 @@
+"""What a module remembers of its output, and the check of the gradient that comes back for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.checks import short
+from handgrad.errors import DTypeError, ShapeError
+
+
+def described(y: Any) -> Any:
+    """Shape and dtype of an output, or a list of those of several."""
+    return [described(part) for part in y] if isinstance(y, tuple) else None if y is None else (y.shape, y.dtype)
+
+
+def check_gradient(dy: Any, output: Any, replicas: int | None, where: str) -> None:
+    """Raise unless a gradient, or each of several, has the shape and dtype of its output; None stands for zero."""
+    if dy is None or output is None:
+        return
+    if isinstance(output, list):
+        given = dy if isinstance(dy, tuple) else (dy,)
+        if len(given) > len(output):
+            remedy = "Hand backward a gradient for each output, None where it is zero."
+            raise ShapeError(f"gradients of {len(output)} outputs", str(len(given)), remedy, where)
+        for one, of in zip(given, output):
+            check_gradient(one, of, replicas, where)
+        return
+    shape, dtype = output
+    if dy.shape != shape and not _shared(shape, dy, replicas):
+        remedy = "Hand backward the gradient of the loss by this module's output."
+        raise ShapeError(f"a gradient of the output's shape {tuple(shape)}", str(tuple(dy.shape)), remedy, where)
+    if dy.dtype is not dtype:
+        remedy = f"Convert the gradient with .to({dtype})."
+        raise DTypeError(f"a gradient of the output's dtype {short(dtype)}", short(dy.dtype), remedy, where)
+
+
+def _shared(shape: torch.Size, dy: Tensor, R: int | None) -> bool:
+    """Whether R replicas above an output of `shape`, which they share, each have a gradient of it."""
+    return R is not None and (dy.shape == (R, *shape) or (shape[:1] == (1,) and dy.shape == (R, *shape[1:])))

@@ -1,0 +1,11 @@
+"""Attention and what transformers are made of."""
+
+from __future__ import annotations
+
+from tests.cases.base import Bad, Case
+
+CASES: list[Case] = []
+
+BAD_INPUTS: list[Bad] = []
+
+BAD_OPTIONS: list[Bad] = []
