@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, overload
-
 from torch import Tensor
 
-from handgrad.errors import DTypeError, HandgradError
+from handgrad.errors import HandgradError
+from handgrad.nn.container import Container
 from handgrad.nn.module import Module
 
 
-class Sequential(Module):
+class Sequential(Container):
     r"""Chain of modules: forward through them in order, backward in reverse.
 
     $$y = f_n(\dots f_2(f_1(x))), \qquad
@@ -39,23 +36,7 @@ class Sequential(Module):
         (ReLU(), 2)
     """
 
-    def __init__(self, *modules: Module | OrderedDict[str, Module]) -> None:
-        super().__init__()
-        self._parts: dict[str, Module] = {}
-        self._fused: list[tuple[str, Module]] | None = None
-        named: dict[str, Any] = {str(index): module for index, module in enumerate(modules)}
-        if len(modules) == 1 and isinstance(modules[0], OrderedDict):
-            named = dict(modules[0])
-        for name, module in named.items():
-            self._parts[name] = self._checked(module, name)
-
-    @staticmethod
-    def _checked(module: Any, name: str) -> Module:
-        if not isinstance(module, Module):
-            remedy = "Build it from handgrad.nn, or derive it from nn.Module."
-            got = f"{type(module).__module__}.{type(module).__qualname__}"
-            raise DTypeError("a handgrad module", got, remedy, f"Sequential part {name}")
-        return module
+    _fused: list[tuple[str, Module]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         name = ""
@@ -103,48 +84,3 @@ class Sequential(Module):
 
     def unfuse(self) -> None:
         self._fused = None
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        yield from self._parts.items()
-
-    def append(self, module: Module) -> Sequential:
-        """Add a module at the end; return the container."""
-        index = len(self._parts)
-        while str(index) in self._parts:  # a slice keeps the names 1, 2, … of its parts
-            index += 1
-        name = str(index)
-        self._parts[name] = self._checked(module, name)
-        self._fused = None
-        return self
-
-    def extend(self, modules: Any) -> Sequential:
-        """Add modules at the end; return the container."""
-        for module in modules:
-            self.append(module)
-        return self
-
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module:
-        """The module at an index, or a Sequential that shares the modules of a slice."""
-        if isinstance(index, slice):
-            return Sequential(OrderedDict(list(self._parts.items())[index]))
-        return self._parts[self._name(index)]
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        name = self._name(index)
-        self._parts[name] = self._checked(module, name)
-        self._fused = None
-
-    def _name(self, index: int) -> str:
-        if not -len(self._parts) <= index < len(self._parts):
-            raise IndexError(f"Sequential has {len(self._parts)} modules, so there is none at index {index}.")
-        return list(self._parts)[index]
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._parts.values())

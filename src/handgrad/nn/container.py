@@ -1,0 +1,143 @@
+"""Container: the base of modules that hold other modules by name, and ModuleList, which does nothing more."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, TypeVar, overload
+
+from handgrad.errors import DTypeError
+from handgrad.nn.module import Module
+
+Self = TypeVar("Self", bound="Container")
+
+
+class Container(Module):
+    """Base of the containers: modules under the names "0", "1", …, or under those of an OrderedDict.
+
+    Errors: DTypeError for a part that is not a handgrad module.
+
+    Example:
+        >>> from collections import OrderedDict
+        >>> from handgrad import nn
+        >>> from handgrad.nn.container import Container
+        >>> class Last(Container):
+        ...     def forward(self, x):
+        ...         return self[-1](x)
+        >>> Last(OrderedDict(a=nn.ReLU(), b=nn.Tanh()))[-1]
+        Tanh()
+    """
+
+    def __init__(self, *modules: Module | OrderedDict[str, Module]) -> None:
+        super().__init__()
+        self._parts: dict[str, Module] = {}
+        named: dict[str, Any] = {str(index): module for index, module in enumerate(modules)}
+        if len(modules) == 1 and isinstance(modules[0], OrderedDict):
+            named = dict(modules[0])
+        for name, module in named.items():
+            self._parts[name] = self._checked(module, name)
+        self.replicas = next((m.replicas for m in self.modules() if m.replicas is not None), None)
+
+    def _checked(self, module: Any, name: str) -> Module:
+        if not isinstance(module, Module):
+            remedy = "Build it from handgrad.nn, or derive it from nn.Module."
+            got = f"{type(module).__module__}.{type(module).__qualname__}"
+            raise DTypeError("a handgrad module", got, remedy, f"{type(self).__name__} part {name}")
+        return module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        yield from self._parts.items()
+
+    def append(self: Self, module: Module) -> Self:
+        """Add a module at the end; return the container."""
+        index = len(self._parts)
+        while str(index) in self._parts:  # a slice keeps the names 1, 2, … of its parts
+            index += 1
+        self._parts[str(index)] = self._checked(module, str(index))
+        self.unfuse()
+        return self
+
+    def extend(self: Self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end; return the container."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self: Self, index: slice) -> Self: ...
+    def __getitem__(self: Self, index: int | slice) -> Module | Self:
+        """The module at an index, or a container that shares the modules of a slice."""
+        if isinstance(index, slice):
+            return self.of(OrderedDict(list(self._parts.items())[index]))
+        return self._parts[self._name(index)]
+
+    def of(self: Self, parts: OrderedDict[str, Module]) -> Self:
+        """A container like this one of other parts."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._parts = dict(parts)
+        other.forget()
+        other.unfuse()
+        return other
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        name = self._name(index)
+        self._parts[name] = self._checked(module, name)
+        self.unfuse()
+
+    def _name(self, index: int) -> str:
+        if not -len(self._parts) <= index < len(self._parts):
+            message = f"{type(self).__name__} has {len(self._parts)} modules, so there is none at index {index}."
+            raise IndexError(message)
+        return list(self._parts)[index]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._parts.values())
+
+
+class ModuleList(Container):
+    """A list of modules, whose parameters are found; what is done with them is written by the module that holds it.
+
+    Args:
+        modules: any iterable of modules.
+
+    Errors: DTypeError for a part that is not a handgrad module.
+
+    Source: torch.nn.ModuleList.
+
+    Example:
+        >>> from handgrad import nn
+        >>> class Stack(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        ...     def forward(self, x):
+        ...         for layer in self.layers:
+        ...             x = layer(x)
+        ...         return x
+        ...     def backward(self, dy):
+        ...         for layer in reversed(list(self.layers)):
+        ...             dy = layer.backward(dy)
+        ...         return dy
+        >>> len(Stack().state_dict())
+        6
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__(*(modules or ()))
+
+    def __repr__(self) -> str:
+        """As PyTorch prints it: equal neighbours once, with their number."""
+        lines, first = [], 0
+        for text, run in groupby(map(repr, self)):
+            last = first + len(list(run)) - 1
+            name = f"({first})" if last == first else f"({first}-{last}): {last - first + 1} x"
+            lines.append(f"  {name if last > first else name + ':'} " + text.replace("\n", "\n  "))
+            first = last + 1
+        return "ModuleList(" + ("\n" + "\n".join(lines) + "\n" if lines else "") + ")"
