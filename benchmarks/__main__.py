@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import charts, memory, report, rounds, scaling, steps
+from benchmarks import architectures, charts, memory, report, rounds, scaling, steps
 from handgrad.files import write_atomically
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -37,13 +37,20 @@ def run_steps(quick: bool, _: Path | None) -> str:
     return report.steps([(network, steps.compare(network, *limits)) for network in steps.NETWORKS])
 
 
+def run_architectures(quick: bool, _: Path | None) -> str:
+    """Work D."""
+    limits = (3, 0.03) if quick else (11, steps.SECONDS)
+    found = [(one, architectures.compare(one, *limits)) for one in architectures.ARCHITECTURES]
+    return report.architectures(found)
+
+
 def run_memory(quick: bool, _: Path | None) -> str:
     """Work C."""
     return report.memory(memory.measure(100 if quick else memory.REPLICAS))
 
 
 def run_scaling(quick: bool, folder: Path | None) -> str:
-    """Work D."""
+    """Work E."""
     limits = scaling.Limits(0.02, 1, 0.1, 0.5) if quick else scaling.Limits()
     replicas = [("", scaling.against_replicas(limits=limits))]
     widths = [(f"R = {R}", scaling.against_width(R, limits=limits)) for R in (1, 10)]
@@ -63,6 +70,7 @@ WORKS: dict[str, Work] = {
     "rounds": run_rounds,
     "sklearn": run_sklearn,
     "steps": run_steps,
+    "architectures": run_architectures,
     "memory": run_memory,
 }
 

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 
 import torch
 
+from benchmarks.architectures import Architecture
 from benchmarks.memory import Memory
 from benchmarks.rounds import Row
 from benchmarks.steps import Network
-from benchmarks.targets import MEMORY, STEPS
+from benchmarks.targets import MEMORY, REPLICA, SINGLE, STEPS
 from benchmarks.timing import CORES, Timed
 
 SECTIONS = {
     "rounds": "The report's 20 rounds",
     "sklearn": "The 20 rounds without BatchNorm",
     "steps": "One training step of one network",
+    "architectures": "A ResNet, an LSTM and a transformer block",
     "memory": "Memory of 1,000 replicas",
     "scaling": "Time against replicas and width",
 }
@@ -46,6 +48,10 @@ STEPS_NOTE = """\
 Forward, mean squared error, backward and SGD (momentum 0.9 but for the report's network) on one batch, again and
 again, one network without replicas. Both have the faster of 1 and {cores} threads, torch.nn the fastest of
 `torch.optim.SGD`'s for-loop, foreach and fused by a trial beforehand, handgrad nothing fused."""
+
+ARCHITECTURES_NOTE = """\
+Forward, cross-entropy, backward and SGD with momentum on one batch, again and again: one network, and 20 replicas each
+with a batch of its own, of which the time of one is given. All have the faster of 1 and {cores} threads."""
 
 
 def machine() -> str:
@@ -94,6 +100,40 @@ def steps(results: Sequence[tuple[Network, tuple[Timed, Timed, Timed]]]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([STEPS_NOTE.format(cores=CORES), "", *lines, "", machine()])
+
+
+def architectures(results: Sequence[tuple[Architecture, tuple[Timed, Timed, Timed, Timed]]]) -> str:
+    """Two lines an architecture: one network, and a replica of 20."""
+    columns = (
+        "network, batch",
+        "torch.nn",
+        "its settings",
+        "handgrad",
+        "",
+        "its settings",
+        "× (quartiles)",
+        "target",
+        "",
+    )
+    lines = _head((*columns, "control (quartiles)"))
+    for one, (peer, control, own, replica) in results:
+        noise = [f"{value:.2f}" for value in peer.ratio(control)]
+        for timed, target in ((own, SINGLE), (replica, REPLICA)):
+            low, middle, high = timed.ratio(peer)
+            cells = (
+                f"{one.name}, {one.shape[0]}",
+                _micro(peer.median),
+                peer.contestant.described,
+                timed.contestant.name,
+                _micro(timed.median),
+                timed.contestant.described,
+                f"{middle:.2f} ({low:.2f} to {high:.2f})",
+                str(target),
+                target.verdict(middle),
+                f"{noise[1]} ({noise[0]} to {noise[2]})",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([ARCHITECTURES_NOTE.format(cores=CORES), "", *lines, "", machine()])
 
 
 def memory(found: Memory) -> str:

@@ -1,4 +1,4 @@
-"""Work D: the time of one replica's step against the number of replicas and against the width."""
+"""Work E: the time of one replica's step against the number of replicas and against the width."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def torch_steps(
         model.load_state_dict(initial)
         optimizer.state.clear()
 
-    return _repeated(Contestant(name, lambda: Outcome([]), reset, sgd, threads), step, seconds)
+    return repeated(Contestant(name, lambda: Outcome([]), reset, sgd, threads), step, seconds)
 
 
 def own_steps(network: Network, threads: int, seconds: float = SECONDS) -> Contestant:
@@ -108,10 +108,10 @@ def own_steps(network: Network, threads: int, seconds: float = SECONDS) -> Conte
     x, t = network.data()
     step, load = own.plain_step(network.widths, network.batchnorm, network.lr, network.momentum, x, t)
     empty = Contestant("handgrad, plain modules", lambda: Outcome([]), lambda: load(initial), "", threads)
-    return _repeated(empty, step, seconds)
+    return repeated(empty, step, seconds)
 
 
-def _repeated(contestant: Contestant, step: Callable[[], Tensor], seconds: float) -> Contestant:
+def repeated(contestant: Contestant, step: Callable[[], Tensor], seconds: float) -> Contestant:
     """The contestant that runs the step until about `seconds` are over, always as often."""
     contestant.reset()
     step()

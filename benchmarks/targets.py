@@ -26,5 +26,8 @@ LOOP, PROCESSES, VMAP, JAX = Target(6, 10), Target(3, 5), Target(4, 6), Target(2
 STEPS = (Target(1.5, 2.5), Target(1.1, 1.5), Target(0.95, 1.05))
 """In the order of `steps.NETWORKS`."""
 
+SINGLE, REPLICA = Target(0.9, 1.1), Target(2, 4)
+"""Of the architectures: one network, and one of 20 replicas, against torch.nn's step."""
+
 MEMORY = 1.2
 """At most."""

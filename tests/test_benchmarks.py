@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from benchmarks import memory, own, peers_jax, peers_sklearn, peers_torch, peers_vmap, report, rounds, scaling, steps
 from benchmarks.problem import Problem
 from benchmarks.targets import Target
 from benchmarks.timing import Contestant, Outcome, Timed, Unavailable, interleaved, run_once
-
 from handgrad.experiments.disk import Options
 
 SHORT = Problem(Options(rounds=2, epochs=3))
