@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from handgrad import nn, optim
+from handgrad.data import Batches
 from handgrad.errors import ArgumentError, StateError
+from handgrad.training import train
 from tests.cases import explains
 
 R = 3
@@ -24,7 +26,13 @@ SHAPES: list[tuple[tuple[int, ...], bool]] = [
     ((5, 2), True),
     ((2, 3, 4), False),
 ]
-MATRICES: list[tuple[tuple[int, ...], bool]] = [((3, 2), False), ((2, 3), False), ((2, 5), True), ((5, 2), True)]
+MATRICES: list[tuple[tuple[int, ...], bool]] = [
+    ((3, 2), False),
+    ((2, 3), False),
+    ((2, 5), True),
+    ((5, 2), True),
+    ((3, 3), True),
+]
 MOMENTS: list[dict[str, Any]] = [
     {"lr": 0.1},
     {"lr": 0.1, "betas": (0.5, 0.7), "eps": 0.01, "weight_decay": 0.3, "maximize": True},
@@ -180,8 +188,8 @@ def test_muon_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
         hand(ours, theirs, step)
         mine.step()
         yours.step()
-    for p, q in zip(ours, theirs):
-        torch.testing.assert_close(p.torch_value, q.detach(), rtol=0, atol=0.02)
+    for p, q in zip(ours, theirs):  # one rounding of bfloat16 the other way would change a step by 4e-4
+        torch.testing.assert_close(p.torch_value, q.detach(), rtol=0, atol=1e-5)
 
 
 # Replicas
@@ -500,7 +508,7 @@ def test_bad_option(name: str, options: dict[str, Any], match: str) -> None:
 
 def test_one_number_as_a_tensor() -> None:
     p = nn.Parameter(torch.zeros(2))
-    adam = optim.Adam([p], lr=torch.tensor(0.5), betas=(torch.tensor(0.5), 0.9))  # type: ignore[arg-type]
+    adam = optim.Adam([p], lr=torch.tensor(0.5), betas=(torch.tensor(0.5), 0.9))
     assert adam.defaults["lr"] == 0.5
     assert adam.param_groups[0]["betas"] == (0.5, 0.9)
 
@@ -528,7 +536,7 @@ def test_zero_grad_can_fill_with_zeros() -> None:
     assert p.grad.tolist() == [0, 0]
     assert q.grad is None
     adam.zero_grad()
-    assert p.grad is None  # type: ignore[unreachable]
+    assert p.grad is None
 
 
 def test_a_parameter_without_gradient_does_not_age() -> None:
@@ -538,3 +546,22 @@ def test_a_parameter_without_gradient_does_not_age() -> None:
         p.grad, q.grad = torch.ones(2), torch.ones(2) if step == 1 else None
         adam.step()
     assert [adam.state[parameter]["step"] for parameter in (p, q)] == [3, 1]
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "Muon"])
+def test_training_goes_on_by_hand(name: str) -> None:
+    """What an optimiser remembers of `train`, which runs in inference mode, can be changed outside it."""
+    torch.set_default_dtype(torch.float32)
+    options = OPTIONS[name][-1]
+    x, t = torch.randn(8, 3), torch.randn(8, 1)
+    models = [nn.replicate(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), range(R)) for _ in range(2)]
+    criterion = nn.MSELoss(replicas=R)
+    trained, by_hand = (getattr(optim, name)(model.parameters(), **options) for model in models)
+    train(models[0], criterion, trained, Batches(x, t, 8, list(range(R)), shuffle=False), 2)
+    for model, optimizer, steps in [(models[0], trained, 2), (models[1], by_hand, 4)]:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            criterion(model(x), t)
+            model.backward_parameters(criterion.backward())
+            optimizer.step()
+    torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=1e-3, atol=1e-4)

@@ -193,6 +193,8 @@ class LBFGS(Optimizer):
         return {name: copied(value) for name, value in self.state[p].items()}
 
     def load(self, p: Parameter, entry: Mapping[str, Any], group: dict[str, Any]) -> dict[str, Any]:
+        if not {"func_evals", "n_iter"} <= set(entry):
+            self._refuse("func_evals, n_iter and vectors", ", ".join(entry))
         state: dict[str, Any] = {name: int(entry[name]) for name in ("func_evals", "n_iter")}
         length = sum(q.numel() for q in group["params"])
         vectors = [entry[name] for name in VECTORS if name in entry]

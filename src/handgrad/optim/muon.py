@@ -12,7 +12,7 @@ from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.nn.parameter import Parameter
 from handgrad.optim.arithmetic import Number, average_, descended, scaled, spread
-from handgrad.optim.optimizer import Optimizer, Params
+from handgrad.optim.optimizer import Optimizer, Params, turned
 
 ADJUSTMENTS = (None, "original", "match_rms_adamw")
 
@@ -103,11 +103,12 @@ class Muon(Optimizer):
             else:
                 size = math.sqrt(max(1, rows / columns))
             rate = spread(lr, value) if isinstance(lr, Tensor) else lr
-            value.sub_(orthogonal(direction, group).to(value.dtype) * (rate * size))
+            X = turned(orthogonal(turned(direction, p), group), p)
+            value.sub_(X.to(value.dtype) * (rate * size))
 
 
 def orthogonal(matrix: Tensor, group: dict[str, Any]) -> Tensor:
-    """Return X_K of one matrix, or of R: five steps of Newton and Schulz towards U Vᵀ, where matrix = U S Vᵀ."""
+    """Return X_K of one matrix, or of R: K steps of Newton and Schulz towards U Vᵀ, where matrix = U S Vᵀ."""
     (a, b, c), eps = group["ns_coefficients"], group["eps"]
     X, flat = matrix.bfloat16(), matrix.shape[-2] <= matrix.shape[-1]
     X = X if flat else X.mT  # the smaller G

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
@@ -296,7 +296,7 @@ class Optimizer:
                 state[name] = int(new) if name == "step" else as_number(new)
         return state
 
-    def _refuse(self, expected: str, got: str) -> None:
+    def _refuse(self, expected: str, got: str) -> NoReturn:
         remedy = "Nothing was loaded. Load the state of an optimiser of the same kind, of the same network."
         raise StateError(expected, got, remedy, f"{type(self).__name__}.load_state_dict")
 
