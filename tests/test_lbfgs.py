@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handgrad import nn, optim
 from handgrad.errors import ArgumentError, StateError
-from tests.cases import explains
+from tests.cases import explains, generator
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,8 @@ def networks() -> tuple[nn.Sequential, torch.nn.Sequential]:
     return ours, theirs
 
 
-X, T = torch.randn(16, 3, dtype=torch.float64), torch.randn(16, 2, dtype=torch.float64)
+X, T = torch.randn(2, 16, 3, dtype=torch.float64, generator=generator(4))
+T = T[:, :2].contiguous()
 
 
 def closures(ours: Any, theirs: Any, mine: Any, yours: Any) -> tuple[Callable[[], Any], Callable[[], Any], list[int]]:
@@ -64,7 +65,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"max_iter": 5, "max_eval": 3, "lr": 0.1},
     {"line_search_fn": "strong_wolfe"},
     {"line_search_fn": "strong_wolfe", "max_iter": 3, "lr": 3.0},
-    {"line_search_fn": "strong_wolfe", "history_size": 1, "lr": 0.01},
+    {"line_search_fn": "strong_wolfe", "history_size": 1, "lr": 0.01, "max_iter": 9},
     {"line_search_fn": "strong_wolfe", "max_iter": 6, "max_eval": 4, "lr": 20.0},
     {"tolerance_grad": 0.05, "lr": 0.3},
     {"tolerance_change": 0.03, "lr": 0.3},

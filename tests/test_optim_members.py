@@ -396,6 +396,31 @@ def test_extra_entries_of_a_group_are_kept() -> None:
     assert "fused" not in adam.param_groups[0]
 
 
+def test_state_of_adam_in_adamw() -> None:
+    p = nn.Parameter(torch.zeros(2))
+    p.grad = torch.ones(2)
+    adamw = optim.AdamW([p])
+    adamw.load_state_dict(_adam((2,), weight_decay=0.5).state_dict())
+    assert adamw.param_groups[0]["decoupled_weight_decay"] is True
+    assert adamw.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_r_numbers_are_exact_whatever_the_default_dtype() -> None:
+    torch.set_default_dtype(torch.float32)
+    values = [nn.Parameter(torch.ones(4, 3, dtype=torch.float64), replicas=r) for r in (R, None)]
+    for name, options in [("Adafactor", {"lr": 0.7}), ("ASGD", {"lr": 0.1, "t0": 0.3}), ("NAdam", {"lr": 0.1})]:
+        many_, one = ([v] for v in values)
+        pair = [
+            getattr(optim, name)(many_, **{k: [v] * R for k, v in options.items()}),
+            getattr(optim, name)(one, **options),
+        ]
+        for step in range(4):
+            for p, optimizer in zip(values, pair):
+                p.grad = torch.full_like(p.value, step + 0.3)
+                optimizer.step()
+        torch.testing.assert_close(values[0].value[2], values[1].value, rtol=1e-13, atol=0)
+
+
 def test_state_of_a_network_exchanged() -> None:
     """The layout of a Linear's weight is the other way round in torch.nn."""
     mine, yours = nn.Linear(3, 2), torch.nn.Linear(3, 2)

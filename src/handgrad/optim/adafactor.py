@@ -130,4 +130,7 @@ def _dims(p: Parameter) -> tuple[int, int]:
 def _rms(p: Parameter, t: Tensor) -> Tensor:
     """The root mean square of each replica, with all dimensions kept."""
     dims = tuple(range(0 if p.replicas is None else 1, t.ndim))
-    return t.square().mean(dims, keepdim=True).sqrt_() if dims else t.abs()
+    if not dims:
+        return t.abs()
+    norm: Tensor = torch.linalg.vector_norm(t, dim=dims, keepdim=True)
+    return norm.mul_((max(t.numel(), 1) / (p.replicas or 1)) ** -0.5)

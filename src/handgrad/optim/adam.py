@@ -154,6 +154,9 @@ class AdamW(Adam):
     ) -> None:
         Optimizer.__init__(self, params, {**locals(), "decoupled_weight_decay": True})
 
+    def check(self, group: dict[str, Any]) -> None:
+        group["decoupled_weight_decay"] = True  # also with a state of Adam
+
 
 class NAdam(Moments):
     r"""Adam with Nesterov's momentum: it looks ahead along m, with a momentum that grows.

@@ -125,7 +125,9 @@ def clip_(tensors: list[Tensor], low: float | Tensor, high: float | Tensor) -> N
 
 def lowest(a: Any, b: Any) -> Any:
     """The lower of two numbers, or of R and one."""
-    return torch.minimum(*map(torch.as_tensor, (a, b))) if isinstance(a, Tensor) or isinstance(b, Tensor) else min(a, b)
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return torch.minimum(*(torch.as_tensor(number, dtype=torch.float64) for number in (a, b)))
+    return min(a, b)
 
 
 def highest(a: Any, b: Any) -> Any:
