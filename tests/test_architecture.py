@@ -189,7 +189,7 @@ def test_gradients_are_written_by_hand(path: Path) -> None:
 LEVELS = [
     ["handgrad.errors"],
     ["handgrad.checks", "handgrad.seeds", "handgrad.grid", "handgrad.optional", "handgrad.files"],
-    ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot"],
+    ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot", "handgrad.optim.arithmetic"],
     ["handgrad.nn.parameter"],
     ["handgrad.nn.module", "handgrad.optim.optimizer"],
     ["handgrad.nn.loss", "handgrad.nn.random"],
@@ -210,7 +210,13 @@ LEVELS = [
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 PACKAGES_OF_ONE_LEVEL = ("handgrad.experiments", "handgrad.interop", "handgrad.cli")
-BELOW_OPTIM = {"handgrad.errors", "handgrad.checks", "handgrad.nn.init", "handgrad.nn.parameter"}
+BELOW_OPTIM = {
+    "handgrad.errors",
+    "handgrad.checks",
+    "handgrad.nn.init",
+    "handgrad.nn.parameter",
+    "handgrad.optim.arithmetic",
+}
 MODULES = {module_name(path): path for path in FILES}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,12 +9,8 @@ from torch import Tensor
 
 from handgrad.errors import ArgumentError
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.optimizer import Number, Optimizer, add_scaled_, scale_, scaled
-
-
-def _any(number: Number) -> bool:
-    """Whether a hyper-parameter differs from 0 for some replica."""
-    return bool(number.any()) if isinstance(number, Tensor) else number != 0
+from handgrad.optim.arithmetic import Number, add_scaled_, anything, descended, scale_, scaled
+from handgrad.optim.optimizer import Optimizer, Params
 
 
 class SGD(Optimizer):
@@ -34,6 +29,7 @@ class SGD(Optimizer):
         weight_decay: λ.
         nesterov: look ahead along the momentum; needs momentum and no dampening.
         maximize: climb instead of descending (the minus sign of ±).
+        foreach, differentiable, fused: PyTorch's implementations; handgrad has one.
 
     lr, momentum, dampening and weight_decay may each be R numbers, one for each replica.
 
@@ -52,10 +48,11 @@ class SGD(Optimizer):
     """
 
     non_negative = ("lr", "momentum", "weight_decay")
+    memory = ("momentum_buffer",)
 
     def __init__(
         self,
-        params: Iterable[Parameter] | Iterable[dict[str, Any]],
+        params: Params,
         lr: Number = 0.01,
         momentum: Number = 0.0,
         dampening: Number = 0.0,
@@ -63,33 +60,21 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-                "maximize": maximize,
-            },
-        )
+        super().__init__(params, locals())
 
     def check(self, group: dict[str, Any]) -> None:
-        if group["nesterov"] and (not _any(group["momentum"]) or _any(group["dampening"])):
+        if group["nesterov"] and (not anything(group["momentum"]) or anything(group["dampening"])):
             got = f"momentum={group['momentum']}, dampening={group['dampening']}"
             raise ArgumentError("momentum and no dampening with nesterov", got, "Set momentum=0.9, dampening=0.", "SGD")
 
     def update(self, params: list[Parameter], values: list[Tensor], grads: list[Any], group: dict[str, Any]) -> None:
-        lr, mu, decay = group["lr"], group["momentum"], group["weight_decay"]
-        if group["maximize"]:
-            grads = list(torch._foreach_neg(grads))
-        if _any(decay):
-            decayed = scaled(values, decay)
-            torch._foreach_add_(decayed, grads)
-            grads = decayed
-        if _any(mu):
+        lr, mu = group["lr"], group["momentum"]
+        grads = descended(values, grads, group)
+        if anything(mu):
             buffers = self._momentum(params, grads, mu, group["dampening"])
             if group["nesterov"]:
                 ahead = scaled(buffers, mu)
