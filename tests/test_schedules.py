@@ -293,6 +293,21 @@ def test_a_learning_rate_written_by_hand_lasts_until_the_next_step() -> None:
     assert schedule.get_last_lr() == [0.05, 0.25]
 
 
+def test_what_an_optimiser_holds_is_its_own() -> None:
+    class Same(lr_scheduler.LRScheduler):
+        def rate(self, base: Any, t: float, group: int) -> Any:
+            return base
+
+    sgd = ours(([0.1, 0.2], 0.5), 2)
+    given = sgd.param_groups[0]["lr"]
+    schedule = Same(sgd)
+    given.zero_()
+    sgd.param_groups[0]["lr"].zero_()
+    assert exact(schedule.get_last_lr()) == [[0.1, 0.2], 0.5]
+    schedule.step()
+    assert exact(sgd.param_groups[0]["lr"]) == [0.1, 0.2]
+
+
 def test_a_function_may_give_r_numbers() -> None:
     for answer in ([1.0, 2.0, 3.0], torch.tensor([1.0, 2.0, 3.0])):
         for cls in (lr_scheduler.LambdaLR, lr_scheduler.MultiplicativeLR):
