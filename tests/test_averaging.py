@@ -236,7 +236,8 @@ def test_signature_is_torchs_and_the_docstring_complete(name: str) -> None:
     assert [(k, p.default) for k, p in actual.items()] == [(k, p.default) for k, p in wanted.items()]
     assert "Source: " in ours.__doc__
     if isinstance(ours, type):
-        assert re.search(r"Example:\n\s+>>> ", ours.__doc__)
+        for part in (r"\$\$", r"Args:\n", r"Errors: ", r"Example:\n\s+>>> "):
+            assert re.search(part, ours.__doc__), part
 
 
 def test_every_name_of_torch_is_there() -> None:

@@ -28,7 +28,7 @@ And two schedules stepped by turns on one optimiser overwrite each other: join t
 """
 
 from handgrad.optim.lr_scheduler.composed import ChainedScheduler, SequentialLR
-from handgrad.optim.lr_scheduler.curves import SWALR, CosineAnnealingLR, CosineAnnealingWarmRestarts
+from handgrad.optim.lr_scheduler.curves import CosineAnnealingLR, CosineAnnealingWarmRestarts
 from handgrad.optim.lr_scheduler.cycles import CyclicLR, OneCycleLR
 from handgrad.optim.lr_scheduler.factors import (
     ConstantLR,
@@ -44,7 +44,6 @@ from handgrad.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from handgrad.optim.lr_scheduler.schedule import LRScheduler
 
 __all__ = [
-    "SWALR",
     "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
