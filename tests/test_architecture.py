@@ -193,11 +193,12 @@ LEVELS = [
     ["handgrad.nn.parameter"],
     ["handgrad.nn.module", "handgrad.optim.optimizer"],
     ["handgrad.nn.loss", "handgrad.nn.random"],
-    ["handgrad.nn.*", "handgrad.optim.*"],
+    ["handgrad.nn.*", "handgrad.optim.*", "handgrad.optim.lr_scheduler.*"],
     ["handgrad.nn.container"],
-    ["handgrad.nn.sequential", "handgrad.nn.parallel", "handgrad.nn.replicas"],
+    ["handgrad.nn.sequential", "handgrad.nn.parallel", "handgrad.nn.replicas", "handgrad.nn.averaging"],
     ["handgrad.nn.chain"],
     ["handgrad.nn.fuse"],
+    ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
     ["handgrad.statistics", "handgrad.data", "handgrad.workers"],
     ["handgrad.distribution", "handgrad.training", "handgrad.audit"],
@@ -209,7 +210,7 @@ LEVELS = [
     ["handgrad.__main__"],
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-PACKAGES_OF_ONE_LEVEL = ("handgrad.experiments", "handgrad.interop", "handgrad.cli")
+PACKAGES_OF_ONE_LEVEL = ("handgrad.experiments", "handgrad.interop", "handgrad.cli", "handgrad.optim.lr_scheduler")
 BELOW_OPTIM = {
     "handgrad.errors",
     "handgrad.checks",
@@ -238,10 +239,10 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def allowed(source: str, target: str) -> bool:
-    if source.startswith("handgrad.optim."):
-        return target in BELOW_OPTIM or target == "handgrad.optim.optimizer" != source
     if any(source.startswith(package) and target.startswith(package) for package in PACKAGES_OF_ONE_LEVEL):
         return True
+    if source.startswith("handgrad.optim.") and source != "handgrad.optim.swa_utils":  # that one only names things
+        return target in BELOW_OPTIM or target == "handgrad.optim.optimizer" != source
     below, above = level(target), level(source)
     return below is not None and above is not None and below < above
 
@@ -259,6 +260,10 @@ def allowed(source: str, target: str) -> bool:
         ("handgrad.optim.sgd", "handgrad.nn.module", False),
         ("handgrad.optim.sgd", "handgrad.optim.adam", False),
         ("handgrad.optim.optimizer", "handgrad.optim.sgd", False),
+        ("handgrad.optim.lr_scheduler.curves", "handgrad.optim.lr_scheduler.schedule", True),
+        ("handgrad.optim.lr_scheduler.curves", "handgrad.nn.module", False),
+        ("handgrad.optim.lr_scheduler.curves", "handgrad.optim.sgd", False),
+        ("handgrad.optim.swa_utils", "handgrad.nn.averaging", True),
         ("handgrad.testing", "handgrad.experiments.disk", False),
         ("handgrad.experiments.a", "handgrad.experiments.b", True),
     ],

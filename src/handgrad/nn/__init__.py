@@ -1,6 +1,6 @@
 """Layers, containers and losses, under PyTorch's names: `from handgrad import nn`."""
 
-from handgrad.nn import init
+from handgrad.nn import init, utils
 from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.chain import LinearChain
@@ -37,4 +37,5 @@ __all__ = [
     "init",
     "replicate",
     "stack",
+    "utils",
 ]

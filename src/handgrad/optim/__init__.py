@@ -1,5 +1,6 @@
 """Optimisers, under PyTorch's names: `from handgrad import optim`."""
 
+from handgrad.optim import lr_scheduler, swa_utils
 from handgrad.optim.adafactor import Adafactor
 from handgrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from handgrad.optim.asgd import ASGD
@@ -28,4 +29,6 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "lr_scheduler",
+    "swa_utils",
 ]
