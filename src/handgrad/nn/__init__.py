@@ -3,10 +3,13 @@
 from handgrad.nn import init
 from handgrad.nn.activations import GELU, LogSigmoid, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
 from handgrad.nn.batchnorm import BatchNorm1d
+from handgrad.nn.bilinear import Bilinear
 from handgrad.nn.chain import LinearChain
 from handgrad.nn.elementwise import Elementwise
+from handgrad.nn.embedding import Embedding
 from handgrad.nn.exponential import CELU, ELU, SELU
 from handgrad.nn.fuse import fuse
+from handgrad.nn.identity import Identity
 from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
 from handgrad.nn.loss import Loss, MSELoss
@@ -35,11 +38,14 @@ __all__ = [
     "GLU",
     "SELU",
     "BatchNorm1d",
+    "Bilinear",
     "Elementwise",
+    "Embedding",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "Identity",
     "Initialiser",
     "LeakyReLU",
     "Linear",
