@@ -29,7 +29,7 @@ from handgrad.nn.piecewise import (
 from handgrad.nn.random import Random
 from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
-from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmin
+from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
 
 __all__ = [
     "CELU",
@@ -65,6 +65,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
     "Softmin",
     "Softplus",
     "Softshrink",

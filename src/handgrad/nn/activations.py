@@ -118,7 +118,7 @@ class Sigmoid(Elementwise):
 class LogSigmoid(Elementwise):
     r"""Logarithm of the logistic function, written so that nothing overflows.
 
-    $$y = \log \sigma(x) = \min(x, 0) - \log(1 + e^{-|x|}), \qquad \frac{dy}{dx} = \sigma(-x)$$
+    $$y = \log \sigma(x) = \min(x, 0) + \log(1 - \sigma(-|x|)), \qquad \frac{dy}{dx} = \sigma(-x)$$
 
     Source: torch.nn.LogSigmoid.
 
@@ -130,7 +130,7 @@ class LogSigmoid(Elementwise):
     """
 
     def value(self, x: Tensor) -> tuple[Tensor, ...]:
-        return x.clamp(max=0).sub_(x.abs().neg_().exp_().log1p_()), x
+        return x.clamp(max=0).add_(_log_bend(x)), x
 
     def slope(self, x: Tensor) -> Tensor:
         return x.neg().sigmoid_()
@@ -140,7 +140,7 @@ class Softplus(Elementwise):
     r"""A smooth ReLU, written so that nothing overflows.
 
     $$y = \frac{1}{\beta} \log(1 + e^{\beta x})
-        = \frac{1}{\beta} \big( \max(\beta x, 0) + \log(1 + e^{-|\beta x|}) \big), \qquad
+        = \frac{1}{\beta} \big( \max(\beta x, 0) - \log(1 - \sigma(-|\beta x|)) \big), \qquad
       \frac{dy}{dx} = \sigma(\beta x)$$
 
     and y = x where βx > threshold.
@@ -168,13 +168,21 @@ class Softplus(Elementwise):
 
     def value(self, x: Tensor) -> tuple[Tensor, ...]:
         z = x if self.beta == 1 else x * self.beta
-        linear = (z - constant(self.threshold, z)).sign_().clamp_(min=0)  # [z > threshold]
-        bend = z.abs().neg_().exp_().log1p_()
-        y = bend.addcmul_(bend, linear, value=-1).add_(torch.relu(z))
-        return y if self.beta == 1 else y.mul_(1 / self.beta), z, linear
+        bend, linear = _log_bend(z), self._linear(z)
+        if linear is not None:
+            bend.addcmul_(bend, linear, value=-1)
+        y = torch.relu(z).sub_(bend)
+        return y if self.beta == 1 else y.mul_(1 / self.beta), z
 
-    def slope(self, z: Tensor, linear: Tensor) -> Tensor:
-        return torch.maximum(torch.sigmoid(z), linear)
+    def slope(self, z: Tensor) -> Tensor:
+        s, linear = torch.sigmoid(z), self._linear(z)
+        return s if linear is None else torch.maximum(s, linear)
+
+    def _linear(self, z: Tensor) -> Tensor | None:
+        """[z > threshold], or None if from there on rounding makes the function linear by itself."""
+        if self.threshold > -math.log(torch.finfo(z.dtype).eps / 4):
+            return None
+        return (z - constant(self.threshold, z)).sign_().clamp_(min=0)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"
@@ -262,7 +270,8 @@ class GELU(Elementwise):
 
     def value(self, x: Tensor) -> tuple[Tensor, ...]:
         if self.approximate == "none":
-            phi = (x * constant(math.sqrt(0.5), x)).erf_().add_(constant(1, x)).mul_(constant(0.5, x))
+            erf = (x * constant(math.sqrt(0.5), x)).erf_()
+            phi = torch.add(constant(0.5, x), erf, alpha=0.5, out=erf)
             return x * phi, x, phi
         squares = x * x
         s = torch.add(constant(self.LINEAR, x), squares, alpha=self.CUBIC).mul_(x).sigmoid_()
@@ -272,7 +281,7 @@ class GELU(Elementwise):
     def slope(self, *kept: Tensor) -> Tensor:
         if self.approximate == "none":
             x, phi = kept
-            density = (x * x).mul_(constant(-0.5, x)).exp_()  # times √(2π)
+            density = (x * x).mul_(constant(-0.5 / math.log(2), x)).exp2_()  # times √(2π); exp takes thrice as long
             return phi.add_(density.mul_(x), alpha=1 / math.sqrt(2 * math.pi))
         squares, s, y = kept
         du = torch.add(constant(self.LINEAR, s), squares, alpha=3 * self.CUBIC)
@@ -313,3 +322,8 @@ class Mish(NeverInplace):
     def slope(self, x: Tensor, e: Tensor, r: Tensor, t: Tensor) -> Tensor:
         # e (1 + e) = n − e, and n r = t
         return torch.addcmul(t, torch.addcmul(t, e, r, value=-1).mul_(r), x, value=4)
+
+
+def _log_bend(x: Tensor) -> Tensor:
+    """log(1 − σ(−|x|)) = −log(1 + e^−|x|), by how much log σ stays below min(x, 0)."""
+    return x.abs().neg_().sigmoid_().neg_().log1p_()

@@ -39,7 +39,7 @@ class ELU(NeverInplace):
 
     def slope(self, x: Tensor, low: Tensor) -> Tensor:
         # 1 + 0, or α + α (eˣ − 1)
-        return torch.threshold(torch.sign(x), 0, self.alpha).add_(low, alpha=self.alpha)
+        return torch.threshold_(torch.sign(x), 0, self.alpha).add_(low, alpha=self.alpha)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
@@ -111,10 +111,10 @@ class SELU(ELU):
 
     def value(self, x: Tensor) -> tuple[Tensor, ...]:
         y, *kept = super().value(x)
-        return y.mul_(self.SCALE), *kept
+        return y.mul_(constant(self.SCALE, y)), *kept
 
     def slope(self, x: Tensor, low: Tensor) -> Tensor:
-        return super().slope(x, low).mul_(self.SCALE)
+        return super().slope(x, low).mul_(constant(self.SCALE, x))
 
     def extra_repr(self) -> str:
         return ""

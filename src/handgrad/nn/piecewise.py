@@ -40,7 +40,7 @@ class LeakyReLU(NeverInplace):
         self.negative_slope = negative_slope
 
     def value(self, x: Tensor) -> tuple[Tensor, ...]:
-        s = torch.threshold(torch.sign(x), 0, self.negative_slope)
+        s = torch.threshold_(torch.sign(x), 0, self.negative_slope)
         return x * s, s
 
     def slope(self, s: Tensor) -> Tensor:
@@ -207,7 +207,8 @@ class Hardtanh(NeverInplace):
 
     def slope(self, y: Tensor) -> Tensor:
         # the distance to the nearer bound is 0 on it and outside
-        return torch.minimum(y - constant(self.min_val, y), constant(self.max_val, y) - y).sign_()
+        low = y - constant(self.min_val, y)
+        return torch.minimum(low, constant(self.max_val, y) - y, out=low).sign_()
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}"
@@ -234,7 +235,8 @@ class ReLU6(Hardtanh):
         super().__init__(0.0, 6.0, inplace, replicas=replicas)
 
     def slope(self, y: Tensor) -> Tensor:
-        return torch.minimum(y, constant(6, y) - y).sign_()
+        high = constant(6, y) - y
+        return torch.minimum(y, high, out=high).sign_()
 
     def extra_repr(self) -> str:
         return ""
@@ -261,7 +263,7 @@ class Hardsigmoid(NeverInplace):
         return torch.add(constant(0.5, x), x, alpha=1 / 6).clamp_(0, 1), x
 
     def slope(self, x: Tensor) -> Tensor:
-        return x.abs().lt_(3).mul_(constant(1 / 6, x))
+        return x.abs().lt_(constant(3, x)).mul_(constant(1 / 6, x))
 
 
 class Hardswish(NeverInplace):
@@ -286,7 +288,7 @@ class Hardswish(NeverInplace):
         return x * h, x, h
 
     def slope(self, x: Tensor, h: Tensor) -> Tensor:
-        return h.addcmul_(x.abs().lt_(3), x, value=1 / 6)
+        return h.addcmul_(x.abs().lt_(constant(3, x)), x, value=1 / 6)
 
 
 class Hardshrink(Elementwise):
@@ -311,7 +313,7 @@ class Hardshrink(Elementwise):
         self.lambd = lambd
 
     def value(self, x: Tensor) -> tuple[Tensor, ...]:
-        m = x.abs().gt_(self.lambd)
+        m = x.abs().gt_(constant(self.lambd, x))
         return x * m, m
 
     def slope(self, m: Tensor) -> Tensor:
