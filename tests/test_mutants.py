@@ -141,7 +141,7 @@ def green(case: Case) -> bool:
                 dx = many.backward(dy)
                 for r in range(2):
                     many(*inputs)
-                    close(dx[r : r + 1].reshape(y.shape), many.backward(dy[r : r + 1].reshape(y.shape)))
+                    close(dx[r : r + 1].reshape(inputs[0].shape), many.backward(dy[r : r + 1].reshape(y.shape)))
     except (HandgradError, RuntimeError, TypeError, ValueError, AttributeError, IndexError, AssertionError):
         return False
     return True

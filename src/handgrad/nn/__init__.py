@@ -1,38 +1,95 @@
 """Layers, containers and losses, under PyTorch's names: `from handgrad import nn`."""
 
 from handgrad.nn import init, utils
-from handgrad.nn.activations import ReLU, Tanh
+from handgrad.nn.activations import (
+    GELU,
+    LogSigmoid,
+    Mish,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+)
 from handgrad.nn.batchnorm import BatchNorm1d
+from handgrad.nn.bilinear import Bilinear
 from handgrad.nn.chain import LinearChain
 from handgrad.nn.container import ModuleList
+from handgrad.nn.elementwise import Elementwise
+from handgrad.nn.embedding import Embedding
+from handgrad.nn.exponential import CELU, ELU, SELU
 from handgrad.nn.fuse import fuse
+from handgrad.nn.identity import Identity
 from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
 from handgrad.nn.loss import Loss, MSELoss
 from handgrad.nn.module import Module
 from handgrad.nn.parallel import Concat, Parallel, Residual
 from handgrad.nn.parameter import Parameter
+from handgrad.nn.piecewise import (
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    PReLU,
+    ReLU6,
+    Softshrink,
+    Threshold,
+)
 from handgrad.nn.random import Random
 from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
+from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
 
 __all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
     "BatchNorm1d",
+    "Bilinear",
     "Concat",
+    "Elementwise",
+    "Embedding",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
     "Initialiser",
+    "LeakyReLU",
     "Linear",
     "LinearChain",
+    "LogSigmoid",
+    "LogSoftmax",
     "Loss",
     "MSELoss",
+    "Mish",
     "Module",
     "ModuleList",
+    "PReLU",
     "Parallel",
     "Parameter",
     "Random",
     "ReLU",
+    "ReLU6",
     "Residual",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmax2d",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
     "fuse",
     "init",
     "replicate",

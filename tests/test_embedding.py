@@ -1,0 +1,73 @@
+"""What the table of members cannot say of Embedding: padding, a given table, and indices out of range."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from handgrad import nn
+from handgrad.errors import ArgumentError
+from tests.cases import close, generator
+
+TABLE = torch.arange(12.0, dtype=torch.float64).view(4, 3)
+
+
+def test_padding_gets_no_gradient() -> None:
+    """As in PyTorch, and so its gradient is not the derivative, which is why no row looks it up."""
+    ours, theirs = (n.Embedding(6, 3, padding_idx=2, dtype=torch.float64) for n in (nn, torch.nn))
+    assert torch.equal(ours.weight.value[2], torch.zeros(3))
+    ours.load_state_dict(theirs.state_dict())
+    i, dy = torch.tensor([[1, 2], [2, 5]]), torch.randn(2, 2, 3, dtype=torch.float64)
+    close(ours(i), theirs(i).detach())
+    ours.backward(dy)
+    theirs(i).backward(dy)
+    close(ours.weight.grad, theirs.weight.grad)
+
+
+def test_padding_of_every_replica_gets_no_gradient() -> None:
+    many = nn.replicate(nn.Embedding(6, 3, padding_idx=2), seeds=[3, 4])
+    many(torch.tensor([[1, 2], [2, 2]]))
+    many.backward(torch.ones(2, 2, 3))
+    assert many.weight.grad is not None
+    assert many.weight.grad.sum(-1).tolist() == [[0, 3, 0, 0, 0, 0], [0] * 6]
+
+
+def test_replicas_look_up_their_own_tables() -> None:
+    many = nn.replicate(nn.Embedding(5, 2), seeds=[7, 8])
+    assert torch.equal(many(torch.tensor([[4, 0], [0, 1]]))[1], many.weight.value[1, [0, 1]])
+    assert torch.equal(many(torch.tensor([3, 3, 1]))[1], many.weight.value[1, [3, 3, 1]])  # shared
+    assert torch.equal(many(torch.tensor([[[2]]])), many.weight.value[:, 2].view(2, 1, 1, 2))  # shared
+
+
+@pytest.mark.parametrize("index", [-1, 4, 7])
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_index_out_of_range(index: int, replicas: int | None) -> None:
+    """With replicas the row of another network must not be read instead."""
+    embedding = nn.Embedding(4, 3, replicas=replicas)
+    with pytest.raises(IndexError, match=rf"Embedding 4→3: there is no row {index} in a table of 4"):
+        embedding(torch.tensor([0, index]))
+
+
+def test_frozen_table_gets_no_gradient() -> None:
+    embedding = nn.Embedding.from_pretrained(TABLE)
+    assert torch.equal(embedding(torch.tensor([3, 0])), TABLE[[3, 0]])
+    embedding.backward(torch.ones(2, 3, dtype=torch.float64))
+    assert embedding.weight.grad is None
+
+
+def test_given_table_is_trained_if_not_frozen_and_comes_back_on_reset() -> None:
+    embedding = nn.Embedding.from_pretrained(TABLE, freeze=False, padding_idx=1)
+    embedding(torch.tensor([3, 1, 3]))
+    embedding.backward(torch.ones(3, 3, dtype=torch.float64))
+    assert embedding.weight.grad is not None
+    assert embedding.weight.grad[:, 0].tolist() == [0, 0, 0, 2]
+    embedding.weight.value.zero_()
+    assert TABLE.any(), "the table given is copied"
+    embedding.reset(generator(0))
+    assert torch.equal(embedding.weight.value, TABLE)
+    assert all(torch.equal(one, TABLE) for one in nn.replicate(embedding, seeds=[1, 2]).weight.value)
+
+
+def test_padding_outside_the_table() -> None:
+    with pytest.raises(ArgumentError, match="padding_idx from -4 to 3"):
+        nn.Embedding.from_pretrained(TABLE, padding_idx=4)
