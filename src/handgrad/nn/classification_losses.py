@@ -54,14 +54,13 @@ class ClassLoss(Loss):
             t = t.masked_fill(ignored, 0)
             least, most = _range(t)
         if least < 0 or most >= K:
-            remedy = "Count the classes from 0" + (
-                "." if ignore is None else f", and give {ignore} to ignore a target."
-            )
+            remedy = "Count the classes from 0" + (f", or write {ignore} to ignore one." if ignore is not None else ".")
             got = str(least if least < 0 else most)
             raise ArgumentError(f"class indices from 0 to {K - 1}", got, remedy, self.label)
         mass = None if ignored is None else (~ignored).to(y.dtype)
         if self.weight is not None:
-            of = self.weight[t] if self.replicas is None else self.weight.gather(1, t.flatten(1)).view(shape)
+            R = self.replicas
+            of = self.weight[t] if R is None else self.weight.gather(1, t.reshape(R, -1)).view(shape)
             mass = of if mass is None else of * mass
         return t, mass, ignored
 
