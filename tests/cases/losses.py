@@ -119,7 +119,7 @@ KINDS: list[tuple[str, tuple[Any, ...], tuple[Draw | None, ...], list[dict[str, 
 
 CASES: list[Case] = [
     *(case(name, shapes, *draws) for name, shapes, draws, _ in KINDS),
-    *(case(name, shapes[:2], *draws, reduction="none") for name, shapes, draws, _ in KINDS),
+    *(case(name, shapes[:3], *draws, reduction="none") for name, shapes, draws, _ in KINDS),
     *(case(name, shapes[:1], *draws, reduction="sum") for name, shapes, draws, _ in KINDS),
     *(case(name, shapes[:3:2], *draws, **o) for name, shapes, draws, options in KINDS for o in options),
     case("MSELoss", ROWS[:2], reduction="batchmean"),
