@@ -131,13 +131,13 @@ class Loss(Module):
         if dloss is None and self.reduction == "none":
             remedy = "Pass backward a gradient of the loss's shape, torch.ones_like(loss) for their sum."
             raise BackwardError('an upstream gradient, as reduction="none"', "none", remedy, self.label)
-        derivatives, factor, w, classes = self.take(dloss)  # factor None, () or (R,)
+        derivatives, factor, w, classes = self.take(dloss)  # factor None for "none", else () or (R,)
         if dloss is not None:
             factor = dloss if factor is None else factor * dloss
-        ndim = derivatives[0].ndim if classes is None else derivatives[0].ndim - 1
-        factor = _spread(factor, ndim) if w is None else _spread(factor, ndim) * w
-        if classes is not None and factor.ndim:
-            factor = factor.unsqueeze(classes)
+        if w is not None or factor.ndim:  # a number, the most common, needs none of it
+            factor = _spread(factor, derivatives[0].ndim - (classes is not None))
+            factor = factor if w is None else factor * w
+            factor = factor if classes is None or not factor.ndim else factor.unsqueeze(classes)
         for derivative in derivatives:
             derivative.mul_(factor)
         return derivatives if len(derivatives) > 1 else derivatives[0]
@@ -224,16 +224,13 @@ class Loss(Module):
         """What the sum of a replica's losses is divided by."""
         if self.reduction == "sum":
             return 1
+        if self.reduction == "mean" and mass is not None:
+            return self._sum(mass if w is None else mass * w)
         count = loss.numel() if self.replicas is None else loss.numel() // self.replicas
-        if self.reduction == "mean":
-            if mass is not None:
-                return self._sum(mass if w is None else mass * w)
-            if w is None:
-                return count
+        if self.reduction == "mean" and w is None:
+            return count
         samples = loss.shape[self.lead] if loss.ndim > self.lead else 1
-        if w is None:
-            return samples
-        return self._sum(w) * (count // samples if self.reduction == "mean" else 1)
+        return samples if w is None else self._sum(w) * (count // samples if self.reduction == "mean" else 1)
 
     def _fitting(self, weights: Tensor, loss: Tensor) -> Tensor:
         """The weights of the samples as (N, 1, …), with a leading R or 1 where there are replicas."""
