@@ -13,7 +13,21 @@ from torch import Tensor
 
 from handgrad import nn, optim
 from handgrad.errors import ArgumentError, ShapeError
-from tests.cases import CASES, Case, Replicated, Shape, close, each, explains, generator, grads, ids, leaves, upstream
+from tests.cases import (
+    CASES,
+    Case,
+    Replicated,
+    Shape,
+    close,
+    each,
+    explains,
+    generator,
+    grads,
+    ids,
+    leaves,
+    target,
+    upstream,
+)
 
 SEEDS = [11, 5, 8]
 R = len(SEEDS)
@@ -128,34 +142,41 @@ def test_what_one_replica_does_stays_in_it(case: Case, shape: Shape, bad: float,
 @pytest.mark.parametrize("case", LOSSES, ids=ids(LOSSES))
 def test_loss_is_never_averaged_over_replicas(case: Case, build: str) -> None:
     criterion = built(case, build)
+    assert isinstance(criterion, nn.Loss)
     for shape in case.shapes:
-        y, t = case.inputs(shape, torch.float64, lead=(R,))
-        loss = criterion(y, t)
+        inputs = case.inputs(shape, torch.float64, lead=(R,))
+        loss = criterion(*inputs)
         dloss = upstream(loss)
-        dy = criterion.backward(dloss)
+        dy = leaves(criterion.backward(dloss))
         assert loss.shape[:1] == (R,)
         for r in range(R):
             single = case.ours(torch.float64)
-            close(loss[r], single(y[r], t[r]))
-            close(dy[r], single.backward(dloss[r]))
-        for shared in (t[0], t[:1]):
-            close(criterion(y, shared), criterion(y, t[:1].expand_as(t).contiguous()))
+            close(loss[r], single(*of(r, inputs)))
+            close([v[r] for v in dy], leaves(single.backward(dloss[r])))
+        place = target(criterion, inputs)
+        t = inputs[place]
+        inputs[place] = t[:1].expand_as(t).contiguous()
+        expected = criterion(*inputs)
+        for inputs[place] in (t[0], t[:1]):
+            close(criterion(*inputs), expected)
 
 
 @pytest.mark.parametrize("case", LOSSES, ids=ids(LOSSES))
 def test_nan_in_one_replicas_targets_stays_in_its_loss(case: Case) -> None:
     criterion = built(case, "replicate")
-    y, t = case.inputs(case.shapes[0], torch.float64, lead=(R,))
-    spoiled = t.clone()
-    spoiled[1] = float("nan")
-    a, b = criterion(y, t), criterion(y, spoiled)
+    assert isinstance(criterion, nn.Loss)
+    inputs = case.inputs(case.shapes[0], torch.float64, lead=(R,))
+    spoiled = each(torch.clone, inputs)
+    t = spoiled[target(criterion, inputs)]
+    t[1] = float("nan") if t.dtype.is_floating_point else 0
+    a = criterion(*inputs)
     dloss = upstream(a)
-    criterion(y, t)
-    da = criterion.backward(dloss)
-    criterion(y, spoiled)
-    db = criterion.backward(dloss)
+    da = leaves(criterion.backward(dloss))
+    b = criterion(*spoiled)
+    db = leaves(criterion.backward(dloss))
     for r in (0, 2):
-        identical({"loss": a, "dy": da}, {"loss": b, "dy": db}, r)
+        for one, same in zip([a, *da], [b, *db]):
+            identical({"loss or dy": one}, {"loss or dy": same}, r)
 
 
 # Training

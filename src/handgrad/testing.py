@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError, GradcheckError
+from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.random import Random
 
@@ -111,7 +112,8 @@ def gradcheck(
     returned = _leaves(module.backward(_each(torch.clone, u)))
 
     targets: list[tuple[str, Tensor, Tensor]] = []
-    floats = [x for x in _leaves(arguments) if x.dtype.is_floating_point]
+    given = tuple(arguments[i] for i in module.differentiated) if isinstance(module, Loss) else arguments
+    floats = [x for x in _leaves(given) if x.dtype.is_floating_point]
     for i, (x, dx) in enumerate(zip(floats, returned)):
         name = "input" if len(returned) == 1 else f"input {i}"
         if dx.ndim > x.ndim:

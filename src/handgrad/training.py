@@ -88,9 +88,11 @@ def train(
         stop: ends training before the next epoch once it is set.
         advance: called with the R losses of each epoch, for a progress bar.
 
-    Errors: ArgumentError before training if a batch normalisation would meet a batch of one sample.
+    Errors: ArgumentError before training if a batch normalisation would meet a batch of one sample, or if the last
+    layer does not go with the loss, as a softmax before CrossEntropyLoss.
     """
     batches.check(model)
+    criterion.check(model)
     metrics = metrics or {}
     history = History.empty(batches.replicas, epochs, tuple(metrics))
     fast = fuse(model).train()

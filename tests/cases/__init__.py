@@ -22,6 +22,7 @@ from tests.cases.base import (
     Replicated,
     Shape,
     close,
+    differentiated,
     each,
     explains,
     generator,
@@ -29,6 +30,7 @@ from tests.cases.base import (
     ids,
     leaves,
     network,
+    target,
     upstream,
 )
 
@@ -41,6 +43,7 @@ __all__ = [
     "Replicated",
     "Shape",
     "close",
+    "differentiated",
     "each",
     "explains",
     "generator",
@@ -48,6 +51,7 @@ __all__ = [
     "ids",
     "leaves",
     "network",
+    "target",
     "upstream",
 ]
 

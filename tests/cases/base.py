@@ -45,6 +45,17 @@ def leaves(tree: Any) -> list[Tensor]:
     return [] if tree is None else [tree]
 
 
+def differentiated(module: nn.Module, inputs: Any) -> list[Tensor]:
+    """The tensors that backward may return gradients by: integers have none, and a loss's targets get none."""
+    given = [inputs[i] for i in module.differentiated] if isinstance(module, nn.Loss) else inputs
+    return [x for x in leaves(given) if x.dtype.is_floating_point]
+
+
+def target(criterion: nn.Loss, inputs: list[Any]) -> int:
+    """Which of a loss's inputs are the targets."""
+    return next(i for i in range(len(inputs)) if i not in criterion.differentiated)
+
+
 def each(change: Callable[[Tensor], Any], tree: Any) -> Any:
     """The same nesting with `change` applied to every tensor."""
     if isinstance(tree, (tuple, list)):
@@ -62,7 +73,7 @@ class Case:
         shapes: shapes of good inputs; where the module takes several, each entry is a tuple of their shapes, nested
             as the arguments are: ((T, N, I), ((L, N, H), (L, N, H))) for an LSTM with its state.
         peer: builds the PyTorch side where torch.nn has no such option.
-        loss: the module takes (y, t), both of a shape in `shapes` unless an entry gives two.
+        loss: the module takes (y, t), both of a shape in `shapes` unless an entry gives the shape of each input.
         repr: what it prints, if not what its PyTorch counterpart does.
         draws: from what each tensor, in order, is drawn; normal numbers where there is none.
         rank: dimensions of the smallest input that has a batch; with replicas smaller ones are not tried.

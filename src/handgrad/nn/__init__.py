@@ -15,7 +15,9 @@ from handgrad.nn.activations import (
 )
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.bilinear import Bilinear
+from handgrad.nn.binary_losses import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
 from handgrad.nn.chain import LinearChain
+from handgrad.nn.classification_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
 from handgrad.nn.container import ModuleList
 from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.embedding import Embedding
@@ -25,6 +27,12 @@ from handgrad.nn.identity import Identity
 from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
 from handgrad.nn.loss import Loss, MSELoss
+from handgrad.nn.margin_losses import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    SoftMarginLoss,
+)
 from handgrad.nn.module import Module
 from handgrad.nn.parallel import Concat, Parallel, Residual
 from handgrad.nn.parameter import Parameter
@@ -40,6 +48,14 @@ from handgrad.nn.piecewise import (
     Threshold,
 )
 from handgrad.nn.random import Random
+from handgrad.nn.regression_losses import (
+    GaussianNLLLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+)
 from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
@@ -50,17 +66,26 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
     "Concat",
+    "CosineEmbeddingLoss",
+    "CrossEntropyLoss",
     "Elementwise",
     "Embedding",
+    "GaussianNLLLoss",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
     "Identity",
     "Initialiser",
+    "KLDivLoss",
+    "L1Loss",
     "LeakyReLU",
     "Linear",
     "LinearChain",
@@ -68,12 +93,17 @@ __all__ = [
     "LogSoftmax",
     "Loss",
     "MSELoss",
+    "MarginRankingLoss",
     "Mish",
     "Module",
     "ModuleList",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
+    "NLLLoss",
     "PReLU",
     "Parallel",
     "Parameter",
+    "PoissonNLLLoss",
     "Random",
     "ReLU",
     "ReLU6",
@@ -81,6 +111,8 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
     "Softmax",
     "Softmax2d",
     "Softmin",
