@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from handgrad.nn.windows import Average, Max, Pool, Windows, adaptive
 
 OutputSize = int | tuple[int | None, ...] | None
@@ -12,9 +10,9 @@ OutputSize = int | tuple[int | None, ...] | None
 class _Adaptive(Pool):
     output_size: OutputSize
 
-    def windows(self, L: int, dim: int, x: Tensor) -> Windows:
+    def windows(self, L: int, dim: int) -> Windows:
         size = self.output_size[dim] if isinstance(self.output_size, (tuple, list)) else self.output_size
-        return adaptive(L, L if size is None else size, x.device)
+        return adaptive(L, L if size is None else size)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -18,76 +19,91 @@ from handgrad.nn.module import Module
 Sizes = int | tuple[int, ...]
 """One number for all dimensions, or one for each."""
 
-Place = slice | Tensor
-"""Positions along one dimension."""
-
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Where windows lie among L inputs along one dimension.
+    """Where windows lie among L inputs along one dimension, and the work on them; `dim` is negative throughout.
 
-    Piece j holds the j-th input of each window that has one inside: which windows these are, and which inputs. The
-    work is done piece by piece, so that padding is never copied and its zeros or −∞ never meet the numbers.
+    Small windows are worked on piece by piece: piece j holds the j-th input of each window that has one inside. Large
+    windows, and those of unequal sizes, are worked on one by one. In neither way is padding ever copied, and its zeros
+    or −∞ never meet the numbers.
 
     Attributes:
         inputs: L.
-        outputs: how many windows there are.
-        pieces: windows and their inputs, for each j.
-        counts: inputs of each window, without padding.
-        padded: the same, with padding.
+        starts, stops: of each window, where it has padding outside of the L inputs.
+        step: distance of a window's inputs.
+        padding: p on both sides.
+        pieces: which windows and which of their inputs, for each j; empty for work window by window.
     """
 
     inputs: int
-    outputs: int
-    pieces: tuple[tuple[Place, Place], ...]
-    counts: tuple[int, ...]
-    padded: tuple[int, ...]
+    starts: Sequence[int]
+    stops: Sequence[int]
+    step: int = 1
+    padding: int = 0
+    pieces: tuple[tuple[slice, slice], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
     @property
     def whole(self) -> bool:
-        """Whether there is one window, of all inputs."""
-        return self.outputs == 1 and self.counts[0] == self.inputs
+        """Whether the only window is of all inputs."""
+        return len(self.starts) == 1 and self.step == 1 and self.starts[0] <= 0 and self.stops[0] >= self.inputs
+
+    def each(self) -> Iterator[tuple[slice, slice]]:
+        """Each window and its inputs."""
+        for o, (start, stop) in enumerate(zip(self.starts, self.stops)):
+            first = start if start >= 0 else start % self.step
+            yield slice(o, o + 1), slice(first, min(stop, self.inputs), self.step)
+
+    def counts(self, padded: bool) -> list[int]:
+        """How many inputs each window has, with padding or without; for windows without gaps."""
+        p = self.padding if padded else 0
+        return [min(stop, self.inputs + p) - max(start, -p) for start, stop in zip(self.starts, self.stops)]
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
-        """The sum of each window along `dim`, which is negative."""
-        if self.whole:
-            return x.sum(dim, keepdim=True)
-        y = x.new_zeros(_resized(x, dim, self.outputs))
+        """The sum of each window."""
+        if not self.pieces:
+            return torch.cat([_at(x, dim, inputs).sum(dim, keepdim=True) for _, inputs in self.each()], dim)
+        y = x.new_zeros(_resized(x, dim, len(self)))
         for windows, inputs in self.pieces:
-            _add(y, dim, windows, _at(x, dim, inputs))
+            _at(y, dim, windows).add_(_at(x, dim, inputs))
         return y
 
     def backward_sum(self, dy: Tensor, dim: int) -> Tensor:
-        """Each window's gradient, added up over the windows that an input is in."""
-        if self.whole:
-            return dy.expand(_resized(dy, dim, self.inputs)).contiguous()
+        """To each input the gradients of the windows that it is in."""
         dx = dy.new_zeros(_resized(dy, dim, self.inputs))
-        for windows, inputs in self.pieces:
-            _add(dx, dim, inputs, _at(dy, dim, windows))
+        for windows, inputs in self.pieces or self.each():
+            _at(dx, dim, inputs).add_(_at(dy, dim, windows))
         return dx
 
     def max(self, x: Tensor, dim: int) -> Tensor:
-        """The maximum of each window along `dim`."""
-        y = x.new_full(_resized(x, dim, self.outputs), -torch.inf)
+        """The maximum of each window."""
+        if not self.pieces:
+            return torch.cat([_at(x, dim, inputs).amax(dim, keepdim=True) for _, inputs in self.each()], dim)
+        y = x.new_full(_resized(x, dim, len(self)), -torch.inf)
         for windows, inputs in self.pieces:
             part = _at(y, dim, windows)
             torch.maximum(part, _at(x, dim, inputs), out=part)
-            if isinstance(windows, Tensor):
-                y.index_copy_(dim, windows, part)
         return y
 
     def backward_max(self, x: Tensor, y: Tensor, dy: Tensor, dim: int) -> Tensor:
-        """Each window's gradient, at the first of its inputs that is not below the maximum: those before pass it on."""
-        dx = torch.zeros_like(x, memory_format=torch.contiguous_format)
-        rest = dy.clone()
-        for windows, inputs in self.pieces:
+        """To each input the gradients of the windows whose first maximum it is."""
+        dx = x.new_zeros(x.shape)
+        if not self.pieces:
+            for windows, inputs in self.each():
+                first = _at(x, dim, inputs).argmax(dim, keepdim=True)
+                _at(dx, dim, inputs).scatter_add_(dim, first, _at(dy, dim, windows))
+            return dx
+        rest = dy.clone()  # what the inputs so far, below the maximum, have passed on
+        for windows, inputs in self.pieces[:-1]:
             part = _at(rest, dim, windows)
             passed = part * (_at(x, dim, inputs) < _at(y, dim, windows))
-            _add(dx, dim, inputs, part - passed)
-            if isinstance(windows, Tensor):
-                rest.index_copy_(dim, windows, passed)
-            else:
-                part.copy_(passed)
+            _at(dx, dim, inputs).add_(part.sub_(passed))
+            part.copy_(passed)
+        windows, inputs = self.pieces[-1]
+        _at(dx, dim, inputs).add_(_at(rest, dim, windows))
         return dx
 
 
@@ -98,40 +114,34 @@ def sliding(L: int, k: int, s: int, p: int = 0, d: int = 1, ceil_mode: bool = Fa
     Example:
         >>> sliding(5, k=2, s=2).pieces
         ((slice(0, 2, None), slice(0, 3, 2)), (slice(0, 2, None), slice(1, 4, 2)))
-        >>> sliding(5, k=2, s=2, ceil_mode=True).counts
-        (2, 2, 1)
+        >>> sliding(5, k=2, s=2, ceil_mode=True).counts(padded=True)
+        [2, 2, 1]
     """
-    outputs = (L + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
+    extent = d * (k - 1) + 1
+    outputs = (L + 2 * p - extent + (s - 1 if ceil_mode else 0)) // s + 1
     if ceil_mode and (outputs - 1) * s >= L + p:
         outputs -= 1
     pieces = []
-    for shift in range(-p, d * k - p, d):
+    for shift in range(-p, extent - p, d) if k <= outputs else ():
         low, high = max(0, -(shift // s)), min(outputs, (L - 1 - shift) // s + 1)
         if low < high:
             pieces.append((slice(low, high), slice(low * s + shift, (high - 1) * s + shift + 1, s)))
     starts = range(-p, outputs * s - p, s)
-    counts = tuple(min(start + k, L) - max(start, 0) for start in starts)
-    return Windows(L, outputs, tuple(pieces), counts, tuple(min(start + k, L + p) - start for start in starts))
+    return Windows(L, starts, range(extent - p, extent - p + outputs * s, s), d, p, tuple(pieces))
 
 
 @lru_cache(maxsize=512)
-def adaptive(L: int, outputs: int, device: torch.device) -> Windows:
+def adaptive(L: int, outputs: int) -> Windows:
     """Windows of ⌊o L / outputs⌋ ≤ i < ⌈(o + 1) L / outputs⌉, which may overlap and differ in size.
 
     Example:
-        >>> adaptive(5, 3, torch.device("cpu")).counts
-        (2, 3, 2)
+        >>> adaptive(5, 3).counts(padded=False)
+        [2, 3, 2]
     """
     if L % outputs == 0:
         return sliding(L, L // outputs, L // outputs)
     starts = [o * L // outputs for o in range(outputs)]
-    counts = tuple(-(-(o + 1) * L // outputs) - start for o, start in enumerate(starts))
-    pieces = []
-    for j in range(max(counts)):
-        windows = [o for o, count in enumerate(counts) if j < count]
-        inputs = [starts[o] + j for o in windows]
-        pieces.append((torch.tensor(windows, device=device), torch.tensor(inputs, device=device)))
-    return Windows(L, outputs, tuple(pieces), counts, counts)
+    return Windows(L, starts, [-(-(o + 1) * L // outputs) for o in range(outputs)])
 
 
 def _resized(x: Tensor, dim: int, size: int) -> list[int]:
@@ -140,19 +150,9 @@ def _resized(x: Tensor, dim: int, size: int) -> list[int]:
     return shape
 
 
-def _at(x: Tensor, dim: int, place: Place) -> Tensor:
-    """x at some places along `dim`: a view for a slice, a copy for indices."""
-    if isinstance(place, Tensor):
-        return x.index_select(dim, place)
+def _at(x: Tensor, dim: int, place: slice) -> Tensor:
     index: tuple[Any, ...] = (..., place, *[slice(None)] * (-1 - dim))
     return x[index]
-
-
-def _add(y: Tensor, dim: int, place: Place, value: Tensor) -> None:
-    if isinstance(place, slice):
-        _at(y, dim, place).add_(value)
-    else:
-        y.index_add_(dim, place, value)
 
 
 class Pool(Module):
@@ -161,12 +161,12 @@ class Pool(Module):
     dims: ClassVar[int]
     """1 for signals, 2 for images."""
 
-    def windows(self, L: int, dim: int, x: Tensor) -> Windows:
+    def windows(self, L: int, dim: int) -> Windows:
         raise NotImplementedError
 
     def along_each(self, x: Tensor) -> list[Windows]:
         """The windows along the last dimension, then along the one before it."""
-        return [self.windows(x.shape[dim], dim, x) for dim in range(-1, -self.dims - 1, -1)]
+        return [self.windows(x.shape[dim], dim) for dim in range(-1, -self.dims - 1, -1)]
 
     def checked(self, x: Tensor) -> Tensor:
         """The input with its leading R, or an error."""
@@ -218,13 +218,13 @@ class Sliding(Pool):
             for size in (self.kernel_size, self.stride, self.padding, self.dilation)
         )
 
-    def windows(self, L: int, dim: int, x: Tensor) -> Windows:
+    def windows(self, L: int, dim: int) -> Windows:
         k, s, p, d = self.sizes_along(dim)
         found = sliding(L, k, s, p, d, self.ceil_mode)
-        if found.outputs < 1:
+        if len(found) < 1:
             remedy = "Pool smaller windows, or pad the input."
             expected = f"at least {d * (k - 1) + 1 - 2 * p} inputs for a window"
-            raise ShapeError(expected, f"{L} in {tuple(x.shape)}", remedy, self.label)
+            raise ShapeError(expected, str(L), remedy, self.label)
         return found
 
 
@@ -263,12 +263,16 @@ class Average(Pool):
         """The means, and what the way back needs."""
         each = self.along_each(x)
         scale = self.scale(each, x)
+        if all(windows.whole for windows in each):
+            return x.sum(list(range(-self.dims, 0)), keepdim=True).mul_(scale), each, scale
         for dim in range(-self.dims, 0):
             x = each[-1 - dim].sum(x, dim)
         return x.mul_(scale), each, scale
 
     def backward_averaged(self, dy: Tensor, each: list[Windows], scale: Tensor) -> Tensor:
         dx = dy * scale
+        if all(windows.whole for windows in each):
+            return dx.expand(*dx.shape[: -self.dims], *[windows.inputs for windows in reversed(each)]).contiguous()
         for dim, windows in enumerate(each, 1):
             dx = windows.backward_sum(dx, -dim)
         return dx
@@ -283,7 +287,7 @@ class Average(Pool):
 @lru_cache(maxsize=512)
 def _reciprocals(each: tuple[Windows, ...], padded: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
     """1 / how many inputs each window has; of no dimensions where all have equally many."""
-    counts = [windows.padded if padded else windows.counts for windows in each]
+    counts = [windows.counts(padded) for windows in each]
     if all(len(set(one)) == 1 for one in counts):
         return torch.tensor(1 / math.prod(one[0] for one in counts), dtype=dtype, device=device)
     area = torch.ones((), dtype=torch.float64)
