@@ -155,18 +155,10 @@ def _at(x: Tensor, dim: int, place: slice) -> Tensor:
     return x[index]
 
 
-class Pool(Module):
-    """Base of all pooling: a subclass says in `windows` where they lie among the L inputs along one dimension."""
+class Spatial(Module):
+    """Base of what works along the last `dims` dimensions, of signals (N, C, L) or images (N, C, H, W)."""
 
     dims: ClassVar[int]
-    """1 for signals, 2 for images."""
-
-    def windows(self, L: int, dim: int) -> Windows:
-        raise NotImplementedError
-
-    def along_each(self, x: Tensor) -> list[Windows]:
-        """The windows along the last dimension, then along the one before it."""
-        return [self.windows(x.shape[dim], dim) for dim in range(-1, -self.dims - 1, -1)]
 
     def checked(self, x: Tensor) -> Tensor:
         """The input with its leading R, or an error."""
@@ -179,6 +171,17 @@ class Pool(Module):
             remedy = "Bring the input to this shape with reshape, unsqueeze or flatten."
             raise ShapeError(f"an input of shape {shape}", str(tuple(x.shape)), remedy, self.label)
         return x
+
+
+class Pool(Spatial):
+    """Base of all pooling: a subclass says in `windows` where they lie among the L inputs along one dimension."""
+
+    def windows(self, L: int, dim: int) -> Windows:
+        raise NotImplementedError
+
+    def along_each(self, x: Tensor) -> list[Windows]:
+        """The windows along the last dimension, then along the one before it."""
+        return [self.windows(x.shape[dim], dim) for dim in range(-1, -self.dims - 1, -1)]
 
     def sizes(self, name: str, value: Any, least: int = 1, nothing: bool = False) -> Any:
         """Return `value` if it is an integer of at least `least`, or one for each dimension; or `nothing`, None."""
