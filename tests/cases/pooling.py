@@ -32,6 +32,7 @@ CASES: list[Case] = [
     # the last window would start in the padding: 2 windows of 9 and 8, not 3
     _signals("MaxPool1d-ceil-dropped", lambda n: n.MaxPool1d(4, 5, 2, ceil_mode=True), ((2, 3, 9), (2, 3, 8))),
     _signals("MaxPool1d-everything", lambda n: n.MaxPool1d(9), ((2, 3, 9),)),
+    _signals("MaxPool1d-large", lambda n: n.MaxPool1d(9, 1, 3, 2), ((2, 3, 11), (2, 11))),
     _images("MaxPool2d", lambda n: n.MaxPool2d(2)),
     _images("MaxPool2d-overlapping", lambda n: n.MaxPool2d(3, stride=2, padding=1)),
     _images("MaxPool2d-oblong", lambda n: n.MaxPool2d((2, 3), (3, 1), (1, 0))),
@@ -42,7 +43,8 @@ CASES: list[Case] = [
     _signals("AvgPool1d-unpadded-count", lambda n: n.AvgPool1d(3, 1, 1, count_include_pad=False)),
     _signals("AvgPool1d-ceil", lambda n: n.AvgPool1d((4,), (3,), (2,), ceil_mode=True)),
     _signals("AvgPool1d-ceil-dropped", lambda n: n.AvgPool1d(4, 5, 2, ceil_mode=True), ((2, 3, 9), (2, 3, 8))),
-    _signals("AvgPool1d-everything", lambda n: n.AvgPool1d(9), ((2, 3, 9),)),
+    _signals("AvgPool1d-everything", lambda n: n.AvgPool1d(9), ((2, 3, 9), (2, 10))),
+    _signals("AvgPool1d-everything-padded", lambda n: n.AvgPool1d(9, padding=4), ((2, 3, 5),)),
     _images("AvgPool2d", lambda n: n.AvgPool2d(2)),
     _images("AvgPool2d-padding", lambda n: n.AvgPool2d((3, 2), (1, 2), (1, 0))),
     _images("AvgPool2d-unpadded-count", lambda n: n.AvgPool2d(3, 2, 1, count_include_pad=False)),
