@@ -192,7 +192,7 @@ LEVELS = [
     ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot", "handgrad.optim.arithmetic"],
     ["handgrad.nn.parameter"],
     ["handgrad.nn.module", "handgrad.optim.optimizer"],
-    ["handgrad.nn.loss", "handgrad.nn.random", "handgrad.nn.elementwise"],
+    ["handgrad.nn.loss", "handgrad.nn.random", "handgrad.nn.elementwise", "handgrad.nn.windows"],
     ["handgrad.nn.*", "handgrad.optim.*", "handgrad.optim.lr_scheduler.*"],
     ["handgrad.nn.container"],
     ["handgrad.nn.sequential", "handgrad.nn.parallel", "handgrad.nn.replicas", "handgrad.nn.averaging"],

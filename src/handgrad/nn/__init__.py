@@ -13,6 +13,12 @@ from handgrad.nn.activations import (
     Tanh,
     Tanhshrink,
 )
+from handgrad.nn.adaptive import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+)
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.bilinear import Bilinear
 from handgrad.nn.binary_losses import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
@@ -34,6 +40,18 @@ from handgrad.nn.margin_losses import (
     SoftMarginLoss,
 )
 from handgrad.nn.module import Module
+from handgrad.nn.pad import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 from handgrad.nn.parallel import Concat, Parallel, Residual
 from handgrad.nn.parameter import Parameter
 from handgrad.nn.piecewise import (
@@ -47,6 +65,14 @@ from handgrad.nn.piecewise import (
     Softshrink,
     Threshold,
 )
+from handgrad.nn.pooling import (
+    AvgPool1d,
+    AvgPool2d,
+    LPPool1d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from handgrad.nn.random import Random
 from handgrad.nn.regression_losses import (
     GaussianNLLLoss,
@@ -58,6 +84,7 @@ from handgrad.nn.regression_losses import (
 )
 from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
+from handgrad.nn.shape import Flatten, Permute, Select, Transpose, Unflatten
 from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
 
 __all__ = [
@@ -66,15 +93,26 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Bilinear",
+    "CircularPad1d",
+    "CircularPad2d",
     "Concat",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Elementwise",
     "Embedding",
+    "Flatten",
     "GaussianNLLLoss",
     "Hardshrink",
     "Hardsigmoid",
@@ -86,6 +124,8 @@ __all__ = [
     "Initialiser",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
     "LeakyReLU",
     "Linear",
     "LinearChain",
@@ -94,6 +134,8 @@ __all__ = [
     "Loss",
     "MSELoss",
     "MarginRankingLoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Mish",
     "Module",
     "ModuleList",
@@ -103,11 +145,17 @@ __all__ = [
     "PReLU",
     "Parallel",
     "Parameter",
+    "Permute",
     "PoissonNLLLoss",
     "Random",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "Residual",
+    "Select",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -122,6 +170,10 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transpose",
+    "Unflatten",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "fuse",
     "init",
     "replicate",
