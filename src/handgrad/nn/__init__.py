@@ -4,6 +4,7 @@ from handgrad.nn import init
 from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.chain import LinearChain
+from handgrad.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from handgrad.nn.fuse import fuse
 from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
@@ -16,6 +17,10 @@ from handgrad.nn.sequential import Sequential
 
 __all__ = [
     "BatchNorm1d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Initialiser",
     "Linear",
     "LinearChain",
