@@ -135,7 +135,7 @@ def _conv(*shape: int, **options: Any) -> Any:
 
 
 def _up(*shape: int, size: tuple[int, ...] | None = None, **options: Any) -> Any:
-    return nn.ConvTranspose2d(3, 2, 3, **options)(torch.zeros(*shape), output_size=size)
+    return nn.ConvTranspose2d(3, 2, 3, **options)(torch.zeros(*shape), size)
 
 
 BAD_INPUTS: list[Bad] = [
