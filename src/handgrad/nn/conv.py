@@ -102,29 +102,29 @@ class Conv2d(Convolution):
     def forward(self, x: Tensor) -> Tensor:
         x = self.checked(x)
         self._check_size(x.shape[-self.dims :])
-        shared = self.replicas is not None and self.groups == 1 and x.stride(0) == 0
-        # an input shared by replicas is read once: one convolution to R·O channels
-        u = self._framed(self._fold(x[0] if shared else x))  # (N, G·C/g, …)
-        y = self._down(u, 1 if shared else self._groups, self.bias)  # (N, R·O, …)
-        return self.keep(self._unfold(y, x.ndim), u, x.shape[-self.dims :])
+        y = self._pieces(
+            lambda r: self._unfold(self._down(self._framed(x, r), r, biased=True), self.out_channels, x.ndim), x
+        )
+        return self.keep(y, x)
 
     def backward(self, dy: Tensor) -> Tensor:
-        u, size = self.take(dy)
-        dv = self._fold(dy)  # (N, R·O, …)
-        self._backward_own(u, dv)
-        du = self._up(dv, self._groups, u.shape[2:])  # (N, R·C, …)
-        return self._unfold(self.backward_frame(du, size), dy.ndim)
+        (x,) = self.take(dy)
+        self._backward_own(x, dy)
+        return self._pieces(lambda r: self.backward_input(x.shape[-self.dims :], dy, r), x)
 
-    def backward_parameters(self, dy: Tensor) -> None:
-        u, _ = self.take(dy)
-        self._backward_own(u, self._fold(dy))
+    def backward_input(self, size: Sequence[int], dy: Tensor, r: slice | None) -> Tensor:
+        """The gradient of an input of `size`, of replicas r."""
+        padded = [before + n + after if self.framed else n for n, (before, after) in zip(size, self.frame)]
+        dx = self.backward_frame(self._up(self._fold(dy, r), padded, r), size)
+        return self._unfold(dx, self.in_channels, dy.ndim)
 
-    def _backward_own(self, u: Tensor, dv: Tensor) -> None:
-        self.backward_weight(u, dv, u.shape[1] * self.groups // self.in_channels)
-        self.backward_bias(dv)
+    def _pair(self, x: Tensor, dy: Tensor, r: slice | None) -> tuple[Tensor, Tensor]:
+        return self._framed(x, r), self._fold(dy, r)
 
-    def _framed(self, x: Tensor) -> Tensor:
-        """The image with its padding, unless that is left to the convolution."""
+    def _framed(self, x: Tensor, r: slice | None) -> Tensor:
+        """The input folded, with its padding unless that is left to the convolution; once if replicas share it."""
+        shared = r is not None and self.groups == 1 and x.stride(0) == 0
+        x = self._fold(x, slice(1) if shared else r)
         if not self.framed:
             return x
         if self.padding_mode == "zeros":
@@ -151,11 +151,12 @@ class Conv2d(Convolution):
                 remedy = "Pad more, or choose a smaller kernel or dilation."
                 expected = f"at least {reach} pixels, padding included, for the kernel"
                 raise ShapeError(expected, f"{n + before + after} in {tuple(size)}", remedy, self.label)
-            most = {"zeros": after, "replicate": after if n else 0, "reflect": n - 1, "circular": n}[self.padding_mode]
-            if after > most:
+            mode = self.padding_mode
+            least = {"zeros": 0, "replicate": min(after, 1), "reflect": after + 1, "circular": after}[mode]
+            if n < least:
                 remedy = "Pad less, or with zeros."
-                expected = f'an image of more than {most} pixels for padding_mode="{self.padding_mode}"'
-                raise ShapeError(expected, f"{tuple(size)} and padding {self.padding}", remedy, self.label)
+                expected = f'at least {least} pixels for padding {self.padding} with padding_mode="{mode}"'
+                raise ShapeError(expected, f"{n} in {tuple(size)}", remedy, self.label)
 
 
 class Conv1d(Conv2d):
@@ -257,27 +258,26 @@ class ConvTranspose2d(Convolution):
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         x = self.checked(x)
-        v = self._fold(x)  # (N, R·C, …)
         size = self._output_size(x, output_size)
-        y = self._up(v, self._groups, size, self.bias)  # (N, R·O, …)
-        return self.keep(self._unfold(y, x.ndim), v)
+        y = self._pieces(
+            lambda r: self._unfold(self._up(self._fold(x, r), size, r, biased=True), self.out_channels, x.ndim), x
+        )
+        return self.keep(y, x)
 
     def backward(self, dy: Tensor) -> Tensor:
-        (v,) = self.take(dy)
-        du = self._fold(dy)  # (N, R·O, …)
-        self._backward_own(du, v)
-        dv = self._down(du, self._groups)  # (N, R·C, …)
-        for dim in range(2, dv.ndim):  # an output_padding of a stride or more leaves room for another step
-            dv = dv.narrow(dim, 0, v.shape[dim])
-        return self._unfold(dv, dy.ndim)
+        (x,) = self.take(dy)
+        self._backward_own(x, dy)
+        return self._pieces(lambda r: self.backward_input(x.shape[-self.dims :], dy, r), x)
 
-    def backward_parameters(self, dy: Tensor) -> None:
-        (v,) = self.take(dy)
-        self._backward_own(self._fold(dy), v)
+    def backward_input(self, size: Sequence[int], dy: Tensor, r: slice | None) -> Tensor:
+        """The gradient of an input of `size`, of replicas r."""
+        dx = self._down(self._fold(dy, r), r)
+        for dim, n in enumerate(size, 2):  # an output_padding of a stride or more leaves room for another step
+            dx = dx.narrow(dim, 0, n)
+        return self._unfold(dx, self.in_channels, dy.ndim)
 
-    def _backward_own(self, du: Tensor, v: Tensor) -> None:
-        self.backward_weight(du, v, self._groups)
-        self.backward_bias(du)
+    def _pair(self, x: Tensor, dy: Tensor, r: slice | None) -> tuple[Tensor, Tensor]:
+        return self._fold(dy, r), self._fold(x, r)
 
     def _output_size(self, x: Tensor, wanted: Sequence[int] | None) -> list[int]:
         """The pixels of the output, in each dimension."""
