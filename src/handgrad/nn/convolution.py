@@ -20,10 +20,11 @@ Size = int | tuple[int, ...]
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 NARROW = 32
-"""Columns up to which a weight's gradient is a product with a matrix of patches: see `backward_weight`."""
+"""Columns (a, k) up to which a weight's gradient is a product with a matrix of patches: measured."""
 
 PIECE = 2**20
-"""Numbers in one such matrix: larger ones come from the system anew each time, which costs more than their product."""
+"""Numbers in one such matrix, or in the images of the replicas that go together: more than these fit no cache, and come
+from the system anew each time, which costs more than what is computed with them."""
 
 
 def _apart(x: Tensor, groups: int) -> Tensor:
