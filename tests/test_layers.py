@@ -30,6 +30,9 @@ from tests.cases import (
     upstream,
 )
 
+# PyTorch warns, once a process, of the copy it makes there
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+
 DTYPES = [torch.float32, torch.float64]
 
 

@@ -25,6 +25,7 @@ from handgrad.nn.binary_losses import BCELoss, BCEWithLogitsLoss, MultiLabelSoft
 from handgrad.nn.chain import LinearChain
 from handgrad.nn.classification_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
 from handgrad.nn.container import ModuleList
+from handgrad.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.embedding import Embedding
 from handgrad.nn.exponential import CELU, ELU, SELU
@@ -108,6 +109,10 @@ __all__ = [
     "Concat",
     "ConstantPad1d",
     "ConstantPad2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Elementwise",

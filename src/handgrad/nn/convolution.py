@@ -1,0 +1,234 @@
+"""Convolution: what convolutions and transposed convolutions have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.errors import ArgumentError, ShapeError
+from handgrad.nn.init import Initialiser, named
+from handgrad.nn.module import Module
+from handgrad.nn.parameter import Generators, Parameter
+
+Size = int | tuple[int, ...]
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+NARROW = 32
+"""Columns (a, k) up to which a weight's gradient is a product with a matrix of patches: measured."""
+
+PIECE = 2**20
+"""Numbers in one such matrix, or in the images of the replicas that go together: more than these fit no cache, and come
+from the system anew each time, which costs more than what is computed with them."""
+
+
+def _apart(x: Tensor, groups: int) -> Tensor:
+    """Give the groups of channels a dimension of their own: (N, G·C, …) to (N, G, C, …)."""
+    return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+
+
+class Convolution(Module):
+    """Base of the four layers: one relation between two images, read in three directions.
+
+    Pixel h of the small image v sees pixel s h + d k − p of the large one u through entry k of the kernel W, with
+    stride s, dilation d and padding p. `_down` computes v from u, `_up` u from v, and `backward_weight` W's gradient
+    from both. R replicas are folded into the channels, (N, R·C, …), and the groups are then R·g: they never mix.
+    """
+
+    dims: ClassVar[int]
+    transposed: ClassVar[bool] = False
+    convolve: ClassVar[Callable[..., Tensor]]
+    convolve_transposed: ClassVar[Callable[..., Tensor]]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size,
+        padding: str | Size,
+        output_padding: Size,
+        dilation: Size,
+        groups: int,
+        bias: bool,
+        padding_mode: str,
+        device: Any,
+        dtype: torch.dtype | None,
+        init: str | Initialiser,
+        generator: Generators,
+        replicas: int | None,
+    ) -> None:
+        name = type(self).__name__
+        self.in_channels = checks.positive_int("in_channels", in_channels, name)
+        self.out_channels = checks.positive_int("out_channels", out_channels, name)
+        super().__init__(replicas)
+        self.groups = checks.positive_int("groups", groups, self.label)
+        if in_channels % groups or out_channels % groups:
+            remedy = "Choose a number of groups that divides both channel counts."
+            got = f"{groups} for {in_channels} and {out_channels} channels"
+            raise ArgumentError("groups that divide the channels", got, remedy, self.label)
+        self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
+        self.stride = self._sizes("stride", stride, 1)
+        self.dilation = self._sizes("dilation", dilation, 1)
+        self.output_padding = self._sizes("output_padding", output_padding, 0)
+        self.padding_mode = checks.one_of("padding_mode", padding_mode, PADDING_MODES, self.label)
+        self.reach = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size))
+        self.padding: str | tuple[int, ...]
+        if isinstance(padding, str) and not self.transposed:
+            self.padding = checks.one_of("padding", padding, ("same", "valid"), self.label)
+            both = [n - 1 if padding == "same" else 0 for n in self.reach]
+            self.frame = [(n // 2, n - n // 2) for n in both]
+            if padding == "same" and max(self.stride) > 1:
+                remedy = "Pass the padding as a number, or stride=1."
+                raise ArgumentError('stride 1 with padding="same"', f"{self.stride}", remedy, self.label)
+        else:
+            self.padding = self._sizes("padding", padding, 0)
+            self.frame = [(n, n) for n in self.padding]
+        # equal zeros on both sides are the convolution's own business, any other padding is put around before it
+        self.framed = padding_mode != "zeros" or any(before != after for before, after in self.frame)
+        self.zeros = (0,) * self.dims if self.framed else tuple(before for before, _ in self.frame)
+
+        rows, columns = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        shape, area = (rows, columns // groups, *self.kernel_size), math.prod(self.kernel_size)
+        rules, fans = named(init), (columns // groups * area, rows * area)
+        device = None if device is None else checks.device(device, self.label)
+        value = torch.empty(shape, device=device, dtype=dtype)
+        self.weight = Parameter(value, rules.weight(*fans), generator, replicas=replicas)
+        self.bias: Parameter | None = None
+        if bias:
+            value = torch.empty(out_channels, device=device, dtype=dtype)
+            self.bias = Parameter(value, rules.bias(*fans), generator, replicas=replicas)
+
+    @property
+    def label(self) -> str:
+        return f"{type(self).__name__} {self.in_channels}→{self.out_channels}"
+
+    def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
+        """One integer for each dimension."""
+        sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.dims
+        if len(sizes) != self.dims or not all(type(n) is int and n >= least for n in sizes):
+            expected = f"{name} to be an integer of at least {least}, or {self.dims} of them"
+            raise ArgumentError(expected, repr(value), f"Pass {name}={max(least, 1)}, say.", self.label)
+        return sizes
+
+    # The three directions; replicas are folded into the channels: an image is (N, R·C, …) here, and W (R·B, a, k)
+
+    def _down(self, u: Tensor, r: slice | None, biased: bool = False) -> Tensor:
+        """Compute v[b, h] = Σ W[b, a, k] u[a, s h + d k − p], summed over a and k."""
+        W, b = self._values(r, biased)
+        return self.convolve(u, W, b, self.stride, self.zeros, self.dilation, u.shape[1] // W.shape[1])
+
+    def _up(self, v: Tensor, size: Sequence[int], r: slice | None, biased: bool = False) -> Tensor:
+        """Compute u[a, m] = Σ W[b, a, k] v[b, h], summed over b, and all h and k with s h + d k − p = m."""
+        W, b = self._values(r, biased)
+        rest = [n - least for n, least in zip(size, self._least(v.shape[2:]))]
+        groups = self.groups * len(W) // self.weight.shape[-2 - self.dims]
+        return self.convolve_transposed(v, W, b, self.stride, self.zeros, rest, groups, self.dilation)
+
+    def backward_weight(self, u: Tensor, v: Tensor) -> Tensor:
+        """Return dW[b, a, k] = Σ v[b, h] u[a, s h + d k − p], summed over the batch and h.
+
+        That is a convolution of u with v where N stands for the channels, and stride and dilation change places. For
+        few columns (a, k) the product of v with the patches of u is faster, and one pixel's patches cost nothing.
+        """
+        shape = self.weight.shape[-1 - self.dims :]  # (a, k)
+        columns, groups, B = math.prod(shape), u.shape[1] // shape[0], v.shape[1]
+        if len(u) and columns > max(NARROW, shape[0]):
+            u = _apart(u, groups).permute(2, 1, 0, *range(3, u.ndim + 1)).flatten(1, 2)  # (a, G·N, …)
+            dW = self.convolve(u, v.transpose(0, 1), None, self.dilation, self.zeros, self.stride, groups)
+            for dim, k in enumerate(self.kernel_size, 2):  # beyond them lie pixels that no h sees
+                dW = dW.narrow(dim, 0, k)
+            return dW.transpose(0, 1).contiguous()  # (B, a, k)
+        dW = u.new_zeros(groups, B // groups, columns)
+        n = max(1, PIECE // (groups * columns * math.prod(v.shape[2:])))
+        for u_n, v_n in zip(torch.split(u, n), torch.split(v, n)):
+            rows = _apart(v_n, groups).permute(1, 2, 0, *range(3, v.ndim + 1)).flatten(2)  # (G, b, n·h)
+            dW.baddbmm_(rows, self._patches(u_n, groups, v.shape[2:]).mT)
+        return dW.view(B, *shape)
+
+    def _patches(self, u: Tensor, groups: int, size: Sequence[int]) -> Tensor:
+        """What each pixel of v sees, as columns: (G, a·k, n·h)."""
+        if any(self.zeros):
+            u = torch.constant_pad_nd(u, [n for n in reversed(self.zeros) for _ in range(2)])
+        a, (image, channel, *pixel) = u.shape[1] // groups, u.stride()
+        shape = (groups, a, *self.kernel_size, len(u), *size)
+        steps = [d * p for d, p in zip(self.dilation, pixel)], [s * p for s, p in zip(self.stride, pixel)]
+        patches = u.as_strided(shape, (a * channel, channel, *steps[0], image, *steps[1]))
+        return patches.reshape(groups, a * math.prod(self.kernel_size), len(u) * math.prod(size))
+
+    def backward_parameters(self, dy: Tensor) -> None:
+        (x,) = self.take(dy)
+        self._backward_own(x, dy)
+
+    def _backward_own(self, x: Tensor, dy: Tensor) -> None:
+        """Accumulate the gradients of W, and of b: Σ dy, summed over the batch and all pixels."""
+        dW = self._pieces(lambda r: self.backward_weight(*self._pair(x, dy, r)), x)
+        self.weight.add_grad(dW.view(self.weight.shape))
+        if self.bias is not None:
+            channels = dy.ndim - self.dims - 1
+            db = dy.sum([dim for dim in range(dy.ndim) if dim != channels and (dim or self.replicas is None)])
+            self.bias.add_grad(db)
+
+    def _pair(self, x: Tensor, dy: Tensor, r: slice | None) -> tuple[Tensor, Tensor]:
+        """The large and the small image among the input and the output's gradient."""
+        raise NotImplementedError
+
+    # Shapes
+
+    def _pieces(self, call: Callable[[slice | None], Tensor], x: Tensor) -> Tensor:
+        """Call for all replicas, as many at once as the cache holds, and put the results together."""
+        if self.replicas is None:
+            return call(None)
+        one = x[0].numel() * max(self.in_channels, self.out_channels) // self.in_channels
+        n = max(1, PIECE // max(1, one))
+        parts = [call(slice(r, r + n)) for r in range(0, self.replicas, n)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _least(self, size: Sequence[int]) -> list[int]:
+        """The fewest pixels that u has for a v of `size`: with more, the last steps fall short of their stride."""
+        return [(n - 1) * s - 2 * p + reach for n, s, p, reach in zip(size, self.stride, self.zeros, self.reach)]
+
+    def _values(self, r: slice | None, biased: bool) -> tuple[Tensor, Tensor | None]:
+        """W, and b if there is one and it is wanted, of the replicas r, folded into the first dimension."""
+        W, b = self.weight.value, None if self.bias is None or not biased else self.bias.value
+        return (W, b) if r is None else (W[r].flatten(0, 1), None if b is None else b[r].flatten())
+
+    def _fold(self, x: Tensor, r: slice | None) -> Tensor:
+        """Fold the replicas r into the channels, (R, N, C, …) to (N, r·C, …), or give an image alone a batch."""
+        if r is not None:
+            return x[r].transpose(0, 1).flatten(1, 2)
+        return x if x.ndim == self.dims + 2 else x.unsqueeze(0)
+
+    def _unfold(self, y: Tensor, channels: int, ndim: int) -> Tensor:
+        """Undo `_fold` for a result of so many channels a replica; `ndim` is what images here have."""
+        if self.replicas is None:
+            return y if y.ndim == ndim else y.squeeze(0)
+        return _apart(y, y.shape[1] // channels).transpose(0, 1)
+
+    def checked(self, x: Tensor) -> Tensor:
+        """The input with its leading R, or an error."""
+        checks.like(x, self.weight.value, self)
+        x = self.replicated(x, rank=self.dims + 2)
+        ranks = (self.dims + 1, self.dims + 2) if self.replicas is None else (self.dims + 3,)
+        if x.ndim not in ranks or x.shape[-1 - self.dims] != self.in_channels:
+            lead = "" if self.replicas is None else f"{self.replicas}, "
+            shape = f"({lead}N, {self.in_channels}, {', '.join('HW' if self.dims == 2 else 'L')})"
+            remedy = f"Give the layer {self.in_channels} channels, or build it for what comes."
+            raise ShapeError(f"an input of shape {shape}", str(tuple(x.shape)), remedy, self.label)
+        return x
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        none = (0,) * self.dims
+        parts += [f"padding={self.padding}"] if self.padding != none else []
+        parts += [f"dilation={self.dilation}"] if max(self.dilation) > 1 else []
+        parts += [f"output_padding={self.output_padding}"] if self.output_padding != none else []
+        parts += [f"groups={self.groups}"] if self.groups > 1 else []
+        parts += ["bias=False"] if self.bias is None else []
+        parts += [f"padding_mode={self.padding_mode}"] if self.padding_mode != "zeros" else []
+        return ", ".join(parts)
