@@ -56,6 +56,10 @@ class RNNBase(Recurrent, Random):
         """How the weights of a layer end, for each direction."""
         return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
 
+    def reset_draws(self, generator: Generators = None) -> None:
+        if self.dropout:  # without it nothing is drawn, not even seeds
+            super().reset_draws(generator)
+
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         D, L, H = self._directions, self.num_layers, self.hidden_size
         x = self.checked(input, self.weights("_l0").hh.value)
