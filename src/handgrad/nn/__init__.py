@@ -18,12 +18,13 @@ from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "BatchNorm1d",
     "First",
-    "GRU",
     "GRUCell",
     "Initialiser",
-    "LSTM",
     "LSTMCell",
     "Linear",
     "LinearChain",
@@ -31,7 +32,6 @@ __all__ = [
     "MSELoss",
     "Module",
     "Parameter",
-    "RNN",
     "RNNCell",
     "Random",
     "ReLU",

@@ -22,6 +22,8 @@ class Recurrent(Module):
     steps: Steps
     rank: ClassVar[int]
     """Dimensions of an input with a batch; without replicas one fewer is an input without."""
+    dims: str
+    """Their letters but for the last, such as TN."""
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool, replicas: int | None) -> None:
         self.input_size = checks.positive_int("input_size", input_size, type(self).__name__)
@@ -41,7 +43,11 @@ class Recurrent(Module):
         G = self.steps.gates * H
         bound = Uniform(1 / math.sqrt(H))
         device = None if device is None else checks.device(device, self.label)
-        shapes = {"weight_ih": (G, inputs), "weight_hh": (G, H), **({"bias_ih": (G,), "bias_hh": (G,)} if self.bias else {})}
+        shapes = {
+            "weight_ih": (G, inputs),
+            "weight_hh": (G, H),
+            **({"bias_ih": (G,), "bias_hh": (G,)} if self.bias else {}),
+        }
         for name, shape in shapes.items():
             value = torch.empty(shape, device=device, dtype=dtype)
             new = Parameter(value, bound, generator, replicas=self.replicas, transposed=len(shape) == 2)
@@ -60,10 +66,10 @@ class Recurrent(Module):
         x = self.replicated(x, self.rank)
         ranks = (self.rank - 1, self.rank) if self.replicas is None else (self.rank + 1,)
         if x.ndim not in ranks or x.shape[-1] != self.input_size:
-            shapes = ["…, N, ", "…, "] if self.replicas is None else ["R, …, N, "]
-            expected = " or ".join(f"({dims}{self.input_size})".replace("…, ", "T, " * (self.rank - 2)) for dims in shapes)
+            dims = [self.dims, "R" + self.dims] if self.replicas else [self.dims, self.dims.replace("N", "")]
+            shapes = " or ".join(f"({', '.join([*letters, str(self.input_size)])})" for letters in dims)
             remedy = f"Give it {self.input_size} features in the last dimension, or build it for what comes."
-            raise ShapeError(f"an input of shape {expected}", str(tuple(x.shape)), remedy, self.label)
+            raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
         return x
 
     def first_states(self, hx: Any, x: Tensor, shape: tuple[int, ...], rank: int) -> list[Tensor]:
@@ -98,7 +104,7 @@ def parts(tree: Any, count: int) -> list[Any]:
 class RNNCellBase(Recurrent):
     """Base of the cells: a cell is a layer whose sequence has one step."""
 
-    rank = 2
+    rank, dims = 2, "N"
 
     def __init__(
         self,

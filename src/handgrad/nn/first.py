@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from handgrad.errors import HandgradError
+from handgrad.errors import DTypeError, HandgradError
 from handgrad.nn.module import Module
 
 
@@ -20,7 +20,7 @@ class First(Module):
     Args:
         module: any module.
 
-    Errors: those of the module, as `model.module (LSTM 8→16)`.
+    Errors: DTypeError for what is no handgrad module; those of the module name it as `model.module (LSTM 8→16)`.
 
     Source: a helper of this package; PyTorch has none.
 
@@ -36,7 +36,11 @@ class First(Module):
 
     def __init__(self, module: Module) -> None:
         super().__init__()
-        self.module = module
+        part: Any = module
+        if not isinstance(part, Module):
+            got, remedy = type(part).__name__, "Build it from handgrad.nn, or derive it from nn.Module."
+            raise DTypeError("a handgrad module", got, remedy, self.label)
+        self.module = part
 
     def forward(self, *inputs: Any) -> Tensor:
         try:

@@ -35,7 +35,7 @@ class RNNBase(Recurrent, Random):
         generator: Generators,
         replicas: int | None,
     ) -> None:
-        self.steps = steps
+        self.steps, self.dims = steps, "NT" if batch_first else "TN"
         Recurrent.__init__(self, input_size, hidden_size, bias, replicas)
         self.num_layers = checks.positive_int("num_layers", num_layers, self.label)
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
@@ -217,7 +217,7 @@ class RNN(RNNBase):
     ) -> None:
         self.nonlinearity = checks.one_of("nonlinearity", nonlinearity, ("tanh", "relu"), "RNN")
         sizes = (input_size, hidden_size, num_layers)
-        options = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
+        options: tuple[Any, ...] = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
         super().__init__(ElmanSteps(nonlinearity), *sizes, *options)
 
 
@@ -262,7 +262,7 @@ class GRU(RNNBase):
         replicas: int | None = None,
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
-        options = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
+        options: tuple[Any, ...] = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
         super().__init__(GRUSteps(), *sizes, *options)
 
 
@@ -315,5 +315,5 @@ class LSTM(RNNBase):
         if proj_size != 0:
             raise NotImplementedError(f"LSTM(proj_size={proj_size}): projections are not supported. Leave it out.")
         sizes = (input_size, hidden_size, num_layers)
-        options = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
+        options: tuple[Any, ...] = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
         super().__init__(LSTMSteps(), *sizes, *options)

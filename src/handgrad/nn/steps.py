@@ -43,6 +43,17 @@ class Track:
         self.end = memory.select(-3, last)
 
 
+class Run(NamedTuple):
+    """What one pass over x in one direction works on, of all replicas or of a group of them."""
+
+    x: Tensor
+    W_ih: Tensor
+    W_hh: Tensor
+    b_hh: Tensor | None
+    order: int
+    tracks: list[Track]
+
+
 class Steps:
     """A recurrence over the steps of a sequence; a subclass writes what happens within one.
 
@@ -62,8 +73,8 @@ class Steps:
         """Run over x (…, T, N, I), writing h into memory (…, T + 1, N, H); return the last states and what to keep."""
         values = [None if p is None else p.value for p in weights]
         groups = in_groups(weights.hh.value, x.shape[-2], [x, memory, *values, *starts])
-        runs = [self._forward(order, *group) for group in groups]
-        return [joined(states) for states in zip(*(ends for ends, _ in runs))], [kept for _, kept in runs]
+        kept = [self._forward(order, *group) for group in groups]
+        return [joined(ends) for ends in zip(*([track.end for track in run.tracks] for run, _ in kept))], kept
 
     def _forward(
         self,
@@ -75,7 +86,7 @@ class Steps:
         b_ih: Tensor | None,
         b_hh: Tensor | None,
         *starts: Tensor,
-    ) -> tuple[list[Tensor], Any]:
+    ) -> tuple[Run, Any]:
         if b_ih is None or b_hh is None:
             a = product(rows(x), W_ih)  # (T N, G)
         else:
@@ -83,11 +94,10 @@ class Steps:
             b = b_ih.unsqueeze(-2).clone()  # (1, G)
             b[..., :joint] += b_hh.unsqueeze(-2)[..., :joint]
             a = affine_of(W_ih)(b, rows(x), W_ih)  # (T N, G)
-        a = a.unflatten(-2, x.shape[-3:-1])  # (T, N, G)
         memories = [memory, *(torch.empty_like(memory, memory_format=torch.contiguous_format) for _ in starts[1:])]
         tracks = [Track(rows_of_state, start, order) for rows_of_state, start in zip(memories, starts)]
-        kept = self.scan(a, W_hh, b_hh, order, *tracks)
-        return [track.end for track in tracks], (x, order, tracks, kept)
+        run = Run(x, W_ih, W_hh, b_hh, order, tracks)
+        return run, self.scan(run, a.view(*x.shape[:-1], a.shape[-1]))  # (T, N, G)
 
     def backward(
         self, kept: Any, weights: Weights, dy: Tensor, dends: list[Tensor | None], inputs: bool
@@ -96,8 +106,9 @@ class Steps:
 
         `dy` (…, T, N, H) is the gradient by h at all steps, `dends` those by the last states besides, None for zero.
         """
-        groups = in_groups(weights.hh.value, dy.shape[-2], [dy, weights.ih.value, weights.hh.value, *dends])
-        runs = [self.backward_group(one, inputs, weights.bias_ih is not None, *group) for one, group in zip(kept, groups)]
+        groups = in_groups(weights.hh.value, dy.shape[-2], [dy, *dends])
+        asked = (inputs, weights.bias_ih is not None)
+        runs = [self.backward_group(run, parts, *asked, *group) for (run, parts), group in zip(kept, groups)]
         *grads, dx, dstarts = (joined(same) for same in zip(*runs))
         for parameter, grad in zip(weights, grads):
             if parameter is not None:
@@ -105,27 +116,26 @@ class Steps:
         return dx, dstarts
 
     def backward_group(
-        self, kept: Any, inputs: bool, bias: bool, dy: Tensor, W_ih: Tensor, W_hh: Tensor, *dends: Tensor | None
+        self, run: Run, parts: Any, inputs: bool, bias: bool, dy: Tensor, *dends: Tensor | None
     ) -> list[Any]:
         """The gradients by W_ih, W_hh, b_ih, b_hh and x, None for those not asked for, and a list of the states'."""
-        x, order, tracks, parts = kept
-        da, apart, dstarts = self.backward_scan(parts, W_hh.mT, order, tracks, dy, dends)  # (T, N, G)
-        flat = rows(da)
-        dW_hh = product(rows(tracks[0].before).mT, flat)  # (H, G)
+        da, apart, dstarts = self.backward_scan(run, parts, dy, dends)  # (T, N, G)
+        flat, x = rows(da), run.x
+        dW_hh = product(rows(run.tracks[0].before).mT, flat)  # (H, G)
         db_hh = flat.sum(-2) if bias else None  # (G,)
         if apart is not None:
-            da[..., self.joint * W_hh.shape[-2] :] = apart
+            da[..., self.joint * run.W_hh.shape[-2] :] = apart
         dW_ih = product(rows(x).mT, flat)  # (I, G)
         db_ih = flat.sum(-2) if bias else None  # (G,)
-        dx = product(flat, W_ih.mT).unflatten(-2, x.shape[-3:-1]) if inputs else None  # (T, N, I)
+        dx = product(flat, run.W_ih.mT).view(x.shape) if inputs else None  # (T, N, I)
         return [dW_ih, dW_hh, db_ih, db_hh, dx, dstarts]
 
-    def scan(self, a: Tensor, W: Tensor, b: Tensor | None, order: int, *tracks: Track) -> Any:
+    def scan(self, run: Run, a: Tensor) -> Any:
         """Fill the tracks from the inputs' products a (…, T, N, G), which may be overwritten; return what to keep."""
         raise NotImplementedError
 
     def backward_scan(
-        self, parts: Any, WT: Tensor, order: int, tracks: list[Track], dy: Tensor, dends: Sequence[Tensor | None]
+        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """The gradients by h W + b at all steps, (…, T, N, G), and by the states before the first.
 
@@ -142,20 +152,22 @@ class ElmanSteps(Steps):
     def __init__(self, nonlinearity: str) -> None:
         self.nonlinearity = nonlinearity
 
-    def scan(self, a: Tensor, W: Tensor, b: Tensor | None, order: int, *tracks: Track) -> Any:
-        (h,), add, sums = tracks, affine_of(W), scratch(a)
+    def scan(self, run: Run, a: Tensor) -> Any:
+        (h,), W, sums = run.tracks, run.W_hh, scratch(a)
+        add = affine_of(W)
         activate: Any = torch.tanh if self.nonlinearity == "tanh" else torch.clamp_min
         bound = () if self.nonlinearity == "tanh" else (0,)
-        for a_t, h0, h1 in in_order(order, a, h.before, h.now):
+        for a_t, h0, h1 in in_order(run.order, a, h.before, h.now):
             activate(add(a_t, h0, W, out=sums), *bound, out=h1)
         return h.now
 
     def backward_scan(
-        self, parts: Any, WT: Tensor, order: int, tracks: list[Track], dy: Tensor, dends: Sequence[Tensor | None]
+        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         da = self.slope(parts)  # (T, N, H), of which the loop makes da
-        add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], order)
-        for (da_t,), dy_t in zip(in_order(-order, da), dys):
+        WT = run.W_hh.mT
+        add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
+        for (da_t,), dy_t in zip(in_order(-run.order, da), dys):
             dh = add(dy_t, da_t.mul_(dh), WT)
         return da, None, [dh]
 
@@ -169,14 +181,15 @@ class GRUSteps(Steps):
 
     gates, joint = 3, 2
 
-    def scan(self, a: Tensor, W: Tensor, b: Tensor | None, order: int, *tracks: Track) -> Any:
-        (h,), add, H = tracks, affine_of(W), W.shape[-2]
+    def scan(self, run: Run, a: Tensor) -> Any:
+        (h,), W, b = run.tracks, run.W_hh, run.b_hh
+        add, H = affine_of(W), W.shape[-2]
         # the products of x and h in n meet in no sum: h's take their place in a, and n starts as x's
         n = by_step(a, H).copy_(a[..., 2 * H :])  # (T, N, H)
         a[..., 2 * H :] = 0 if b is None else b[..., None, None, 2 * H :]
         s = by_step(a, 3 * H)  # (T, N, 3 H): r, z, and h W_hn + b_hn
         rz, r, z, hn = s[..., : 2 * H], *s.chunk(3, -1)
-        for a_t, s_t, rz_t, r_t, z_t, hn_t, n_t, h0, h1 in in_order(order, a, s, rz, r, z, hn, n, h.before, h.now):
+        for a_t, s_t, rz_t, r_t, z_t, hn_t, n_t, h0, h1 in in_order(run.order, a, s, rz, r, z, hn, n, h.before, h.now):
             add(a_t, h0, W, out=s_t)
             rz_t.sigmoid_()
             n_t.addcmul_(r_t, hn_t).tanh_()
@@ -184,7 +197,7 @@ class GRUSteps(Steps):
         return s, n
 
     def backward_scan(
-        self, parts: Any, WT: Tensor, order: int, tracks: list[Track], dy: Tensor, dends: Sequence[Tensor | None]
+        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         s, n = parts
         r, z, hn = s.chunk(3, -1)
@@ -194,15 +207,16 @@ class GRUSteps(Steps):
         torch.mul(slope, r, out=dn)
         torch.mul(dn, hn, out=dr)
         dr.addcmul_(dr, r, value=-1)
-        torch.sub(tracks[0].before, n, out=dz)
+        torch.sub(run.tracks[0].before, n, out=dz)
         dz.mul_(torch.addcmul(z, z, z, value=-1))
-        add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], order)
+        WT = run.W_hh.mT
+        add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
         dhs = []
-        for (da_t, blocks, z_t), dy_t in zip(in_order(-order, da, da.unflatten(-1, (3, -1)), z), dys):
+        for (da_t, blocks, z_t), dy_t in zip(in_order(-run.order, da, da.view(*n.shape[:-1], 3, n.shape[-1]), z), dys):
             dhs.append(dh)
             blocks.mul_(dh.unsqueeze(-2))
             dh = add(torch.addcmul(dy_t, dh, z_t), da_t, WT)
-        return da, torch.stack(dhs[::-order], -3).mul_(slope), [dh]
+        return da, torch.stack(dhs[:: -run.order], -3).mul_(slope), [dh]
 
 
 class LSTMSteps(Steps):
@@ -211,16 +225,17 @@ class LSTMSteps(Steps):
     gates = joint = 4
     states = 2
 
-    def scan(self, a: Tensor, W: Tensor, b: Tensor | None, order: int, *tracks: Track) -> Any:
-        (h, c), add, H = tracks, affine_of(W), W.shape[-2]
+    def scan(self, run: Run, a: Tensor) -> Any:
+        (h, c), W = run.tracks, run.W_hh.clone()
+        add, H = affine_of(W), W.shape[-2]
         tanh_c = torch.empty_like(c.now, memory_format=torch.contiguous_format)  # (T, N, H)
         # tanh x = 2 σ(2 x) − 1, as σ takes a fifth of the time; doubling is exact
-        W, minus_one = W.clone(), constant(-1.0, W)
+        minus_one = constant(-1.0, W)
         a[..., 2 * H : 3 * H] *= 2
         W[..., 2 * H : 3 * H] *= 2
         columns = (a, *a.chunk(4, -1), tanh_c, h.before, h.now, c.before, c.now)
         sums = None if W.ndim == 2 else scratch(a)
-        for a_t, i, f, g, o, tanh, h0, h1, c0, c1 in in_order(order, *columns):
+        for a_t, i, f, g, o, tanh, h0, h1, c0, c1 in in_order(run.order, *columns):
             torch.sigmoid(add(a_t, h0, W, out=a_t if sums is None else sums), out=a_t)
             torch.add(minus_one, g, alpha=2, out=g)
             torch.mul(i, g, out=c1).addcmul_(f, c0)
@@ -228,21 +243,22 @@ class LSTMSteps(Steps):
         return a, tanh_c
 
     def backward_scan(
-        self, parts: Any, WT: Tensor, order: int, tracks: list[Track], dy: Tensor, dends: Sequence[Tensor | None]
+        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         a, tanh_c = parts
         i, f, g, o = a.chunk(4, -1)  # in their place come the coefficients of dc or dh, then their products with them
         ig, forget = i * g, f.clone()  # (T, N, H)
         torch.addcmul(i, ig, g, value=-1, out=g)  # i (1 − g²)
         torch.addcmul(ig, ig, i, value=-1, out=i)  # i (1 − i) g
-        torch.addcmul(f, f, f, value=-1, out=f).mul_(tracks[1].before)
+        torch.addcmul(f, f, f, value=-1, out=f).mul_(run.tracks[1].before)
         ot = torch.mul(o, tanh_c, out=ig)
         slope = torch.addcmul(o, ot, tanh_c, value=-1, out=tanh_c)  # o (1 − tanh² c), that of h by c
         torch.addcmul(ot, ot, o, value=-1, out=o)  # o (1 − o) tanh c
-        add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], order)
+        WT = run.W_hh.mT
+        add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
         dc = torch.zeros_like(dh) if dends[1] is None else dends[1]
-        columns = (a, a.unflatten(-1, (4, -1))[..., :3, :], o, forget, slope)
-        for (da_t, difg_t, do_t, f_t, slope_t), dy_t in zip(in_order(-order, *columns), dys):
+        columns = (a, a.view(*f.shape[:-1], 4, f.shape[-1])[..., :3, :], o, forget, slope)
+        for (da_t, difg_t, do_t, f_t, slope_t), dy_t in zip(in_order(-run.order, *columns), dys):
             dc = torch.addcmul(dc, dh, slope_t)
             difg_t.mul_(dc.unsqueeze(-2))
             do_t.mul_(dh)
@@ -268,7 +284,7 @@ def joined(same: Sequence[Any]) -> Any:
     """Undo `in_groups` of a result, or of each of a list of them."""
     if len(same) == 1 or same[0] is None:
         return same[0]
-    return [joined(own) for own in zip(*same)] if isinstance(same[0], list) else torch.cat(same)
+    return [joined(own) for own in zip(*same)] if isinstance(same[0], list) else torch.cat(list(same))
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
