@@ -122,11 +122,12 @@ class Steps:
         da, apart, dstarts = self.backward_scan(run, parts, dy, dends)  # (T, N, G)
         flat, x = rows(da), run.x
         dW_hh = product(rows(run.tracks[0].before).mT, flat)  # (H, G)
-        db_hh = flat.sum(-2) if bias else None  # (G,)
+        db_ih = db_hh = flat.sum(-2) if bias else None  # (G,)
         if apart is not None:
             da[..., self.joint * run.W_hh.shape[-2] :] = apart
         dW_ih = product(rows(x).mT, flat)  # (I, G)
-        db_ih = flat.sum(-2) if bias else None  # (G,)
+        if db_hh is not None:
+            db_ih = db_hh.clone() if apart is None else flat.sum(-2)
         dx = product(flat, run.W_ih.mT).view(x.shape) if inputs else None  # (T, N, I)
         return [dW_ih, dW_hh, db_ih, db_hh, dx, dstarts]
 
