@@ -22,6 +22,7 @@ from handgrad.nn.adaptive import (
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.bilinear import Bilinear
 from handgrad.nn.binary_losses import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
+from handgrad.nn.cells import GRUCell, LSTMCell, RNNCell
 from handgrad.nn.chain import LinearChain
 from handgrad.nn.classification_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
 from handgrad.nn.container import ModuleList
@@ -29,6 +30,7 @@ from handgrad.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.embedding import Embedding
 from handgrad.nn.exponential import CELU, ELU, SELU
+from handgrad.nn.first import First
 from handgrad.nn.fuse import fuse
 from handgrad.nn.identity import Identity
 from handgrad.nn.init import Initialiser
@@ -75,6 +77,7 @@ from handgrad.nn.pooling import (
     MaxPool2d,
 )
 from handgrad.nn.random import Random
+from handgrad.nn.recurrent import GRU, LSTM, RNN
 from handgrad.nn.regression_losses import (
     GaussianNLLLoss,
     HuberLoss,
@@ -93,6 +96,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
@@ -117,7 +123,9 @@ __all__ = [
     "CrossEntropyLoss",
     "Elementwise",
     "Embedding",
+    "First",
     "Flatten",
+    "GRUCell",
     "GaussianNLLLoss",
     "Hardshrink",
     "Hardsigmoid",
@@ -131,6 +139,7 @@ __all__ = [
     "L1Loss",
     "LPPool1d",
     "LPPool2d",
+    "LSTMCell",
     "LeakyReLU",
     "Linear",
     "LinearChain",
@@ -152,6 +161,7 @@ __all__ = [
     "Parameter",
     "Permute",
     "PoissonNLLLoss",
+    "RNNCell",
     "Random",
     "ReLU",
     "ReLU6",
