@@ -192,7 +192,7 @@ LEVELS = [
     ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot"],
     ["handgrad.nn.parameter"],
     ["handgrad.nn.module", "handgrad.optim.optimizer"],
-    ["handgrad.nn.loss", "handgrad.nn.random"],
+    ["handgrad.nn.loss", "handgrad.nn.random", "handgrad.nn.running", "handgrad.nn.standardised"],
     ["handgrad.nn.*", "handgrad.optim.*"],
     ["handgrad.nn.sequential", "handgrad.nn.replicas"],
     ["handgrad.nn.chain"],
