@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.constants import constant
+from handgrad.nn.parameter import Parameter
 from handgrad.nn.running import Running, affine_parameters
-from handgrad.nn.standardised import Layout, Standardised
+from handgrad.nn.standardised import Standardised
 
 
 class LastDims(Standardised):
@@ -25,6 +26,7 @@ class LastDims(Standardised):
         self.normalized_shape = tuple(checks.positive_int("normalized_shape", size, name) for size in given)
         if not given:
             raise ArgumentError("normalized_shape of at least one size", "()", "Pass the last sizes of inputs.", name)
+        self.size, self.rank = math.prod(given), len(given) + 1
         super().__init__(replicas)
         self.eps = eps if eps is None else checks.at_least("eps", eps, 0, self.label)
 
@@ -32,19 +34,36 @@ class LastDims(Standardised):
     def label(self) -> str:
         return f"{type(self).__name__} {'×'.join(map(str, self.normalized_shape))}"
 
-    @property
-    def rank(self) -> int:
-        return len(self.normalized_shape) + 1
-
-    def layout(self, x: Tensor) -> Layout:
-        shape, lead = self.normalized_shape, x.shape[: self.along(0)]
-        rest = x.ndim - len(shape)
-        if rest < 0 or x.shape[rest:] != shape:
+    def rows(self, x: Tensor) -> Tensor:
+        shape = self.normalized_shape
+        if x.shape[-len(shape) :] != shape:
             sizes = ", ".join(map(str, shape))
             remedy = f"Give the layer an input that ends in {sizes}, or build it for what comes."
             raise ShapeError(f"an input of shape (…, {sizes})", str(tuple(x.shape)), remedy, self.label)
-        M, E = math.prod(x.shape[len(lead) : rest]), math.prod(shape)
-        return Layout((*lead, M, 1, E), (*lead, M, E, 1))
+        return x.reshape(*x.shape[: self.along(0)], -1, self.size)  # (M, E)
+
+    def scaled(self, xhat: Tensor) -> Tensor:
+        if self.weight is None:
+            return xhat
+        gamma = self._row(self.weight)
+        return xhat * gamma if self.bias is None else torch.addcmul(self._row(self.bias), xhat, gamma)
+
+    def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        dy = dy.reshape(xhat.shape)
+        products = dy * xhat  # (M, E)
+        if self.weight is None:
+            return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
+        self.weight.add_grad(products.sum(-2).view(self.weight.shape))
+        if self.bias is not None:
+            self.bias.add_grad(dy.sum(-2).view(self.bias.shape))
+        gamma = self._row(self.weight)
+        times = torch.mm if self.replicas is None else torch.bmm
+        sums, shares = times(dy, gamma.mT), times(products, gamma.mT)  # (M, 1)
+        return torch.mul(dy, gamma, out=products), sums, shares, products
+
+    def _row(self, parameter: Parameter) -> Tensor:
+        """View γ or β as (1, E), or (R, 1, E)."""
+        return parameter.value.view(*parameter.shape[: self.along(0)], 1, self.size)
 
 
 class LayerNorm(LastDims):
@@ -152,7 +171,48 @@ class RMSNorm(LastDims):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(Standardised):
+class Channels(Standardised):
+    """Base of norms that go over places: a group is K ≥ 1 of a sample's channels, each with its γ and β."""
+
+    def grouped(self, x: Tensor, N: int, G: int, C: int, places: Sequence[int]) -> Tensor:
+        """The input as (N, G, n) for groups of C / G channels."""
+        return x.reshape(*x.shape[: self.along(0)], N, G, C // G * math.prod(places))
+
+    def scaled(self, xhat: Tensor) -> Tensor:
+        if self.weight is None:
+            return xhat
+        y = self._channels(xhat) * self._column(self.weight)  # (N, C, L)
+        # in two steps: addcmul with two numbers a channel goes element by element
+        return y if self.bias is None else y.add_(self._column(self.bias))
+
+    def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        dy = dy.reshape(xhat.shape)
+        products = dy * xhat  # (N, G, n)
+        if self.weight is None:
+            return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
+        gamma = self._column(self.weight)
+        sums = [self._channels(value).sum(-1, keepdim=True) for value in (dy, products)]  # (N, C, 1)
+        for parameter, value in zip((self.bias, self.weight), sums):
+            if parameter is not None:
+                parameter.add_grad(value.sum(-3).view(parameter.shape))
+        K = gamma.shape[-2] // xhat.shape[-2]
+        of_groups = [value.mul_(gamma).view(*xhat.shape[:-1], K).sum(-1, keepdim=True) for value in sums]  # (N, G, 1)
+        g = torch.mul(self._channels(dy), gamma, out=self._channels(products))
+        return g.view(xhat.shape), of_groups[0], of_groups[1], products
+
+    def _channels(self, rows: Tensor) -> Tensor:
+        """View (N, G, n) as (N, C, L)."""
+        assert self.weight is not None
+        C = self.weight.shape[-1]
+        return rows.view(*rows.shape[:-2], C, rows.shape[-2] * rows.shape[-1] // C)
+
+    def _column(self, parameter: Parameter) -> Tensor:
+        """View γ or β as (C, 1), or (R, 1, C, 1)."""
+        value = parameter.value.unsqueeze(-1)
+        return value if self.replicas is None else value.unsqueeze(1)
+
+
+class GroupNorm(Channels):
     r"""Normalise each sample over each of G groups of its channels and all their places, then scale and shift channels.
 
     With µ and σ² the mean and (biased) variance of the n values of a group:
@@ -185,6 +245,8 @@ class GroupNorm(Standardised):
         tensor([[-1.,  1., -1.,  1.]])
     """
 
+    rank = 2
+
     def __init__(
         self,
         num_groups: int,
@@ -212,26 +274,19 @@ class GroupNorm(Standardised):
     def label(self) -> str:
         return f"GroupNorm {self.num_groups} of {self.num_channels}"
 
-    @property
-    def rank(self) -> int:
-        return 2
-
-    def layout(self, x: Tensor) -> Layout:
-        C, G, lead = self.num_channels, self.num_groups, x.shape[: self.along(0)]
-        if x.ndim < len(lead) + 2 or x.shape[len(lead) + 1] != C:
+    def rows(self, x: Tensor) -> Tensor:
+        C, first = self.num_channels, self.along(1)
+        if x.ndim <= first or x.shape[first] != C:
             raise channels_differ(C, x, "…", self)
-        N, L = x.shape[len(lead)], math.prod(x.shape[len(lead) + 2 :])
-        return Layout((*lead, N, G, C // G * L), (*lead, N, C, L))
+        return self.grouped(x, x.shape[first - 1], self.num_groups, C, x.shape[first + 1 :])
 
     def extra_repr(self) -> str:
         options = f"eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
         return f"{self.num_groups}, {self.num_channels}, {options}"
 
 
-class InstanceNorm(Running, Standardised):
-    """Base of instance normalisations: of how many spatial dimensions an input has."""
-
-    spatial: ClassVar[int]
+class InstanceNorm(Running, Channels):
+    """Base of instance normalisations, which differ in the spatial dimensions of an input."""
 
     def __init__(
         self,
@@ -250,20 +305,15 @@ class InstanceNorm(Running, Standardised):
             num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias, replicas=replicas
         )
 
-    @property
-    def rank(self) -> int:
-        return 2 + self.spatial
-
-    def layout(self, x: Tensor) -> Layout:
-        first = x.ndim - self.spatial - 1  # the channels' dimension
-        if first not in ((0, 1) if self.replicas is None else (2,)) or x.shape[first] != self.num_features:
-            raise channels_differ(self.num_features, x, "L" if self.spatial == 1 else "H, W", self)
-        lead, N = x.shape[: self.along(0)], x.shape[first - 1] if first else 1
-        C, L = self.num_features, math.prod(x.shape[first + 1 :])
-        if L == 1 and (self.training or self.running_mean is None):
+    def rows(self, x: Tensor) -> Tensor:
+        C, first = self.num_features, x.ndim - self.rank + 1  # the channels' dimension
+        if first not in ((0, 1) if self.replicas is None else (2,)) or x.shape[first] != C:
+            raise channels_differ(C, x, ("L", "H, W")[self.rank - 3], self)
+        places = x.shape[first + 1 :]
+        if math.prod(places) == 1 and (self.training or self.running_mean is None):
             remedy = "Normalise larger inputs, or another way: with LayerNorm, say."
             raise ShapeError("at least 2 values a channel", str(tuple(x.shape)), remedy, self.label)
-        return Layout((*lead, N, C, L), (*lead, N, C, L))
+        return self.grouped(x, x.shape[first - 1] if first else 1, C, C, places)
 
     def standardise(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
         if self.training or self.running_mean is None or self.running_var is None:
@@ -315,7 +365,7 @@ class InstanceNorm1d(InstanceNorm):
                  [-1.,  1.]]])
     """
 
-    spatial = 1
+    rank = 3
 
 
 class InstanceNorm2d(InstanceNorm):
@@ -337,7 +387,7 @@ class InstanceNorm2d(InstanceNorm):
         True
     """
 
-    spatial = 2
+    rank = 4
 
 
 def channels_differ(C: int, x: Tensor, places: str, norm: Standardised) -> ShapeError:

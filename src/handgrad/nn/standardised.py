@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,17 +11,6 @@ from handgrad import checks
 from handgrad.nn.constants import constant
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
-
-
-class Layout(NamedTuple):
-    """How an input is seen: the statistics are those of the last dimension of `rows`; γ and β go along P of `items`.
-
-    Both are views of the same memory: M samples of G groups of n values each, and M samples of P parameters that
-    scale L values each. LayerNorm has one group, and L = 1; in the others P are the channels, and L their places.
-    """
-
-    rows: tuple[int, ...]  # (M, G, n)
-    items: tuple[int, ...]  # (M, P, L), of the same size
 
 
 class Standardised(Module):
@@ -43,23 +32,29 @@ class Standardised(Module):
     centred: ClassVar[bool] = True
     """Whether µ is subtracted."""
 
+    rank: int
+    """Dimensions of the smallest input that has a batch."""
+
     eps: float | None
     weight: Parameter | None = None
     bias: Parameter | None = None
-
-    def layout(self, x: Tensor) -> Layout:
-        """How an input that leads with R is seen, or an error if it does not fit."""
-        raise NotImplementedError
-
-    @property
-    def rank(self) -> int:
-        """Dimensions of the smallest input that has a batch."""
-        raise NotImplementedError
 
     @property
     def reference(self) -> Tensor | None:
         """A tensor whose dtype and device an input must have."""
         return None if self.weight is None else self.weight.value
+
+    def rows(self, x: Tensor) -> Tensor:
+        """View an input, which leads with R, with its groups along the last dimension, or raise if it does not fit."""
+        raise NotImplementedError
+
+    def scaled(self, xhat: Tensor) -> Tensor:
+        """γ x̂ + β."""
+        raise NotImplementedError
+
+    def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Accumulate the gradients of γ and β; return g, Σ g and Σ g x̂, and memory of their size for the gradient."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         reference = self.reference
@@ -68,39 +63,19 @@ class Standardised(Module):
         else:
             checks.like(x, reference, self)
         x = self.replicated(x, self.rank)
-        rows, items = self.layout(x)
-        xhat, inv, own = self.standardise(x.contiguous().view(rows))  # (M, G, n), (M, G, 1)
-        y = xhat.view(items)  # (M, P, L)
-        if self.weight is not None:
-            gamma = self._spread(self.weight)
-            if self.bias is None:
-                y = y * gamma
-            elif items[-1] == 1:
-                y = torch.addcmul(self._spread(self.bias), y, gamma)
-            else:  # addcmul with two numbers a channel goes element by element
-                y = (y * gamma).add_(self._spread(self.bias))
-        return self.keep(y.view(x.shape), xhat, inv, own, items)
+        xhat, inv, own = self.standardise(self.rows(x))  # (…, n), (…, 1)
+        return self.keep(self.scaled(xhat).view(x.shape), xhat, inv, own)
 
     def backward(self, dy: Tensor) -> Tensor:
-        xhat, inv, own, items = self.take(dy)
-        dx: Tensor = dy.contiguous().view(items)  # (M, P, L)
-        places = items[-1]
-        dbeta, dgamma = _summed(dx, places), _summed(dx * xhat.view(items), places)  # (M, P, 1)
-        if self.bias is not None:
-            self.bias.add_grad(dbeta.sum(-3).view(self.bias.shape))
-        if self.weight is not None:
-            self.weight.add_grad(dgamma.sum(-3).view(self.weight.shape))
-            gamma = self._spread(self.weight)
-            dbeta, dgamma = dbeta * gamma, dgamma.mul_(gamma)
-            dx = dbeta if places == 1 else dx * gamma  # g
-        dx = dx.view(xhat.shape)  # (M, G, n)
-        if own:
-            groups, n = (*inv.shape[:-1], items[-2] // inv.shape[-2]), max(xhat.shape[-1], 1)
-            dx = torch.addcmul(dx, xhat, dgamma.view(groups).sum(-1, keepdim=True), value=-1 / n)
-            if self.centred:
-                dx.sub_(dbeta.view(groups).sum(-1, keepdim=True), alpha=1 / n)
-        dx = dx.mul_(inv) if own else dx * inv
-        return dx.view(dy.shape)
+        xhat, inv, own = self.take(dy)
+        g, sums, products, dx = self.backward_scaled(dy, xhat)  # (…, n), (…, 1), (…, 1), (…, n)
+        if not own:
+            return torch.mul(g, inv, out=dx).view(dy.shape)
+        n = max(xhat.shape[-1], 1)
+        torch.addcmul(g, xhat, products, value=-1 / n, out=dx)
+        if self.centred:
+            dx.sub_(sums, alpha=1 / n)
+        return dx.mul_(inv).view(dy.shape)
 
     def standardise(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
         """x̂ (…, n) and 1/√(σ² + ε) (…, 1) over the last dimension, and whether the statistics are x's own."""
@@ -117,13 +92,3 @@ class Standardised(Module):
 
     def track(self, mu: Tensor, squares: Tensor, n: int) -> None:
         """Move running statistics, where there are some."""
-
-    def _spread(self, parameter: Parameter) -> Tensor:
-        """View γ or β so that it broadcasts over (M, P, L): as (P, 1), or (R, 1, P, 1)."""
-        lead = () if self.replicas is None else (self.replicas, 1)
-        return parameter.value.view(*lead, -1, 1)
-
-
-def _summed(values: Tensor, places: int) -> Tensor:
-    """Sums over the last dimension, which has so many places; nothing is summed over one."""
-    return values if places == 1 else values.sum(-1, keepdim=True)
