@@ -44,7 +44,7 @@ class Masked(Random):
     def rates(self) -> tuple[float, ...]:
         """p of each replica."""
         rates = self.p if isinstance(self.p, tuple) else (self.p,) * (self.replicas or 1)
-        for rate in rates:
+        for rate in set(rates):
             if not checks.at_least("p", rate, 0, self.label) <= 1:
                 raise ArgumentError("p of at most 1", str(rate), "Pass a probability.", self.label)
         if isinstance(self.p, tuple) and len(rates) != self.replicas:
@@ -74,8 +74,9 @@ class Masked(Random):
         mask = self.drawn(self.unit(x), [partial(draw_mask, p, a) for p, a in zip(rates, scales)])  # a m
         y = x * mask
         if self.alpha:
-            shifts = x.new_tensor([(p - 1) * a * self.alpha for p, a in zip(rates, scales)])
-            y.add_((mask * self.alpha).add_(shifts.view(-1, *[1] * (x.ndim - 1))))
+            shifts = [(p - 1) * a * self.alpha for p, a in zip(rates, scales)]
+            shift = shifts[0] if self.replicas is None else x.new_tensor(shifts).view(-1, *[1] * (x.ndim - 1))
+            y.add_((mask * self.alpha).add_(shift))
         return self.keep(y, mask)
 
     def backward(self, dy: Tensor) -> Tensor:
