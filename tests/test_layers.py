@@ -46,7 +46,7 @@ MODE = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 
 
 def storage(x: Tensor) -> int:
-    return x.untyped_storage().data_ptr() or id(x)  # empty tensors have none to share
+    return x.untyped_storage().data_ptr() or id(x)  # what is empty has no memory to share
 
 
 def laid_out(x: Tensor, layout: str) -> Tensor:

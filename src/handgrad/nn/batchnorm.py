@@ -78,7 +78,7 @@ class BatchNorm(Running):
 
     def _checked(self, x: Tensor) -> Tensor:
         """The input with its leading R, or an error."""
-        reference = self.reference
+        reference = self.running_mean if self.weight is None else self.weight.value
         if reference is None:
             checks.tensor(x, self)
         else:

@@ -122,7 +122,7 @@ class Dropout(Masked):
     Shapes: x and y alike, any; with R replicas x is (R, …), or (1, …) shared by all, who each drop other values of it.
 
     Args:
-        p: probability to drop a value; with R replicas it may be R numbers.
+        p: probability to drop a value; with R replicas it may be R numbers, also as `drop.p = …` after nn.replicate.
         inplace: only False; a module never changes its input.
         generator: source of the seeds (R of them for R replicas); torch's default generator if None.
         replicas: None or R.

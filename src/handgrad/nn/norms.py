@@ -44,15 +44,15 @@ class LastDims(Standardised):
 
     def scaled(self, xhat: Tensor) -> Tensor:
         if self.weight is None:
-            return xhat
+            return super().scaled(xhat)
         gamma = self._row(self.weight)
         return xhat * gamma if self.bias is None else torch.addcmul(self._row(self.bias), xhat, gamma)
 
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if self.weight is None:
+            return super().backward_scaled(dy, xhat)
         dy = dy.reshape(xhat.shape)
         products = dy * xhat  # (M, E)
-        if self.weight is None:
-            return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
         self.weight.add_grad(products.sum(-2).view(self.weight.shape))
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2).view(self.bias.shape))
@@ -180,17 +180,16 @@ class Channels(Standardised):
 
     def scaled(self, xhat: Tensor) -> Tensor:
         if self.weight is None:
-            return xhat
+            return super().scaled(xhat)
         y = self._channels(xhat) * self._column(self.weight)  # (N, C, L)
         # in two steps: addcmul with two numbers a channel goes element by element
         return y if self.bias is None else y.add_(self._column(self.bias))
 
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        dy = dy.reshape(xhat.shape)
-        products = dy * xhat  # (N, G, n)
         if self.weight is None:
-            return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
-        gamma = self._column(self.weight)
+            return super().backward_scaled(dy, xhat)
+        dy, gamma = dy.reshape(xhat.shape), self._column(self.weight)
+        products = dy * xhat  # (N, G, n)
         sums = [self._channels(value).sum(-1, keepdim=True) for value in (dy, products)]  # (N, C, 1)
         for parameter, value in zip((self.bias, self.weight), sums):
             if parameter is not None:
@@ -304,6 +303,10 @@ class InstanceNorm(Running, Channels):
         super().__init__(
             num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias, replicas=replicas
         )
+
+    @property
+    def reference(self) -> Tensor | None:
+        return self.running_mean if self.weight is None else self.weight.value
 
     def rows(self, x: Tensor) -> Tensor:
         C, first = self.num_features, x.ndim - self.rank + 1  # the channels' dimension

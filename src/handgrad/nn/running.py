@@ -57,11 +57,6 @@ class Running(Module):
     def label(self) -> str:
         return f"{type(self).__name__} {self.num_features}"
 
-    @property
-    def reference(self) -> Tensor | None:
-        """A tensor whose dtype and device an input must have."""
-        return self.running_mean if self.weight is None else self.weight.value
-
     def reset_buffers(self) -> None:
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.running_mean.zero_()

@@ -49,12 +49,14 @@ class Standardised(Module):
         raise NotImplementedError
 
     def scaled(self, xhat: Tensor) -> Tensor:
-        """γ x̂ + β."""
-        raise NotImplementedError
+        """γ x̂ + β; without parameters x̂ itself."""
+        return xhat
 
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Accumulate the gradients of γ and β; return g, Σ g and Σ g x̂, and memory of their size for the gradient."""
-        raise NotImplementedError
+        dy = dy.reshape(xhat.shape)
+        products = dy * xhat
+        return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
 
     def forward(self, x: Tensor) -> Tensor:
         reference = self.reference
