@@ -167,6 +167,8 @@ def test_stacked_without_seeds_draws_from_the_default_generator() -> None:
     y = many(torch.ones(2, 50))
     torch.manual_seed(2)
     assert torch.equal(y, torch.stack([nn.Dropout(0.5)(torch.ones(50)) for _ in range(2)]))
+    many.p = (0.0, 1.0)
+    assert torch.equal(many(torch.ones(2, 50)).mean(1), torch.tensor([1.0, 0.0]))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.5, [0.2, 0.5, 0.8]])

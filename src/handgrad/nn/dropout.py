@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,9 +42,9 @@ class Masked(Random):
         self.rates()
 
     def rates(self) -> tuple[float, ...]:
-        """p of each replica."""
-        rates = self.p if isinstance(self.p, tuple) else (self.p,) * (self.replicas or 1)
-        for rate in set(rates):
+        """The one p, or those of all replicas."""
+        rates = self.p if isinstance(self.p, tuple) else (self.p,)
+        for rate in rates:
             if not checks.at_least("p", rate, 0, self.label) <= 1:
                 raise ArgumentError("p of at most 1", str(rate), "Pass a probability.", self.label)
         if isinstance(self.p, tuple) and len(rates) != self.replicas:
@@ -71,18 +71,32 @@ class Masked(Random):
         if self.replicas is not None:
             x = x.expand(self.replicas, *x.shape[1:])
         scales = [self._scale(p) for p in rates]
-        mask = self.drawn(self.unit(x), [partial(draw_mask, p, a) for p, a in zip(rates, scales)])  # a m
+        mask = self._kept(self.unit(x), rates).mul_(_column(scales, x))  # a m
         y = x * mask
         if self.alpha:
             shifts = [(p - 1) * a * self.alpha for p, a in zip(rates, scales)]
-            shift = shifts[0] if self.replicas is None else x.new_tensor(shifts).view(-1, *[1] * (x.ndim - 1))
-            y.add_((mask * self.alpha).add_(shift))
+            y.add_((mask * self.alpha).add_(_column(shifts, x)))
         return self.keep(y, mask)
 
     def backward(self, dy: Tensor) -> Tensor:
         (mask,) = self.take(dy)
         dx: Tensor = dy.clone() if mask is None else mask * dy
         return dx
+
+    def _kept(self, unit: Tensor, rates: tuple[float, ...]) -> Tensor:
+        """m: 0 with probability p, else 1.
+
+        Torch's default generator gives those that torch.nn draws. Of a stream 32 bits make a number, which is a
+        quarter of that work, and gives the same m in any dtype.
+        """
+        if self.seeds is None and len(rates) == 1:
+            return self.drawn(unit, lambda value, generator: value.bernoulli_(1 - rates[0], generator=generator))
+        lead = unit.shape[: self.along(0)]
+        count = math.prod(unit.shape[len(lead) :])
+        pairs = torch.empty(*lead, (count + 1) // 2, dtype=torch.long, device=unit.device)
+        words = self.drawn(pairs, _fill_with_bits).view(torch.int32)[..., :count].view(unit.shape)
+        least = [min(round(p * 2**32) - 2**31, 2**31 - 1) for p in rates]
+        return torch.ge(words, _column(least, words), out=torch.empty_like(unit, memory_format=torch.contiguous_format))
 
     def _scale(self, p: float) -> float:
         """a, and where nothing is left 0."""
@@ -94,19 +108,13 @@ class Masked(Random):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-def draw_mask(p: float, scale: float, value: Tensor, generator: torch.Generator | None) -> None:
-    """Fill with 0 with probability p, else with `scale`.
+def _fill_with_bits(value: Tensor, generator: torch.Generator | None) -> None:
+    value.random_(-(2**63), None, generator=generator)
 
-    Torch's default generator gives the mask that torch.nn draws; another generator's bits, of which 32 are as good as
-    a number and four times as fast, give the same one in any dtype.
-    """
-    if generator is None:
-        value.bernoulli_(1 - p)
-    else:
-        bits = torch.empty((value.numel() + 1) // 2, dtype=torch.long).random_(-(2**63), None, generator=generator)
-        words = bits.view(torch.int32)[: value.numel()].view(value.shape)
-        torch.ge(words, min(round(p * 2**32) - 2**31, 2**31 - 1), out=value)
-    value.mul_(scale)
+
+def _column(numbers: Sequence[float], like: Tensor) -> Any:
+    """The one number, or those of R replicas as (R, 1, …) for what leads with R."""
+    return numbers[0] if len(numbers) == 1 else like.new_tensor(numbers).view(-1, *[1] * (like.ndim - 1))
 
 
 class Dropout(Masked):

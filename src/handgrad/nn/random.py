@@ -64,22 +64,18 @@ class Random(Module):
     def of_replica(self, r: int) -> None:
         self.seeds = None if self.seeds is None else self.seeds[r : r + 1 or None]
 
-    def drawn(self, like: Tensor, fill: Fill | Sequence[Fill]) -> Tensor:
-        """Return a fresh tensor like one that leads with R, each replica's slice filled from its own stream.
-
-        `fill` may be R functions, one for each replica.
-        """
-        fills = (fill,) * (self.replicas or 1) if callable(fill) else fill
+    def drawn(self, like: Tensor, fill: Fill) -> Tensor:
+        """Return a fresh tensor like one that leads with R, each replica's slice filled from its own stream."""
         # without seeds in the memory order of the input, as torch.nn draws: the same numbers
         order = torch.preserve_format if self.seeds is None else torch.contiguous_format
         value, source = torch.empty_like(like, memory_format=order), torch.Generator()
         for r, part in enumerate([value] if self.replicas is None else value):
             if self.seeds is None:
-                fills[r](part, None)
+                fill(part, None)
                 continue
             # on the CPU whatever the device, so that a seed gives the same numbers everywhere
             numbers = part if part.device.type == "cpu" else torch.empty_like(part, device="cpu")
-            fills[r](numbers, source.manual_seed(derive(self.seeds[r], "draw", self.draws)))
+            fill(numbers, source.manual_seed(derive(self.seeds[r], "draw", self.draws)))
             if numbers is not part:
                 part.copy_(numbers)
         self.draws += self.seeds is not None
