@@ -199,6 +199,8 @@ LEVELS = [
         "handgrad.nn.windows",
         "handgrad.nn.convolution",
         "handgrad.nn.cells",
+        "handgrad.nn.running",
+        "handgrad.nn.standardised",
     ],
     ["handgrad.nn.*", "handgrad.optim.*", "handgrad.optim.lr_scheduler.*"],
     ["handgrad.nn.container"],

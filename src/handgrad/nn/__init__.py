@@ -19,7 +19,7 @@ from handgrad.nn.adaptive import (
     AdaptiveMaxPool1d,
     AdaptiveMaxPool2d,
 )
-from handgrad.nn.batchnorm import BatchNorm1d
+from handgrad.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from handgrad.nn.bilinear import Bilinear
 from handgrad.nn.binary_losses import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
 from handgrad.nn.cells import GRUCell, LSTMCell, RNNCell
@@ -27,6 +27,13 @@ from handgrad.nn.chain import LinearChain
 from handgrad.nn.classification_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
 from handgrad.nn.container import ModuleList
 from handgrad.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from handgrad.nn.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    FeatureAlphaDropout,
+)
 from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.embedding import Embedding
 from handgrad.nn.exponential import CELU, ELU, SELU
@@ -35,6 +42,7 @@ from handgrad.nn.fuse import fuse
 from handgrad.nn.identity import Identity
 from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
+from handgrad.nn.localresponse import LocalResponseNorm
 from handgrad.nn.loss import Loss, MSELoss
 from handgrad.nn.margin_losses import (
     CosineEmbeddingLoss,
@@ -43,6 +51,13 @@ from handgrad.nn.margin_losses import (
     SoftMarginLoss,
 )
 from handgrad.nn.module import Module
+from handgrad.nn.norms import (
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 from handgrad.nn.pad import (
     CircularPad1d,
     CircularPad2d,
@@ -104,11 +119,13 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
     "Bilinear",
     "CircularPad1d",
     "CircularPad2d",
@@ -121,12 +138,17 @@ __all__ = [
     "ConvTranspose2d",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
     "Elementwise",
     "Embedding",
+    "FeatureAlphaDropout",
     "First",
     "Flatten",
     "GRUCell",
     "GaussianNLLLoss",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -135,14 +157,18 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "Initialiser",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
     "LPPool1d",
     "LPPool2d",
     "LSTMCell",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LinearChain",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "Loss",
@@ -161,6 +187,7 @@ __all__ = [
     "Parameter",
     "Permute",
     "PoissonNLLLoss",
+    "RMSNorm",
     "RNNCell",
     "Random",
     "ReLU",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,12 +10,116 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ShapeError
 from handgrad.nn.constants import constant
-from handgrad.nn.init import Constant
-from handgrad.nn.module import Module
-from handgrad.nn.parameter import Parameter
+from handgrad.nn.running import Running
+
+DIMS = ((-2,), (-3, -1), (-4, -2, -1))
+"""The dimensions that are neither R nor C, by the number of spatial ones."""
+SPATIAL = ("", ", L", ", H, W")
 
 
-class BatchNorm1d(Module):
+class BatchNorm(Running):
+    r"""Base of batch normalisations: normalise each channel over the batch, then scale and shift it.
+
+    What differs is how many spatial dimensions follow the channels; sums go over the batch and over them.
+    """
+
+    spatial: ClassVar[tuple[int, ...]]
+    """How many spatial dimensions an input may have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._checked(x)
+        dims = DIMS[x.ndim - self._rank]
+        batch = self.training or self.running_mean is None
+        if batch:
+            n = x.numel() // (self.num_features * (self.replicas or 1))
+            mu = x.sum(dims).mul_(constant(1 / n, x))  # (C,)
+            xc = x - self._spread(mu, dims)  # (N, C)
+            squares = (xc * xc).sum(dims)  # (C,)
+            inv = torch.add(constant(self.eps, x), squares, alpha=1 / n).rsqrt_()  # (C,)
+            if self.training:
+                self.track(mu, squares, n)
+        else:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            xc = x - self._spread(self.running_mean, dims)  # (N, C)
+            inv = (self.running_var + constant(self.eps, x)).rsqrt_()  # (C,)
+        xhat = xc.mul_(self._spread(inv, dims))  # (N, C)
+        y = xhat
+        if self.weight is not None:
+            gamma = self._spread(self.weight.value, dims)
+            if self.bias is None:
+                y = xhat * gamma
+            elif len(dims) == 1:
+                y = torch.addcmul(self._spread(self.bias.value, dims), xhat, gamma)
+            else:  # addcmul with two numbers a channel goes element by element
+                y = (xhat * gamma).add_(self._spread(self.bias.value, dims))
+        return self.keep(y, xhat, inv, dims, batch)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        xhat, inv, dims, batch = self.take(dy)
+        dbeta = dy.sum(dims)  # (C,)
+        dgamma = (dy * xhat).sum(dims)  # (C,)
+        if self.bias is not None:
+            self.bias.add_grad(dbeta)
+        if self.weight is not None:
+            self.weight.add_grad(dgamma)
+            inv = inv * self.weight.value
+        if not batch:
+            dx: Tensor = dy * self._spread(inv, dims)  # (N, C)
+            return dx
+        n = dy.numel() // dbeta.numel()
+        dx = torch.addcmul(dy, xhat, self._spread(dgamma, dims), value=-1 / n)  # (N, C)
+        return dx.sub_(self._spread(dbeta, dims), alpha=1 / n).mul_(self._spread(inv, dims))
+
+    @property
+    def _rank(self) -> int:
+        """Dimensions of (N, C) or (R, N, C)."""
+        return 2 if self.replicas is None else 3
+
+    def _checked(self, x: Tensor) -> Tensor:
+        """The input with its leading R, or an error."""
+        reference = self.running_mean if self.weight is None else self.weight.value
+        if reference is None:
+            checks.tensor(x, self)
+        else:
+            checks.like(x, reference, self)
+        x = self.replicated(x, rank=2 + self.spatial[0])
+        C, spatial = self.num_features, x.ndim - self._rank
+        if spatial not in self.spatial or x.shape[-1 - spatial] != C:
+            lead = "" if self.replicas is None else f"{self.replicas}, "
+            shapes = " or ".join(f"({lead}N, {C}{SPATIAL[n]})" for n in self.spatial)
+            remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
+            raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
+        self.check_count(x.numel() // (C * (self.replicas or 1)))
+        return x
+
+    def check_count(self, n: int) -> None:
+        """Raise if the batch's own statistics are asked of fewer than two values a channel."""
+        if n < 2 and (self.training or self.running_mean is None):
+            remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
+            raise ShapeError("at least 2 values a channel in training", str(n), remedy, self.label)
+
+    def _spread(self, value: Tensor, dims: tuple[int, ...]) -> Tensor:
+        """View (C,) so that it broadcasts: as it is, (C, 1) or (C, 1, 1); and (R, C) as (R, 1, C) and so on."""
+        if self.replicas is not None:
+            value = value.unsqueeze(-2)
+        return value if len(dims) == 1 else value[(..., *[None] * (len(dims) - 1))]
+
+    def track(self, mu: Tensor, squares: Tensor, n: int) -> None:
+        """Move the running statistics towards the batch's: its mean, and its squared deviations' sum over n − 1."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        if self.momentum is None:
+            weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)
+            self.running_mean.lerp_(mu, weight)
+            self.running_var.lerp_(squares / (n - 1), weight)
+        else:
+            self.running_mean.lerp_(mu, self.momentum)
+            self.running_var.mul_(constant(1 - self.momentum, mu)).add_(squares, alpha=self.momentum / (n - 1))
+
+
+class BatchNorm1d(BatchNorm):
     r"""Normalise each channel over the batch, then scale and shift it.
 
     In training, with µ and σ² the mean and (biased) variance of a channel over its n values in the batch:
@@ -60,142 +164,32 @@ class BatchNorm1d(Module):
         tensor([0.2000, 2.0000])
     """
 
-    buffer_names = ("running_mean", "running_var", "num_batches_tracked")
     spatial = (0, 1)
-    """How many spatial dimensions an input may have."""
 
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        bias: bool = True,
-        replicas: int | None = None,
-    ) -> None:
-        self.num_features = checks.positive_int("num_features", num_features, type(self).__name__)
-        super().__init__(replicas)
-        self.eps = checks.at_least("eps", eps, 0, self.label)
-        self.momentum = momentum if momentum is None else checks.at_least("momentum", momentum, 0, self.label)
-        self.affine, self.track_running_stats = affine, track_running_stats
-        values = torch.empty(
-            num_features, dtype=dtype, device=None if device is None else checks.device(device, self.label)
-        )
-        self.weight = Parameter(values, Constant(1.0), replicas=replicas) if affine else None
-        self.bias = Parameter(values.clone(), Constant(0.0), replicas=replicas) if affine and bias else None
-        statistics = values if replicas is None else values.expand(replicas, -1)
-        self.running_mean = torch.zeros_like(statistics).contiguous() if track_running_stats else None
-        self.running_var = torch.ones_like(statistics).contiguous() if track_running_stats else None
-        counts = torch.zeros(statistics.shape[:-1], dtype=torch.long, device=values.device)
-        self.num_batches_tracked = counts if track_running_stats else None
+class BatchNorm2d(BatchNorm):
+    r"""Normalise each channel of images over the batch and all places, then scale and shift it.
 
-    @property
-    def label(self) -> str:
-        return f"{type(self).__name__} {self.num_features}"
+    $$y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta$$
 
-    def reset_buffers(self) -> None:
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
+    The formulas, forward and backward, are those of `BatchNorm1d` with n = N H W values a channel.
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self._checked(x)
-        dims = (-2,) if x.ndim == self._rank else (-3, -1)
-        batch = self.training or self.running_mean is None
-        if batch:
-            n = x.numel() // (self.num_features * (self.replicas or 1))
-            mu = x.sum(dims).mul_(constant(1 / n, x))  # (C,)
-            xc = x - self._spread(mu, dims)  # (N, C)
-            squares = (xc * xc).sum(dims)  # (C,)
-            inv = torch.add(constant(self.eps, x), squares, alpha=1 / n).rsqrt_()  # (C,)
-            if self.training:
-                self.track(mu, squares, n)
-        else:
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            xc = x - self._spread(self.running_mean, dims)  # (N, C)
-            inv = (self.running_var + constant(self.eps, x)).rsqrt_()  # (C,)
-        xhat = xc.mul_(self._spread(inv, dims))  # (N, C)
-        y = xhat
-        if self.weight is not None:
-            gamma = self._spread(self.weight.value, dims)
-            y = xhat * gamma if self.bias is None else torch.addcmul(self._spread(self.bias.value, dims), xhat, gamma)
-        return self.keep(y, xhat, inv, dims, batch)
+    Shapes: x and y (N, C, H, W); γ, β and the running statistics (C,). With R replicas x is (R, N, C, H, W), or
+    (N, C, H, W) shared by all, and the others (R, C).
 
-    def backward(self, dy: Tensor) -> Tensor:
-        xhat, inv, dims, batch = self.take(dy)
-        dbeta = dy.sum(dims)  # (C,)
-        dgamma = (dy * xhat).sum(dims)  # (C,)
-        if self.bias is not None:
-            self.bias.add_grad(dbeta)
-        if self.weight is not None:
-            self.weight.add_grad(dgamma)
-            inv = inv * self.weight.value
-        if not batch:
-            dx: Tensor = dy * self._spread(inv, dims)  # (N, C)
-            return dx
-        n = dy.numel() // dbeta.numel()
-        dx = torch.addcmul(dy, xhat, self._spread(dgamma, dims), value=-1 / n)  # (N, C)
-        return dx.sub_(self._spread(dbeta, dims), alpha=1 / n).mul_(self._spread(inv, dims))
+    Args: as of `BatchNorm1d`.
 
-    @property
-    def _rank(self) -> int:
-        """Dimensions of the smallest input, (N, C) or (R, N, C)."""
-        return 2 if self.replicas is None else 3
+    Errors: as of `BatchNorm1d`.
 
-    def _checked(self, x: Tensor) -> Tensor:
-        """The input with its leading R, or an error."""
-        reference = self.running_mean if self.weight is None else self.weight.value
-        if reference is None:
-            checks.tensor(x, self)
-        else:
-            checks.like(x, reference, self)
-        x = self.replicated(x, rank=2)
-        C, spatial = self.num_features, x.ndim - self._rank
-        if spatial not in self.spatial or x.shape[-1 - spatial] != C:
-            lead = "" if self.replicas is None else f"{self.replicas}, "
-            shapes = " or ".join(f"({lead}N, {C}{', L' * n})" for n in self.spatial)
-            remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
-            raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
-        self.check_count(x.numel() // (C * (self.replicas or 1)))
-        return x
+    Source: Ioffe and Szegedy 2015, arXiv:1502.03167, section 3.2.
 
-    def check_count(self, n: int) -> None:
-        """Raise if the batch's own statistics are asked of fewer than two values a channel."""
-        if n < 2 and (self.training or self.running_mean is None):
-            remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
-            raise ShapeError("at least 2 values a channel in training", str(n), remedy, self.label)
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> norm = nn.BatchNorm2d(2)
+        >>> y = norm(torch.randn(4, 2, 5, 5) + 3)
+        >>> y.mean((0, 2, 3)).abs().max().item() < 1e-5, norm.running_mean.shape
+        (True, torch.Size([2]))
+    """
 
-    def _spread(self, value: Tensor, dims: tuple[int, ...]) -> Tensor:
-        """View (C,) so that it broadcasts: as it is, or (C, 1); and (R, C) as (R, 1, C) or (R, 1, C, 1)."""
-        if self.replicas is not None:
-            value = value.unsqueeze(-2)
-        return value if len(dims) == 1 else value.unsqueeze(-1)
-
-    def track(self, mu: Tensor, squares: Tensor, n: int) -> None:
-        """Move the running statistics towards the batch's: its mean, and its squared deviations' sum over n − 1."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked.add_(1)
-        if self.momentum is None:
-            weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)
-            self.running_mean.lerp_(mu, weight)
-            self.running_var.lerp_(squares / (n - 1), weight)
-        else:
-            self.running_mean.lerp_(mu, self.momentum)
-            self.running_var.mul_(constant(1 - self.momentum, mu)).add_(squares, alpha=self.momentum / (n - 1))
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
+    spatial = (2,)

@@ -155,8 +155,11 @@ class Module:
         one = copy.deepcopy(self)
         one._each_tensor(lambda value: value[r].clone(), replicas=None)
         for part in one.modules():
-            part.seeds = None if part.seeds is None else part.seeds[r : r + 1 or None]
+            part.of_replica(r)
         return one
+
+    def of_replica(self, r: int) -> None:
+        """Keep replica r's of what is one number a replica and no tensor; modules with such numbers override it."""
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor], replicas: int | None) -> None:
         """Put change(value) for every parameter and buffer, and another number of replicas everywhere."""

@@ -10,7 +10,6 @@ from torch import Tensor
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Generators
 from handgrad.seeds import derive
-from handgrad.seeds import generator as stream
 
 Fill = Callable[[Tensor, torch.Generator | None], object]
 """Fills a tensor in place from a generator."""
@@ -62,19 +61,24 @@ class Random(Module):
         sources = [generator] * count if generator is None or isinstance(generator, torch.Generator) else generator
         self.seeds = tuple(int(torch.randint(LARGEST, (), generator=source)) for source in sources)
 
+    def of_replica(self, r: int) -> None:
+        self.seeds = None if self.seeds is None else self.seeds[r : r + 1 or None]
+
     def drawn(self, like: Tensor, fill: Fill) -> Tensor:
         """Return a fresh tensor like one that leads with R, each replica's slice filled from its own stream."""
-        value = torch.empty_like(like, memory_format=torch.contiguous_format)
-        if self.seeds is None:
-            fill(value, None)
-            return value
-        for part, seed in zip([value] if self.replicas is None else value, self.seeds):
+        # without seeds in the memory order of the input, as torch.nn draws: the same numbers
+        order = torch.preserve_format if self.seeds is None else torch.contiguous_format
+        value, source = torch.empty_like(like, memory_format=order), torch.Generator()
+        for r, part in enumerate([value] if self.replicas is None else value):
+            if self.seeds is None:
+                fill(part, None)
+                continue
             # on the CPU whatever the device, so that a seed gives the same numbers everywhere
             numbers = part if part.device.type == "cpu" else torch.empty_like(part, device="cpu")
-            fill(numbers, stream(seed, "draw", self.draws))
+            fill(numbers, source.manual_seed(derive(self.seeds[r], "draw", self.draws)))
             if numbers is not part:
                 part.copy_(numbers)
-        self.draws += 1
+        self.draws += self.seeds is not None
         return value
 
 
