@@ -195,7 +195,7 @@ LEVELS = [
     ["handgrad.nn.loss", "handgrad.nn.random"],
     ["handgrad.nn.*", "handgrad.optim.*"],
     ["handgrad.nn.container"],
-    ["handgrad.nn.sequential", "handgrad.nn.parallel", "handgrad.nn.replicas"],
+    ["handgrad.nn.sequential", "handgrad.nn.parallel", "handgrad.nn.replicas", "handgrad.nn.attention"],
     ["handgrad.nn.chain"],
     ["handgrad.nn.fuse"],
     ["handgrad.nn", "handgrad.optim"],

@@ -2,6 +2,7 @@
 
 from handgrad.nn import init
 from handgrad.nn.activations import ReLU, Tanh
+from handgrad.nn.attention import MultiheadAttention
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.chain import LinearChain
 from handgrad.nn.container import ModuleList
@@ -26,6 +27,7 @@ __all__ = [
     "MSELoss",
     "Module",
     "ModuleList",
+    "MultiheadAttention",
     "Parallel",
     "Parameter",
     "Random",
