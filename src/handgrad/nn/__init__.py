@@ -19,6 +19,7 @@ from handgrad.nn.adaptive import (
     AdaptiveMaxPool1d,
     AdaptiveMaxPool2d,
 )
+from handgrad.nn.attention import MultiheadAttention
 from handgrad.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from handgrad.nn.bilinear import Bilinear
 from handgrad.nn.binary_losses import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
@@ -91,6 +92,7 @@ from handgrad.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from handgrad.nn.positions import PositionalEmbedding, PositionalEncoding
 from handgrad.nn.random import Random
 from handgrad.nn.recurrent import GRU, LSTM, RNN
 from handgrad.nn.regression_losses import (
@@ -105,6 +107,7 @@ from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.shape import Flatten, Permute, Select, Transpose, Unflatten
 from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
+from handgrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
     "CELU",
@@ -181,12 +184,15 @@ __all__ = [
     "ModuleList",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parallel",
     "Parameter",
     "Permute",
     "PoissonNLLLoss",
+    "PositionalEmbedding",
+    "PositionalEncoding",
     "RMSNorm",
     "RNNCell",
     "Random",
@@ -212,6 +218,8 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Transpose",
     "Unflatten",
     "ZeroPad1d",

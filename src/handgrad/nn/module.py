@@ -71,8 +71,8 @@ class Module:
         self.replicas = None if replicas is None else checks.positive_int("replicas", replicas, self.label)
         self._output: Any = None
 
-    def __call__(self, *inputs: Any) -> Any:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
 
     @property
     def label(self) -> str:

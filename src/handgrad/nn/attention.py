@@ -1,0 +1,328 @@
+"""MultiheadAttention: softmax(Q Kᵀ / √d) V, written as matrix products and a softmax (Vaswani et al. 2017)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.errors import ArgumentError, ShapeError
+from handgrad.nn.constants import constant
+from handgrad.nn.init import Constant, Uniform
+from handgrad.nn.linear import Linear
+from handgrad.nn.parameter import Generators, Parameter
+from handgrad.nn.random import Random
+
+
+class MultiheadAttention(Random):
+    r"""Attention of h heads of d = E/h features each.
+
+    $$q = x_q W_q + b_q, \quad k = x_k W_k + b_k, \quad v = x_v W_v + b_v, \qquad
+      S = \frac{q k^T}{\sqrt d} + M, \quad P = \operatorname{softmax}(S), \quad o = P v, \quad y = o W_o + b_o$$
+
+    for each head; M is 0 where a token may be looked at and −∞ elsewhere. With do the gradient by o:
+
+    $$dv = P^T do, \quad dP = do \, v^T, \quad dS = P \odot (dP - (dP \odot P) 1), \quad
+      dq = \frac{dS \, k}{\sqrt d}, \quad dk = \frac{dS^T q}{\sqrt d}$$
+
+    Dropout, in training, multiplies P by its mask before P v, and dP by the same.
+
+    Shapes: query (T, N, E), key and value (S, N, E); with `batch_first` (N, T, E) and (N, S, E); without replicas also
+    (T, E). The result is y like query, and P averaged over the heads, (N, T, S), or None. With R replicas
+    (R, T, N, E), or (T, N, E) shared by all.
+
+    Args:
+        embed_dim: E.
+        num_heads: h.
+        dropout: probability of dropping an attention weight.
+        bias: False leaves the biases out.
+        add_bias_kv, add_zero_attn: only False.
+        kdim, vdim: features of key and value, by default E.
+        batch_first: N stands before T.
+        device, dtype: of the parameters.
+        generator: source of the initial values and the dropout (R of them for R replicas).
+        replicas: None or R.
+
+    `attention(x)` is self-attention, and backward then returns dx; `attention(query, key, value)` has three gradients.
+    Backward takes dy, or (dy, dP).
+
+    Errors: ArgumentError for an E that h does not divide, NotImplementedError for add_bias_kv and add_zero_attn,
+    ShapeError for inputs or masks that do not fit.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        >>> y, weights = attention(torch.randn(4, 5, 8), is_causal=True)
+        >>> y.shape, weights.shape, bool((weights[:, 0, 1:] == 0).all())
+        (torch.Size([4, 5, 8]), torch.Size([4, 5, 5]), True)
+        >>> attention.backward(torch.randn(4, 5, 8)).shape
+        torch.Size([4, 5, 8])
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        generator: Generators = None,
+        replicas: int | None = None,
+    ) -> None:
+        self.embed_dim = E = checks.positive_int("embed_dim", embed_dim, "MultiheadAttention")
+        self.num_heads = checks.positive_int("num_heads", num_heads, "MultiheadAttention")
+        for name, value in (("add_bias_kv", add_bias_kv), ("add_zero_attn", add_zero_attn)):
+            if value:
+                raise NotImplementedError(f"MultiheadAttention({name}=True) is not supported. Leave {name} out.")
+        if E % num_heads:
+            remedy = "Choose a number of heads that divides embed_dim."
+            raise ArgumentError(f"heads of equal size for embed_dim={E}", f"num_heads={num_heads}", remedy, self.label)
+        if not 0 <= dropout <= 1:
+            remedy = "Choose a probability."
+            raise ArgumentError("dropout from 0 to 1", str(dropout), remedy, self.label)
+        # PyTorch draws the output's weights first; handgrad's own streams go in the order of the parameters
+        source = None if generator is None else torch.Generator()
+        super().__init__(source, replicas=replicas)
+        self.dropout, self.batch_first = dropout, batch_first
+        options: dict[str, Any] = {"generator": source, "replicas": replicas}
+        out = Linear(E, E, bias, device, dtype, **options)
+        self.kdim = E if kdim is None else checks.positive_int("kdim", kdim, self.label)
+        self.vdim = E if vdim is None else checks.positive_int("vdim", vdim, self.label)
+
+        def weight(outputs: int, inputs: int) -> Parameter:
+            value = torch.empty(outputs, inputs, device=device, dtype=dtype)
+            return Parameter(value, Uniform(math.sqrt(6 / (outputs + inputs))), transposed=True, **options)
+
+        self.packed = self.kdim == self.vdim == E
+        if self.packed:
+            self.in_proj_weight = weight(3 * E, E)
+        else:
+            self.q_proj_weight, self.k_proj_weight = weight(E, E), weight(E, self.kdim)
+            self.v_proj_weight = weight(E, self.vdim)
+        zero = Constant(0.0)
+        shifts = torch.empty(3 * E, device=device, dtype=dtype)
+        self.in_proj_bias = Parameter(shifts, zero, replicas=replicas) if bias else None
+        self.out_proj = out
+        if out.bias is not None:
+            out.bias.init = zero
+            out.bias.reset()
+        if generator is not None:
+            self.reset(generator)
+
+    @property
+    def label(self) -> str:
+        return f"MultiheadAttention {self.embed_dim}/{self.num_heads}"
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return y and the attention weights.
+
+        Args:
+            query, key, value: what looks, what is looked at, and what is taken from there; of query alone, all three.
+            key_padding_mask: (N, S), True for keys that nobody may look at, or numbers to be added to S.
+            need_weights: whether to return P.
+            attn_mask: (T, S) or (N·h, T, S), True where a query may not look at a key, or numbers to be added to S.
+            average_attn_weights: False returns P of every head, (N, h, T, S).
+            is_causal: a token may not look at those after it; makes the mask where none is given.
+        """
+        given = [query] if key is None or value is None else [query, key, value]
+        if len(given) == 1 and not self.packed:
+            remedy = "Pass query, key and value."
+            raise ShapeError("three inputs, as kdim and vdim are not embed_dim", "one", remedy, self.label)
+        x = [self._arranged(part, width) for part, width in zip(given, (self.embed_dim, self.kdim, self.vdim))]
+        q, k, v = map(self._heads, self._projected(x))  # (R·N·h, T, d)
+        scale = 1 / math.sqrt(q.shape[-1])
+        q = q * constant(scale, q)
+        S = torch.bmm(q, k.mT)  # (R·N·h, T, S)
+        lead = x[0].shape[:-2]  # (R, N)
+        shape = (*lead, self.num_heads, *S.shape[1:])
+        if (mask := self._mask(key_padding_mask, attn_mask, is_causal, shape, S)) is not None:
+            S = S.view(shape).add_(mask).view(S.shape)
+        P = S.sub_(S.amax(-1, keepdim=True)).exp_()
+        P.div_(P.sum(-1, keepdim=True))
+        dropped = None
+        if self.training and self.dropout > 0:
+            keep = 1 - self.dropout
+            noise = self.drawn(P.view(shape).flatten(-4, -3) if self.replicas is None else P.view(shape), _keep(keep))
+            dropped = noise.view(P.shape).div_(keep) if keep > 0 else noise.view(P.shape)
+        used = P if dropped is None else P * dropped
+        y = self.out_proj(self._joined(torch.bmm(used, v), lead))
+        weights = None
+        if need_weights:
+            weights = used.view(shape).mean(-3) if average_attn_weights else used.view(shape).clone()  # (N, T, S)
+            weights = weights.squeeze(0) if query.ndim == 2 else weights
+        y = self._given(y, query)
+        return self.keep((y, weights), x, q, k, v, P, used, dropped, scale, average_attn_weights, query.ndim)
+
+    def backward(self, dy: Any) -> Any:
+        dy, dweights = dy if isinstance(dy, tuple) else (dy, None)
+        x, q, k, v, P, used, dropped, scale, averaged, ndim = self.take((dy, dweights))
+        do = self._heads(self.out_proj.backward(self._arranged(dy, self.embed_dim)))  # (R·N·h, T, d)
+        dv = torch.bmm(used.mT, do)
+        dP = torch.bmm(do, v.mT)  # (R·N·h, T, S)
+        if dweights is not None:
+            dP = self._backward_weights(dP, dweights, averaged, x[0].shape[:-2])
+        if dropped is not None:
+            dP.mul_(dropped)
+        dS = dP.sub_((dP * P).sum(-1, keepdim=True)).mul_(P)
+        dq = torch.bmm(dS, k).mul_(constant(scale, k))
+        dk = torch.bmm(dS.mT, q)  # q holds the scale
+        lead = x[0].shape[:-2]
+        dx = self._backward_projected(x, [self._joined(part, lead) for part in (dq, dk, dv)])
+        found = tuple(self._returned(part, ndim) for part in dx)
+        return found if len(found) == 3 else found[0]
+
+    def _backward_weights(self, dP: Tensor, dweights: Tensor, averaged: bool, lead: torch.Size) -> Tensor:
+        """Add the gradient of the returned weights, the mean over the heads where they were averaged."""
+        shape = (*lead, self.num_heads, *dP.shape[1:])
+        dweights = dweights.reshape(*lead, *dweights.shape[-2 - (not averaged) :])
+        if averaged:
+            dweights = dweights.unsqueeze(-3).expand(shape) / self.num_heads
+        return dP.add_(dweights.reshape(dP.shape))
+
+    # The projections into q, k and v
+
+    def _projected(self, x: list[Tensor]) -> list[Tensor]:
+        """q, k and v, (R, N, T, E) each, in one product where all are of the same tokens."""
+        E, bias = self.embed_dim, None if self.in_proj_bias is None else self.in_proj_bias.value
+        if len(x) == 1:
+            return list(torch.split(self._affine(x[0], self.in_proj_weight.value, bias), E, -1))
+        biases = [None] * 3 if bias is None else torch.split(bias, E, -1)
+        return [self._affine(part, W, b) for part, W, b in zip(x, self._weights(), biases)]
+
+    def _backward_projected(self, x: list[Tensor], dy: list[Tensor]) -> list[Tensor]:
+        """Accumulate the gradients of weights and biases; return those of the inputs."""
+        if self.in_proj_bias is not None:
+            self.in_proj_bias.add_grad(torch.cat([self._rows(part).sum(-2) for part in dy], -1))  # (3E,)
+        if len(x) == 1:
+            joined = torch.cat(dy, -1)  # (R, N, T, 3E)
+            self.in_proj_weight.add_grad(self._product(self._rows(x[0]).mT, self._rows(joined)))  # (E, 3E)
+            return [self._affine(joined, self.in_proj_weight.value.mT, None)]
+        dW = [self._product(self._rows(p).mT, self._rows(g)) for p, g in zip(x, dy)]
+        dx = [self._affine(g, W.mT, None) for g, W in zip(dy, self._weights())]
+        if self.packed:
+            self.in_proj_weight.add_grad(torch.cat(dW, -1))
+        else:
+            for parameter, grad in zip((self.q_proj_weight, self.k_proj_weight, self.v_proj_weight), dW):
+                parameter.add_grad(grad)
+        return dx
+
+    def _weights(self) -> list[Tensor]:
+        """W_q, W_k and W_v, (I, E) each."""
+        if self.packed:
+            return list(torch.split(self.in_proj_weight.value, self.embed_dim, -1))
+        return [self.q_proj_weight.value, self.k_proj_weight.value, self.v_proj_weight.value]
+
+    def _affine(self, x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+        """x W + b for all tokens of all samples at once."""
+        rows = self._rows(x)
+        if b is None:
+            y = self._product(rows, W)
+        else:
+            y = torch.addmm(b, rows, W) if self.replicas is None else torch.baddbmm(b.unsqueeze(1), rows, W)
+        return y.view(*x.shape[:-1], y.shape[-1])
+
+    def _product(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.mm(a, b) if self.replicas is None else torch.bmm(a, b)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """(N, T, E) as (N·T, E), and (R, N, T, E) as (R, N·T, E)."""
+        return x.reshape(-1, x.shape[-1]) if self.replicas is None else x.reshape(x.shape[0], -1, x.shape[-1])
+
+    # Layout
+
+    def _arranged(self, x: Tensor, width: int) -> Tensor:
+        """An input as (N, T, E), or (R, N, T, E)."""
+        checks.like(x, self.out_proj.weight.value, self)
+        x = self.replicated(x, rank=3)
+        rank = 3 if self.replicas is None else 4
+        if x.ndim not in (rank, 2 if self.replicas is None else rank) or x.shape[-1] != width:
+            order = "N, T" if self.batch_first else "T, N"
+            lead = "" if self.replicas is None else f"{self.replicas}, "
+            remedy = "Give queries, keys and values the widths that the layer was built for."
+            raise ShapeError(f"an input of shape ({lead}{order}, {width})", str(tuple(x.shape)), remedy, self.label)
+        if x.ndim == 2:
+            return x.unsqueeze(0)
+        return x if self.batch_first else x.transpose(-3, -2)
+
+    def _given(self, y: Tensor, like: Tensor) -> Tensor:
+        """Undo `_arranged` for an output."""
+        return self._returned(y, like.ndim)
+
+    def _returned(self, y: Tensor, ndim: int) -> Tensor:
+        if ndim == 2:
+            return y.squeeze(0)
+        return y if self.batch_first else y.transpose(-3, -2).contiguous()
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(R, N, T, E) as (R·N·h, T, d)."""
+        parts = x.reshape(*x.shape[:-1], self.num_heads, -1).transpose(-3, -2)  # (R, N, h, T, d)
+        return parts.reshape(-1, x.shape[-2], parts.shape[-1])
+
+    def _joined(self, x: Tensor, lead: torch.Size) -> Tensor:
+        """(R·N·h, T, d) as (R, N, T, E)."""
+        parts = x.view(*lead, self.num_heads, *x.shape[1:]).transpose(-3, -2)
+        return parts.reshape(*lead, x.shape[1], self.embed_dim)
+
+    def _mask(
+        self, padding: Tensor | None, mask: Tensor | None, causal: bool, shape: tuple[int, ...], S: Tensor
+    ) -> Tensor | None:
+        """What is added to S, broadcasting to (R, N, h, T, S): −∞ where nobody may look."""
+        T, keys = shape[-2:]
+        if causal and mask is None:
+            mask = torch.ones(T, keys, dtype=torch.bool, device=S.device).triu(1)
+        total = None
+        if mask is not None:
+            if mask.shape not in ((T, keys), (shape[-4] * shape[-3], T, keys)):
+                remedy = "Give one mask for all samples, or one for each sample and head."
+                expected = f"attn_mask of shape ({T}, {keys}) or ({shape[-4] * shape[-3]}, {T}, {keys})"
+                raise ShapeError(expected, str(tuple(mask.shape)), remedy, self.label)
+            total = _added(mask, S)
+            total = total if total.ndim == 2 else total.view(*shape[-4:])
+        if padding is not None:
+            padding = padding.unsqueeze(0) if padding.ndim == 1 else padding
+            if padding.shape not in ((shape[-4], keys), (*shape[:-3], keys)):
+                remedy = "Give a mask of the keys of every sample."
+                raise ShapeError(
+                    f"key_padding_mask of shape {(shape[-4], keys)}", str(tuple(padding.shape)), remedy, self.label
+                )
+            hidden = _added(padding, S)[..., None, None, :]  # (N, 1, 1, S)
+            total = hidden if total is None else total + hidden
+        return total
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("(out_proj): Linear", "(out_proj): NonDynamicallyQuantizableLinear")
+
+
+def _keep(probability: float) -> Any:
+    """Fill a mask with ones of this probability."""
+    return lambda value, generator: value.bernoulli_(probability, generator=generator)
+
+
+def _added(mask: Tensor, like: Tensor) -> Tensor:
+    """A boolean mask as numbers to be added."""
+    if mask.dtype is not torch.bool:
+        return mask.to(like)
+    return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill_(mask, -math.inf)

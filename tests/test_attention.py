@@ -1,0 +1,87 @@
+"""Attention: what a row of the table cannot say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from handgrad import nn
+from handgrad.testing import gradcheck
+from tests.cases import close
+
+
+def pair() -> tuple[nn.MultiheadAttention, torch.nn.MultiheadAttention]:
+    theirs = torch.nn.MultiheadAttention(6, 2, dtype=torch.float64)
+    ours = nn.MultiheadAttention(6, 2, dtype=torch.float64)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def test_a_mask_of_numbers_is_added() -> None:
+    ours, theirs = pair()
+    x, mask = torch.randn(4, 3, 6, dtype=torch.float64), torch.randn(4, 4, dtype=torch.float64)
+    y, weights = ours(x, attn_mask=mask)
+    expected, expected_weights = theirs(x, x, x, attn_mask=mask)
+    close([y, weights], [expected.detach(), expected_weights.detach()])
+
+
+@pytest.mark.parametrize("replicas", [None, 3])
+def test_causal_attention_sees_nothing_of_later_tokens(replicas: int | None) -> None:
+    attention = nn.MultiheadAttention(6, 2, batch_first=True, replicas=replicas).double()
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    y, _ = attention(x, is_causal=True)
+    x[:, 3:] += 1
+    z, _ = attention(x, is_causal=True)
+    assert torch.equal(y[..., :3, :], z[..., :3, :])
+    assert not torch.allclose(y[..., 3:, :], z[..., 3:, :])
+
+
+def test_the_causal_mask_is_that_of_the_arguments() -> None:
+    ours, _ = pair()
+    x = torch.randn(4, 3, 6, dtype=torch.float64)
+    mask = torch.ones(4, 4, dtype=torch.bool).triu(1)
+    close(ours(x, is_causal=True)[0], ours(x, attn_mask=mask)[0])
+
+
+def test_gradients_through_the_weights_alone() -> None:
+    ours, theirs = pair()
+    x = torch.randn(4, 3, 6, dtype=torch.float64)
+    _, weights = ours(x)
+    dweights = torch.randn_like(weights)
+    dx = ours.backward((torch.zeros_like(x), dweights))
+    leaf = x.clone().requires_grad_()
+    theirs(leaf, leaf, leaf)[1].backward(dweights)
+    assert leaf.grad is not None
+    close(dx, leaf.grad)
+
+
+def test_masks_of_each_replica() -> None:
+    attention = nn.MultiheadAttention(6, 2, replicas=3).double()
+    x = torch.randn(3, 4, 2, 6, dtype=torch.float64)
+    padding = torch.rand(3, 2, 4) < 0.3
+    padding[..., 0] = False
+    y, _ = attention(x, key_padding_mask=padding)
+    for r in range(3):
+        close(y[r], attention.replica(r)(x[r], key_padding_mask=padding[r])[0])
+
+
+def test_dropout_is_gradchecked_with_replicas() -> None:
+    attention = nn.replicate(nn.MultiheadAttention(6, 2, dropout=0.4), seeds=[1, 2])
+    gradcheck(attention, torch.randn(2, 4, 3, 6))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_dropout_of_a_transformer_layer(norm_first: bool) -> None:
+    layer = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.3, norm_first=norm_first)
+    gradcheck(layer, torch.randn(4, 3, 6))
+    gradcheck(nn.replicate(layer, seeds=[1, 2]), torch.randn(2, 4, 3, 6))
+
+
+def test_copies_in_an_encoder_draw_dropout_of_their_own() -> None:
+    encoder = nn.replicate(nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 8), 2), seeds=[1, 2])
+    drawn = [part.seeds for part in encoder.modules() if part.seeds is not None]
+    assert len({seed for seeds in drawn for seed in seeds}) == 2 * len(drawn) == 16
+    generator = torch.Generator().manual_seed(0)
+    alone = nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 8, generator=generator), 2)
+    drawn = [part.seeds for part in alone.modules() if part.seeds is not None]
+    assert len(set(drawn)) == len(drawn) == 8
