@@ -168,7 +168,8 @@ class Convolution(Module):
 
     def _backward_own(self, x: Tensor, dy: Tensor) -> None:
         """Accumulate the gradients of W, and of b: Σ dy, summed over the batch and all pixels."""
-        dW = self._pieces(lambda r: self.backward_weight(*self._pair(x, dy, r)), x)
+        shape = self.weight.shape[-2 - self.dims :]
+        dW = self._pieces(lambda r: self.backward_weight(*self._pair(x, dy, r)).view(-1, *shape), x)
         self.weight.add_grad(dW.view(self.weight.shape))
         if self.bias is not None:
             channels = dy.ndim - self.dims - 1
@@ -187,8 +188,14 @@ class Convolution(Module):
             return call(None)
         one = x[0].numel() * max(self.in_channels, self.out_channels) // self.in_channels
         n = max(1, PIECE // max(1, one))
-        parts = [call(slice(r, r + n)) for r in range(0, self.replicas, n)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        first = call(slice(n))
+        if n >= self.replicas:
+            return first
+        y = first.new_empty(self.replicas, *first.shape[1:])
+        y[:n] = first
+        for r in range(n, self.replicas, n):  # each piece's memory serves the next
+            y[r : r + n] = call(slice(r, r + n))
+        return y
 
     def _least(self, size: Sequence[int]) -> list[int]:
         """The fewest pixels that u has for a v of `size`: with more, the last steps fall short of their stride."""
