@@ -144,22 +144,23 @@ class Convolution(Module):
             for dim, k in enumerate(self.kernel_size, 2):  # beyond them lie pixels that no h sees
                 dW = dW.narrow(dim, 0, k)
             return dW.transpose(0, 1).contiguous()  # (B, a, k)
-        dW = u.new_zeros(groups, B // groups, columns)
-        n = max(1, PIECE // (groups * columns * math.prod(v.shape[2:])))
+        pixels, dW = math.prod(v.shape[2:]), u.new_zeros(B * columns)
+        n = max(1, PIECE // (groups * columns * pixels))
         for u_n, v_n in zip(torch.split(u, n), torch.split(v, n)):
-            rows = _apart(v_n, groups).permute(1, 2, 0, *range(3, v.ndim + 1)).flatten(2)  # (G, b, n·h)
-            dW.baddbmm_(rows, self._patches(u_n, groups, v.shape[2:]).mT)
+            rows = v_n.reshape(len(v_n) * groups, B // groups, pixels)  # (n·G, b, h)
+            products = torch.bmm(rows, self._patches(u_n, groups, v.shape[2:]).mT)  # (n·G, b, a·k)
+            dW += products.view(len(v_n), B * columns).sum(0)
         return dW.view(B, *shape)
 
     def _patches(self, u: Tensor, groups: int, size: Sequence[int]) -> Tensor:
-        """What each pixel of v sees, as columns: (G, a·k, n·h)."""
+        """What each pixel of v sees, as columns: (n·G, a·k, h)."""
         if any(self.zeros):
             u = torch.constant_pad_nd(u, [n for n in reversed(self.zeros) for _ in range(2)])
         a, (image, channel, *pixel) = u.shape[1] // groups, u.stride()
-        shape = (groups, a, *self.kernel_size, len(u), *size)
-        steps = [d * p for d, p in zip(self.dilation, pixel)], [s * p for s, p in zip(self.stride, pixel)]
-        patches = u.as_strided(shape, (a * channel, channel, *steps[0], image, *steps[1]))
-        return patches.reshape(groups, a * math.prod(self.kernel_size), len(u) * math.prod(size))
+        steps = [d * p for d, p in zip(self.dilation, pixel)] + [s * p for s, p in zip(self.stride, pixel)]
+        shape = (len(u), groups, a, *self.kernel_size, *size)
+        patches = u.as_strided(shape, (image, a * channel, channel, *steps))
+        return patches.reshape(len(u) * groups, a * math.prod(self.kernel_size), math.prod(size))
 
     def backward_parameters(self, dy: Tensor) -> None:
         (x,) = self.take(dy)
@@ -167,7 +168,8 @@ class Convolution(Module):
 
     def _backward_own(self, x: Tensor, dy: Tensor) -> None:
         """Accumulate the gradients of W, and of b: Σ dy, summed over the batch and all pixels."""
-        dW = self._pieces(lambda r: self.backward_weight(*self._pair(x, dy, r)), x)
+        shape = self.weight.shape[-2 - self.dims :]
+        dW = self._pieces(lambda r: self.backward_weight(*self._pair(x, dy, r)).view(-1, *shape), x)
         self.weight.add_grad(dW.view(self.weight.shape))
         if self.bias is not None:
             channels = dy.ndim - self.dims - 1
@@ -186,8 +188,14 @@ class Convolution(Module):
             return call(None)
         one = x[0].numel() * max(self.in_channels, self.out_channels) // self.in_channels
         n = max(1, PIECE // max(1, one))
-        parts = [call(slice(r, r + n)) for r in range(0, self.replicas, n)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        first = call(slice(n))
+        if n >= self.replicas:
+            return first
+        y = first.new_empty(self.replicas, *first.shape[1:])
+        y[:n] = first
+        for r in range(n, self.replicas, n):  # each piece's memory serves the next
+            y[r : r + n] = call(slice(r, r + n))
+        return y
 
     def _least(self, size: Sequence[int]) -> list[int]:
         """The fewest pixels that u has for a v of `size`: with more, the last steps fall short of their stride."""

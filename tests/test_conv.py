@@ -1,0 +1,46 @@
+"""What the table's small images do not reach: several pieces at once, and float32's own kernels under the replicas."""
+
+import pytest
+import torch
+
+from handgrad import nn
+from handgrad.nn import convolution
+from tests.cases import close, grads
+
+OPTIONS = [{}, {"stride": 2, "padding": 1}, {"groups": 2, "bias": False}]
+MEMBERS = pytest.mark.parametrize("member", ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"])
+
+
+def both_passes(module, x):
+    y = module(x)
+    return [y, module.backward(torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape))]
+
+
+@MEMBERS
+@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "stride", "groups"])
+@pytest.mark.parametrize("replicas", [None, 5])
+@pytest.mark.parametrize("lead", [(), (1,), (5,)])
+@pytest.mark.parametrize("size", [1, 700, 2000])
+def test_pieces_of_any_size_give_the_same(member, options, replicas, lead, size, monkeypatch):
+    if replicas is None and lead:
+        return
+    module = getattr(nn, member)(4, 6, 3, **options, replicas=replicas).double()
+    x = torch.randn(*lead, 3, 4, *([7, 6] if "2d" in member else [9]), dtype=torch.float64)
+    whole, dW = both_passes(module, x), grads(module)
+    module.zero_grad()
+    monkeypatch.setattr(convolution, "PIECE", size)
+    close(both_passes(module, x), whole)
+    close(grads(module), dW)
+
+
+@MEMBERS
+@pytest.mark.parametrize("channels", [1, 3, 16])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_one_replica_does_stays_in_it_in_float32(member, channels, bad):
+    clean, dirty = (nn.replicate(getattr(nn, member)(channels, 8, 3, padding=1), range(3)) for _ in range(2))
+    x = torch.randn(3, 7, channels, *([8, 8] if "2d" in member else [9]))
+    spoiled = x.clone()
+    spoiled[1] = bad
+    a, b = both_passes(clean, x), both_passes(dirty, spoiled)
+    for one, other in zip([*a, *grads(clean).values()], [*b, *grads(dirty).values()]):
+        assert torch.equal(one[[0, 2]], other[[0, 2]])
