@@ -11,7 +11,7 @@ test: .venv/ready  ## lint, types, tests and doctests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto
 
 bench: .venv/bench  ## speed and memory against other ways of doing the same, into docs/
 	$(BIN)/python -m benchmarks

@@ -25,10 +25,19 @@ from tests.cases import CASES, Case, close, grads, ids, leaves, upstream
 
 OPERATIONS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 METHODS = {"mul_", "add_", "sub_", "div_", "addcmul_", "mul", "add", "sub", "div", "neg", "neg_", "square", "square_"}
-UNNOTICED: set[str] = set()
-"""Mutants that compute the same, with the reason beside each."""
+UNNOTICED = {
+    # how many images go through at once, which changes nothing but the time
+    "Convolution.backward_weight: groups * columns",
+    "Convolution.backward_weight: groups * columns * pixels",
+    # the rest of the shape is whole again when the gradient gets the weight's
+    "Convolution._backward_own: -2 - self.dims",
+}
+"""Mutants that compute the same."""
 PLACES = {"-dim"}
 """Where a dimension is, which a row with a single one cannot notice."""
+
+QUIET = ("Dropout-0", "Dropout-1", "AlphaDropout-0", "AlphaDropout-1")
+"""Rows whose gradient is dy or 0 whatever the mask."""
 
 
 def is_gradient(name: str) -> bool:
@@ -173,7 +182,10 @@ def test_every_dropped_term_is_noticed(owner: type, monkeypatch: pytest.MonkeyPa
     assert unnoticed == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=ids(CASES))
+LOUD = [case for case in CASES if case.name not in QUIET]
+
+
+@pytest.mark.parametrize("case", LOUD, ids=ids(LOUD))
 def test_every_row_notices_a_dropped_term(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert green(case)
     made = [m for m in mutants(TYPES[case.name]) if case.ours().trainable() or m.name != "backward_parameters"]

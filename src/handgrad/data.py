@@ -113,7 +113,7 @@ class Batches:
     def check(self, model: Module) -> None:
         """Raise if a batch normalisation of the model would meet a batch of one sample, before training starts."""
         shortest = min(part.stop - part.start for part in self.slices)
-        norms = [name for name, part in model.named_modules() if "running_mean" in part.buffer_names]
+        norms = [name for name, part in model.named_modules() if getattr(part, "spatial", ())[:1] == (0,)]
         if shortest < 2 and norms:
             remedy = 'Choose another batch size, or last="drop" or last="merge".'
             got = f"a batch of {shortest} of {self.count} samples"
