@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test bench clean
+.PHONY: reproduce test examples bench clean
 
 reproduce: .venv/ready  ## the report's experiment, into reproduce/
 	$(BIN)/handgrad reproduce --output reproduce
@@ -12,6 +12,9 @@ test: .venv/ready  ## lint, types, tests and doctests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto
+
+examples: .venv/ready  ## real networks on real data, in handgrad and in torch.nn, into docs/
+	$(BIN)/python -m examples --output docs
 
 bench: .venv/bench  ## speed and memory against other ways of doing the same, into docs/
 	$(BIN)/python -m benchmarks

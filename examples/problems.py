@@ -126,7 +126,7 @@ def sources() -> tuple[Tensor, list[str]]:
     return torch.tensor([index[c] for c in text]), characters
 
 
-def characters(seed: int, windows: int = 2000) -> Split:
+def characters(seed: int, windows: int = 6000) -> Split:
     """Windows of T characters and the ones that follow; tested on the text's last tenth."""
     text, _ = sources()
     border = len(text) * 9 // 10
