@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ from benchmarks.steps import SECONDS, repeated
 from benchmarks.timing import THREADS, Contestant, Outcome, Timed, interleaved
 from examples.problems import resnet
 from examples.torch_side import Namespace
-from handgrad import nn, optim
+from handgrad import nn, optim, workers
 
 REPLICAS = 20
+GROUP = 5
 CLASSES = 10
 BUDGET = 40.0
 """Seconds of one architecture's repeats."""
@@ -95,17 +97,35 @@ def own_steps(one: Architecture, threads: int, seconds: float = SECONDS) -> Cont
 
 
 def replica_steps(one: Architecture, threads: int, seconds: float = SECONDS) -> Contestant:
-    """20 replicas in handgrad; the seconds are those of one replica's step."""
+    """20 replicas in handgrad, in groups over so many workers, as sweeps train them; a run's seconds are one replica's.
+
+    Every worker takes its steps on its own clock, the slowest counts: a worker's start is a sweep's, not a step's.
+    """
     model = nn.replicate(one.build(nn), range(REPLICAS))
-    step = _step(model, REPLICAS, *one.data((REPLICAS,)))
-    contestant = repeated(Contestant("handgrad, 20 replicas", lambda: Outcome([]), threads=threads), step, seconds)
+    x, t = one.data((REPLICAS,))
+    parts = [slice(first, first + GROUP) for first in range(0, REPLICAS, GROUP)]
+    steps = [_step(nn.stack([model.replica(r) for r in range(REPLICAS)[p]]), GROUP, x[p], t[p]) for p in parts]
+    contestant = repeated(Contestant("", lambda: Outcome([]), threads=1), steps[0], seconds)
+    probe = contestant.run().seconds
+    assert probe is not None
+    count = max(3, int(seconds / probe / len(parts) * threads))
+
+    def task(step: Callable[[], Tensor]) -> workers.Task[tuple[float, float, float]]:
+        def work(_stop: object, _send: object) -> tuple[float, float, float]:
+            step()
+            start = time.perf_counter()
+            for _ in range(count):
+                loss = step()
+            return start, time.perf_counter(), float(loss)
+
+        return work
 
     def run() -> Outcome:
-        outcome = contestant.run()
-        assert outcome.seconds is not None
-        return Outcome(outcome.losses, outcome.seconds / REPLICAS)
+        found = [done for done in workers.run([task(step) for step in steps], threads) if done is not None]
+        busy = sum(end - start for start, end, _ in found) / threads
+        return Outcome([loss for _, _, loss in found], busy / count / REPLICAS)
 
-    return Contestant(contestant.name, run, threads=threads)
+    return Contestant("handgrad, 20 replicas", run, setting=f"{threads} worker" + "s" * (threads > 1))
 
 
 def _step(model: nn.Sequential, replicas: int | None, x: Tensor, t: Tensor) -> Callable[[], Tensor]:

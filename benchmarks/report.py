@@ -51,7 +51,8 @@ again, one network without replicas. Both have the faster of 1 and {cores} threa
 
 ARCHITECTURES_NOTE = """\
 Forward, cross-entropy, backward and SGD with momentum on one batch, again and again: one network, and 20 replicas each
-with a batch of its own, of which the time of one is given. All have the faster of 1 and {cores} threads."""
+with a batch of its own, in four groups over 1 or {cores} workers, of which one replica's share of the workers' time is
+given. All have the faster of 1 and {cores} threads or workers."""
 
 
 def machine() -> str:

@@ -114,7 +114,7 @@ class Module:
     def keep(self, y: Y, *values: Any) -> Y:
         """Put what backward needs into the slot and return the output `y`, of which only shape and dtype are kept."""
         self.kept = values
-        self._output = described(y)
+        self._output = (y.shape, y.dtype) if isinstance(y, Tensor) else described(y)
         return y
 
     def take(self, dy: Any) -> tuple[Any, ...]:
@@ -128,7 +128,7 @@ class Module:
         if kept is None or self._output is None:
             remedy = "Call forward once before each backward."
             raise BackwardError("a forward pass before backward", "none since the last backward", remedy, self.label)
-        check_gradient(dy, self._output, self.replicas, self.label)
+        check_gradient(dy, self._output, self)
         self.kept = None
         return kept
 

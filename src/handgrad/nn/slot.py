@@ -16,7 +16,7 @@ def described(y: Any) -> Any:
     return [described(part) for part in y] if isinstance(y, tuple) else None if y is None else (y.shape, y.dtype)
 
 
-def check_gradient(dy: Any, output: Any, replicas: int | None, where: str) -> None:
+def check_gradient(dy: Any, output: Any, module: Any) -> None:
     """Raise unless a gradient, or each of several, has the shape and dtype of its output; None stands for zero."""
     if dy is None or output is None:
         return
@@ -24,17 +24,18 @@ def check_gradient(dy: Any, output: Any, replicas: int | None, where: str) -> No
         given = dy if isinstance(dy, tuple) else (dy,)
         if len(given) > len(output):
             remedy = "Hand backward a gradient for each output, None where it is zero."
-            raise ShapeError(f"gradients of {len(output)} outputs", str(len(given)), remedy, where)
+            raise ShapeError(f"gradients of {len(output)} outputs", str(len(given)), remedy, module.label)
         for one, of in zip(given, output):
-            check_gradient(one, of, replicas, where)
+            check_gradient(one, of, module)
         return
     shape, dtype = output
-    if dy.shape != shape and not _shared(shape, dy, replicas):
+    if dy.shape != shape and not _shared(shape, dy, module.replicas):
         remedy = "Hand backward the gradient of the loss by this module's output."
-        raise ShapeError(f"a gradient of the output's shape {tuple(shape)}", str(tuple(dy.shape)), remedy, where)
+        raise ShapeError(f"a gradient of the output's shape {tuple(shape)}", str(tuple(dy.shape)), remedy, module.label)
     if dy.dtype is not dtype:
         remedy = f"Convert the gradient with .to({dtype})."
-        raise DTypeError(f"a gradient of the output's dtype {short(dtype)}", short(dy.dtype), remedy, where)
+        expected = f"a gradient of the output's dtype {short(dtype)}"
+        raise DTypeError(expected, short(dy.dtype), remedy, module.label)
 
 
 def _shared(shape: torch.Size, dy: Tensor, R: int | None) -> bool:
