@@ -99,7 +99,8 @@ def own_steps(one: Architecture, threads: int, seconds: float = SECONDS) -> Cont
 def replica_steps(one: Architecture, threads: int, seconds: float = SECONDS) -> Contestant:
     """20 replicas in handgrad, in groups over so many workers, as sweeps train them; a run's seconds are one replica's.
 
-    Every worker takes its steps on its own clock, the slowest counts: a worker's start is a sweep's, not a step's.
+    Every group's steps are timed where they run, and their sum is shared by the workers: neither a worker's start nor
+    a wait for the last one counts, which belong to a sweep and not to a step.
     """
     model = nn.replicate(one.build(nn), range(REPLICAS))
     x, t = one.data((REPLICAS,))

@@ -23,9 +23,9 @@ Real networks on real data, each built from the same lines in handgrad and in to
 split, weights and orders; torch.nn then trains some of the very same replicas, from the same weights, with the same
 batches. Scores are of the test set after the last epoch, mean ± std over replicas; "apart" is the largest difference
 between handgrad's and torch.nn's training loss of an epoch, relative to that loss, over the first epoch and over all.
-Rounding grows through training, so that the curves part slowly where the network is sensitive; two runs of torch.nn
-with another order of summation do the same. Times are of the whole training with its evaluations: handgrad trains its
-replicas in groups on all cores, torch.nn one after another on one thread, as a loop over seeds does;
+Rounding grows through training, so that curves may part after a while ([parity](parity.md) shows it for the report's
+network, and for torch.nn against itself); the ResNet's do. Times are of the whole training with its evaluations:
+handgrad trains its replicas in groups on all cores, torch.nn one after another on one thread, as a loop over seeds;
 it is not a benchmark ([those](benchmarks.md) interleave their contestants).
 """
 

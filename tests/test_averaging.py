@@ -294,3 +294,14 @@ def test_a_training_with_all_of_it_equals_torch() -> None:
         sides.append(ema)
     for name, value in sides[0].state_dict().items():
         torch.testing.assert_close(value, sides[1].state_dict()[name], rtol=1e-9, atol=1e-11)
+
+
+def test_update_bn_reaches_images_too() -> None:
+    theirs = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)).double()
+    ours = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).double()
+    ours.load_state_dict(theirs.state_dict())
+    batches = [torch.randn(4, 1, 6, 6, dtype=torch.float64) for _ in range(3)]
+    swa_utils.update_bn(batches, ours)
+    torch.optim.swa_utils.update_bn(batches, theirs)
+    for name, value in ours.named_buffers():
+        torch.testing.assert_close(value, theirs.state_dict()[name])

@@ -95,3 +95,15 @@ def test_a_batch_of_one_is_foreseen():
 def test_bad_arguments(arguments, options, error, message):
     with pytest.raises(error, match=message):
         Batches(*arguments, **options)
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.long])
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_short_rows_are_moved_whole_wherever_they_start_in_memory(features, dtype, offset):
+    x = torch.arange(8 * features + offset).to(dtype)[offset:].view(8, features)
+    batches = Batches(x, x, 4, [0, 1])
+    rows = batches.order(0)
+    for part, (inputs, targets) in zip(batches.slices, batches.epoch(0)):
+        assert torch.equal(inputs, x[rows[:, part]])
+        assert torch.equal(targets, inputs)

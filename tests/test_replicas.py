@@ -444,3 +444,15 @@ def test_stacked_replicas_are_what_they_were():
 def test_stack_and_replica_say_what_is_wrong(make, message):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+def test_a_sum_of_branches_of_which_some_have_no_replicas_yet() -> None:
+    model = nn.replicate(nn.Residual(nn.ReLU(), nn.Tanh(), nn.Linear(3, 3)), SEEDS).double()
+    x = torch.randn(4, 3, dtype=torch.float64)
+    y = model(x)
+    dy = upstream(y)
+    dx = model.backward(dy)
+    for r in range(R):
+        single = model.replica(r)
+        close(y[r], single(x))
+        close(dx[r], single.backward(dy[r]))

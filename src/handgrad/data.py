@@ -123,7 +123,8 @@ class Batches:
 def _selected(values: Tensor, rows: Tensor) -> Tensor:
     """values[rows]: as a selection, which takes half as long as an index, and a short row as one wide number."""
     flat, size = rows.flatten(), values[0].numel() * values.element_size()
-    if values.ndim == 2 and values.is_contiguous() and size in WHOLE and values.device.type == "cpu":
+    whole = values.is_contiguous() and size in WHOLE and values.storage_offset() * values.element_size() % size == 0
+    if values.ndim == 2 and whole and values.device.type == "cpu":
         chosen = values.view(WHOLE[size]).view(-1).index_select(0, flat).unsqueeze(-1).view(values.dtype)
     else:
         chosen = values.index_select(0, flat)

@@ -173,7 +173,7 @@ class MultiheadAttention(Random):
         if need_weights:
             weights = used.view(shape).mean(-3) if average_attn_weights else used.view(shape).clone()  # (N, T, S)
             weights = weights.squeeze(0) if query.ndim == 2 else weights
-        y = self._given(y, query)
+        y = self._returned(y, query.ndim)
         return self.keep((y, weights), x, q, k, v, P, used, dropped, scale, average_attn_weights, query.ndim)
 
     def backward(self, dy: Any) -> Any:
@@ -267,11 +267,8 @@ class MultiheadAttention(Random):
             return x.unsqueeze(0)
         return x if self.batch_first else x.transpose(-3, -2)
 
-    def _given(self, y: Tensor, like: Tensor) -> Tensor:
-        """Undo `_arranged` for an output."""
-        return self._returned(y, like.ndim)
-
     def _returned(self, y: Tensor, ndim: int) -> Tensor:
+        """Undo `_arranged` for an output, or a gradient, of an input of so many dimensions."""
         if ndim == 2:
             return y.squeeze(0)
         return y if self.batch_first else y.transpose(-3, -2).contiguous()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError
-from handgrad.nn.batchnorm import BatchNorm1d
+from handgrad.nn.batchnorm import BatchNorm
 from handgrad.nn.module import Module
 from handgrad.nn.utils import Number, spread
 
@@ -209,7 +209,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: torch.device | str |
         >>> norm.running_mean
         tensor([4.])
     """
-    norms = [part for part in model.modules() if isinstance(part, BatchNorm1d)]
+    norms = [part for part in model.modules() if isinstance(part, BatchNorm)]
     if not norms:
         return
     momenta, modes = [norm.momentum for norm in norms], [(part, part.training) for part in model.modules()]

@@ -71,7 +71,7 @@ class Residual(Parallel):
       \frac{\partial L}{\partial x} = \frac{\partial L}{\partial y} + J^T \frac{\partial L}{\partial y}
       \quad \text{or} \quad \sum_k J_k^T \frac{\partial L}{\partial y}$$
 
-    Shapes: all branches give the same, or what broadcasts to the first one's.
+    Shapes: all branches give the same, and a single one what comes in.
 
     Source: He et al. 2016, arXiv:1512.03385.
 
@@ -88,7 +88,7 @@ class Residual(Parallel):
         first, *others = self._outputs(x)
         y = first + (others.pop(0) if others else x)
         for other in others:
-            y += other
+            y = y + other
         return self.keep(y)
 
     def backward(self, dy: Tensor) -> Tensor:

@@ -20,14 +20,14 @@ LARGEST = 2**63 - 1
 class Random(Module):
     """Base of modules that draw in forward, such as Dropout.
 
-    What is drawn is addressable: the k-th forward in training of a replica with seed s draws from the stream
+    What is drawn is addressable: the k-th tensor that a module draws for a replica with seed s is of the stream
     (s, "draw", k). So a replica draws the same numbers alone and in any company, and copies draw what the original
     would. Without a seed, as a module built without `generator` has none, torch's default generator is drawn from, as
     PyTorch users expect.
 
     Attributes:
         seeds: one for each replica, a single one without replicas, or None.
-        draws: forward passes in training so far, k.
+        draws: tensors drawn so far, k.
 
     Example:
         >>> import torch

@@ -80,7 +80,8 @@ class Optimizer:
         options = {name: value for name, value in defaults.items() if name not in ("self", "params", "__class__")}
         for name, default in SWITCHES.items():
             if options.get(name, default) is not default:
-                raise NotImplementedError(f"{type(self).__name__}: {name}={options[name]!r}")
+                message = f"{type(self).__name__}: {name}={options[name]!r} is not supported. Leave {name} out."
+                raise NotImplementedError(message)
         self.switches = {name: value for name, value in options.items() if name in SWITCHES}
         self.defaults = {name: value for name, value in options.items() if name not in SWITCHES}
         self.state: dict[Parameter, dict[str, Any]] = {}
