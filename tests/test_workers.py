@@ -87,10 +87,25 @@ def test_ctrl_c_returns_what_is_finished(processes):
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 def test_a_process_that_is_killed_is_noticed():
     def task(stop, send):
-        os.kill(os.getpid(), signal.SIGKILL)
+        while os.getpid() == PARENT and not stop.is_set():
+            time.sleep(0.005)
+            send("alive")
+        if os.getpid() != PARENT:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
-        workers.run([task, lambda stop, send: None], 2, processes=True)
+        workers.run([task, task], 2, lambda _: None, processes=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_the_callers_process_takes_its_share():
+    def task(stop, send):
+        time.sleep(0.05)
+        return os.getpid()
+
+    found = workers.run([task] * 6, 2, processes=True)
+    assert PARENT in found
+    assert len(set(found)) == 2
 
 
 def test_no_tasks():

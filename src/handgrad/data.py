@@ -107,7 +107,7 @@ class Batches:
             order += torch.arange(self.replicas, device=order.device).unsqueeze(1) * self.count
             x, t = x.flatten(0, 1), t.flatten(0, 1)
         for part in self.slices:
-            rows = order[:, part]  # (R, n)
+            rows = order[:, part].contiguous()  # (R, n)
             yield _selected(x, rows), _selected(t, rows)
 
     def check(self, model: Module) -> None:

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from queue import Empty, SimpleQueue
@@ -74,8 +75,8 @@ def run(
     Workers are forked processes where a process can be forked safely (Linux, no GPU), as PyTorch's DataLoader does it:
     a step of a small network is a hundred short operations, and with threads, which hand the interpreter's lock to
     and fro between them, the same work took half as long again. Elsewhere, and for a single worker, they are threads.
-    Either way the results are the same. What a task changes may stay in its process: only what it returns, which must
-    be picklable, comes back.
+    Either way the results are the same. The caller's process is one of the workers, which saves a fork. What a task
+    changes may or may not stay in a process of its own: rely on what it returns, which must be picklable.
 
     Ctrl-C asks the tasks under way to stop, waits for them, and returns what there is: None for a task that was not
     begun. A second Ctrl-C is not waited for. An error in a task stops the others and is raised.
@@ -102,7 +103,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         # Python and JAX warn of forking beside threads: torch's own are idle here, and the child starts none
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
-        for _ in range(workers):
+        for _ in range(workers - 1):
             here, there = context.Pipe(duplex=False)
             process = context.Process(target=_child, args=(tasks, there, stop, taken, receive is not None), daemon=True)
             process.start()
@@ -132,12 +133,28 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         else:
             errors.append(content[0])
 
-    with _noted_interrupts() as interrupts:
-        while ends:
-            for end in wait(list(ends), timeout=0.1):
-                handle(end)
-            if interrupts:
-                stop.set()
+    def listen(timeout: float) -> None:
+        for end in wait(list(ends), timeout):
+            handle(end)
+        if interrupts:
+            stop.set()
+
+    def tell(message: Any) -> None:
+        if receive is not None:
+            receive(message)
+        listen(0)
+
+    def done(index: int, result: T) -> None:
+        results[index] = result
+        listen(0)
+
+    with _noted_interrupts() as interrupts, one_thread():
+        try:
+            _work(tasks, taken, _Interruptible(stop, interrupts), tell, done, errors.append)
+            while ends:
+                listen(0.1)
+        finally:  # a second Ctrl-C: nobody waits for the others, but they end too
+            stop.set()
     if errors:
         raise errors[0]
     return results
@@ -164,7 +181,7 @@ def _noted_interrupts() -> Iterator[list[int]]:
 
 
 def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, heard: bool) -> None:
-    """Take tasks until none is left; the parent hears of results, messages and errors."""
+    """A worker in a process of its own: the parent hears of results, messages and errors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all processes; the parent decides
     torch.set_num_threads(1)
 
@@ -176,6 +193,31 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
         if heard:
             send("message", message)
 
+    _work(tasks, taken, stop, tell, partial(send, "result"), partial(send, "error"))
+    send("end")
+
+
+class _Interruptible:
+    """The stop that all workers share, as the caller's process sees it: set by the first Ctrl-C, too."""
+
+    def __init__(self, stop: Any, interrupts: list[int]) -> None:
+        self.set, self.stop, self.interrupts = stop.set, stop, interrupts
+
+    def is_set(self) -> bool:
+        if self.interrupts:
+            self.set()
+        return bool(self.stop.is_set())
+
+
+def _work(
+    tasks: Sequence[Task[T]],
+    taken: Any,
+    stop: Any,
+    tell: Send,
+    done: Callable[[int, T], None],
+    failed: Callable[[Exception], None],
+) -> None:
+    """Run tasks that no other worker has taken, until none is left or one has failed."""
     while not stop.is_set():
         with taken.get_lock():
             index = taken.value
@@ -183,11 +225,10 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
         if index >= len(tasks):
             break
         try:
-            send("result", index, tasks[index](stop, tell))
+            done(index, tasks[index](stop, tell))
         except Exception as error:
             stop.set()
-            send("error", error)
-    send("end")
+            failed(error)
 
 
 def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> list[T | None]:

@@ -43,33 +43,29 @@ class BatchNorm(Running):
             assert self.running_var is not None
             xc = x - self._spread(self.running_mean, dims)  # (N, C)
             inv = (self.running_var + constant(self.eps, x)).rsqrt_()  # (C,)
-        xhat = xc.mul_(self._spread(inv, dims))  # (N, C)
-        y = xhat
-        if self.weight is not None:
-            gamma = self._spread(self.weight.value, dims)
-            if self.bias is None:
-                y = xhat * gamma
-            elif len(dims) == 1:
-                y = torch.addcmul(self._spread(self.bias.value, dims), xhat, gamma)
-            else:  # addcmul with two numbers a channel goes element by element
-                y = (xhat * gamma).add_(self._spread(self.bias.value, dims))
-        return self.keep(y, xhat, inv, dims, batch)
+        k = inv if self.weight is None else inv * self.weight.value  # (C,)
+        if self.bias is None:
+            y = xc * self._spread(k, dims)  # (N, C)
+        elif len(dims) == 1:
+            y = torch.addcmul(self._spread(self.bias.value, dims), xc, self._spread(k, dims))
+        else:  # addcmul with two numbers a channel goes element by element
+            y = (xc * self._spread(k, dims)).add_(self._spread(self.bias.value, dims))
+        return self.keep(y, xc, inv, k, dims, batch)
 
     def backward(self, dy: Tensor) -> Tensor:
-        xhat, inv, dims, batch = self.take(dy)
+        xc, inv, k, dims, batch = self.take(dy)
         dbeta = dy.sum(dims)  # (C,)
-        dgamma = (dy * xhat).sum(dims)  # (C,)
+        dgamma = (dy * xc).sum(dims).mul_(inv)  # (C,)
         if self.bias is not None:
             self.bias.add_grad(dbeta)
         if self.weight is not None:
             self.weight.add_grad(dgamma)
-            inv = inv * self.weight.value
         if not batch:
-            dx: Tensor = dy * self._spread(inv, dims)  # (N, C)
+            dx: Tensor = dy * self._spread(k, dims)  # (N, C)
             return dx
         n = dy.numel() // dbeta.numel()
-        dx = torch.addcmul(dy, xhat, self._spread(dgamma, dims), value=-1 / n)  # (N, C)
-        return dx.sub_(self._spread(dbeta, dims), alpha=1 / n).mul_(self._spread(inv, dims))
+        dx = torch.addcmul(dy, xc, self._spread(dgamma * inv, dims), value=-1 / n)  # (N, C)
+        return dx.sub_(self._spread(dbeta, dims), alpha=1 / n).mul_(self._spread(k, dims))
 
     @property
     def _rank(self) -> int:
@@ -109,13 +105,13 @@ class BatchNorm(Running):
         """Move the running statistics towards the batch's: its mean, and its squared deviations' sum over n − 1."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
-        self.num_batches_tracked.add_(1)
+        self.num_batches_tracked.add_(constant(1, self.num_batches_tracked))
         if self.momentum is None:
             weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)
             self.running_mean.lerp_(mu, weight)
             self.running_var.lerp_(squares / (n - 1), weight)
         else:
-            self.running_mean.lerp_(mu, self.momentum)
+            self.running_mean.lerp_(mu, constant(self.momentum, mu))
             self.running_var.mul_(constant(1 - self.momentum, mu)).add_(squares, alpha=self.momentum / (n - 1))
 
 

@@ -14,7 +14,11 @@ from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.constants import constant
 from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
+from handgrad.nn.parameter import Parameter
 from handgrad.nn.sequential import Sequential
+
+EIGHT = 8
+"""Numbers that a processor multiplies at a time: products of matrices go by blocks of as many rows."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class LinearChain(Module):
             self.blocks.append(Block(rest[0], norm, rest[width - 1]))
             rest = rest[width:]
         super().__init__(self.first.replicas)
+        self._columns: dict[Parameter, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
 
     @property
@@ -138,7 +143,7 @@ class LinearChain(Module):
         g = self._led(dy).mT  # (R, O, N)
         for index in range(len(self.blocks) - 1, -1, -1):
             block, fold = self.blocks[index], kept[index]
-            dA, db = torch.bmm(fold.z, g.mT), g.sum(-1, keepdim=True)  # (R, C, O), (R, O, 1)
+            dA, db = _outer(fold.z, g), g.sum(-1, keepdim=True)  # (R, C, O), (R, O, 1)
             # two buffers in turn: one holds the gradient that the other is made from
             dz = self._buffer(("dz", index % 2), fold.z)
             if fold.norm is None:
@@ -168,9 +173,9 @@ class LinearChain(Module):
         else:
             assert norm.running_mean is not None
             assert norm.running_var is not None
-            z.sub_(self._column(norm.running_mean))
-            inv = (self._column(norm.running_var) + constant(norm.eps, z)).rsqrt_()  # (R, C, 1)
-        k = inv if norm.weight is None else inv * self._column(norm.weight.value)
+            z.sub_(self._upright(norm.running_mean))
+            inv = (self._upright(norm.running_var) + constant(norm.eps, z)).rsqrt_()  # (R, C, 1)
+        k = inv if norm.weight is None else inv * self._column(norm.weight)
         return Fold(z, slope, W * k, norm, inv, k, batch)
 
     def _folded_bias(self, block: Block) -> Tensor | None:
@@ -178,7 +183,7 @@ class LinearChain(Module):
         b = self._bias(block.linear)
         if block.norm is None or block.norm.bias is None:
             return b
-        return _affine(self._led(block.linear.weight.value), b, self._column(block.norm.bias.value), None)
+        return _affine(self._led(block.linear.weight.value), b, self._column(block.norm.bias), None)
 
     def _unfold(
         self, fold: Fold, norm: BatchNorm1d, W: Tensor, dA: Tensor, db: Tensor, g: Tensor, dz: Tensor
@@ -191,9 +196,9 @@ class LinearChain(Module):
         dbeta = torch.bmm(W, db)  # (R, C, 1)
         dW = dA.mul_(fold.k)
         if norm.bias is not None:
-            dW.addcmul_(self._column(norm.bias.value), db.mT)
+            dW.addcmul_(self._column(norm.bias), db.mT)
         if fold.batch:
-            torch.baddbmm(dbeta * fold.k, fold.A, g, beta=-1 / n, out=dz)
+            torch.baddbmm((dbeta * fold.k).mul_(constant(-1 / n, g)), fold.A, g, out=dz)
             dz.addcmul_(fold.z, (dgamma * fold.k).mul_(fold.inv), value=-1 / n)
         else:
             torch.bmm(fold.A, g, out=dz)
@@ -210,14 +215,21 @@ class LinearChain(Module):
 
     def _bias(self, linear: Linear) -> Tensor | None:
         """b as (R, O, 1)."""
-        return None if linear.bias is None else self._column(linear.bias.value)
+        return None if linear.bias is None else self._column(linear.bias)
 
-    def _column(self, value: Tensor) -> Tensor:
+    def _column(self, p: Parameter) -> Tensor:
+        """The value as a column, a view that is made once and kept for as long as the parameter has that tensor."""
+        held = self._columns.get(p)
+        if held is None or held[0] is not p.value:
+            self._columns[p] = held = (p.value, self._upright(p.value))
+        return held[1]
+
+    def _upright(self, value: Tensor) -> Tensor:
         """View (C,) as (1, C, 1), and (R, C) as (R, C, 1)."""
         return value.view(1, -1, 1) if self.replicas is None else value.unsqueeze(-1)
 
     def _flat(self, value: Tensor) -> Tensor:
-        """Undo `_column`."""
+        """Undo `_upright`."""
         return value.view(-1) if self.replicas is None else value.squeeze(-1)
 
     def _led(self, value: Tensor) -> Tensor:
@@ -236,13 +248,29 @@ class LinearChain(Module):
         if key not in self._buffers:
             if len(self._buffers) > 8 * (len(self.blocks) + 2):  # batches of ever other sizes
                 self._buffers.clear()
-            self._buffers[key] = like.new_empty(shape)
+            size = shape[0] * shape[1] * shape[2]
+            # zeros: `_outer` reads on behind the end, and what is there by chance may be slow to compute with
+            self._buffers[key] = like.new_zeros(size + (EIGHT - 1) * shape[2])[:size].view(shape)
         return self._buffers[key]
 
 
 def _affine(A: Tensor, b: Tensor | None, z: Tensor, out: Tensor | None) -> Tensor:
     """Aᵀ z + b for A (R, C, O), b (R, O, 1), z (R, C, N)."""
     return torch.bmm(A.mT, z, out=out) if b is None else torch.baddbmm(b, A.mT, z, out=out)
+
+
+def _outer(z: Tensor, g: Tensor) -> Tensor:
+    """Z gᵀ, (R, C, O), for z (R, C, N) and g (R, O, N).
+
+    The product for 25 outputs takes a quarter longer than that for 32. Where g is a buffer, its rows are read on into
+    those of the next replica, or into the room behind the last one, and the columns that come of them are dropped.
+    """
+    R, O, N = g.shape  # noqa: E741
+    more = -O % EIGHT
+    room = g.untyped_storage().nbytes() // g.element_size() - g.storage_offset() - g.numel()
+    if not more or not g.is_contiguous() or room < more * N:
+        return torch.bmm(z, g.mT)
+    return torch.bmm(z, g.as_strided((R, O + more, N), g.stride()).mT)[..., :O]
 
 
 def _slope(activation: ReLU | Tanh, z: Tensor, out: Tensor) -> Tensor:
