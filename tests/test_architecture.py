@@ -189,6 +189,8 @@ def test_gradients_are_written_by_hand(path: Path) -> None:
 LEVELS = [
     ["handgrad.errors"],
     ["handgrad.checks", "handgrad.seeds", "handgrad.grid", "handgrad.optional", "handgrad.files"],
+    ["handgrad.tensorfile"],
+    ["handgrad.tensorfile"],
     ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot", "handgrad.optim.arithmetic"],
     ["handgrad.nn.parameter"],
     ["handgrad.nn.module", "handgrad.nn.steps", "handgrad.optim.optimizer"],
@@ -217,7 +219,7 @@ LEVELS = [
     ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
     ["handgrad.statistics", "handgrad.data", "handgrad.workers"],
-    ["handgrad.distribution", "handgrad.training", "handgrad.audit"],
+    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit"],
     ["handgrad.results"],
     ["handgrad", "handgrad.testing", "handgrad.mini", "handgrad.interop", "handgrad.interop.*", "handgrad.sweeps"],
     ["handgrad.plots"],
@@ -226,7 +228,13 @@ LEVELS = [
     ["handgrad.__main__"],
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-PACKAGES_OF_ONE_LEVEL = ("handgrad.experiments", "handgrad.interop", "handgrad.cli", "handgrad.optim.lr_scheduler")
+PACKAGES_OF_ONE_LEVEL = (
+    "handgrad.experiments",
+    "handgrad.interop",
+    "handgrad.cli",
+    "handgrad.optim.lr_scheduler",
+    "handgrad.training",
+)
 BELOW_OPTIM = {
     "handgrad.errors",
     "handgrad.checks",

@@ -4,7 +4,8 @@ from handgrad import nn, optim
 """
 
 from handgrad import nn, optim
+from handgrad.training import fit
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["__version__", "nn", "optim"]
+__all__ = ["__version__", "fit", "nn", "optim"]

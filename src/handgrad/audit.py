@@ -85,13 +85,13 @@ def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Differ
 def _steps(run: Run, epoch: int) -> Iterator[Iterator[tuple[str, Tensor]]]:
     """Yield, for each step, what can be seen of the replica in it."""
     redraw(run.model, run.batches.seeds, epoch)
-    for x, t in run.batches.epoch(epoch):
-        yield _step(run, x, t)
+    for batch in run.batches.epoch(epoch):
+        yield _step(run, *batch)
 
 
-def _step(run: Run, x: Tensor, t: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _step(run: Run, x: Tensor, t: Tensor, *weights: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Take one step, and yield name and value of everything on the way that is the replica's."""
-    r, shared = run.replica, not (run.batches.own or run.batches.shuffle)
+    r, shared = run.replica, run.batches.shared
     if shared:
         x, t = (v.expand(run.batches.replicas, *v.shape) for v in (x, t))
     yield "the inputs", x[r]
@@ -101,7 +101,7 @@ def _step(run: Run, x: Tensor, t: Tensor) -> Iterator[tuple[str, Tensor]]:
     for name, part in run.model.named_children():
         y = part(y)
         yield f"output of model.{name} ({part.label})", y[r]
-    yield "the loss", run.criterion(y, t)[r]
+    yield "the loss", run.criterion(y, t, *weights)[r]
     dy = run.criterion.backward()
     for part in reversed(list(run.model)):
         dy = part.backward(dy)

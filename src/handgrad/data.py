@@ -1,8 +1,9 @@
-"""Batches: in-memory data for R replicas, each with an order of its own."""
+"""Data for R replicas: batches in memory, each replica in an order of its own; loaders; splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,12 +11,16 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.module import Module
-from handgrad.seeds import derive
+from handgrad.seeds import derive, generator
 
 LAST = ("keep", "drop", "merge")
 
 WHOLE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}
 """By the bytes of a row, the dtype that holds it in one element; only moved, never computed with."""
+
+
+Batch = tuple[Tensor, ...]
+"""Inputs, targets and, where samples have them, weights."""
 
 
 class Batches:
@@ -30,6 +35,8 @@ class Batches:
         own: each replica has data of its own.
         shuffle: False takes the samples as they stand, and shared data then need no leading R.
         last: what becomes of a last batch that is too short: "keep" it, "drop" it, or "merge" it into the one before.
+        weights: of the samples in the loss, (N,), or (R, N) with `own`; batches then are of three tensors.
+        rows: which samples each replica sees, (R, M) indices, as `split` gives them; all by default.
 
     Errors: ArgumentError for a batch size out of range, no seeds or an unknown `last`; ShapeError if x and t have
     different numbers of samples, or not one data set for each seed.
@@ -52,6 +59,8 @@ class Batches:
         own: bool = False,
         shuffle: bool = True,
         last: str = "keep",
+        weights: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> None:
         where = "Batches"
         self.seeds = list(seeds)
@@ -66,12 +75,22 @@ class Batches:
         if own and len(x) != len(self.seeds):
             remedy = "Pass one seed for each replica's data."
             raise ShapeError(f"data for {len(self.seeds)} replicas, as many as seeds", str(len(x)), remedy, where)
-        self.count = x.shape[lead]
+        if weights is not None and weights.shape != x.shape[: lead + 1]:
+            got = str(tuple(weights.shape))
+            raise ShapeError(f"weights of shape {tuple(x.shape[: lead + 1])}", got, "Give one to each sample.", where)
+        if rows is not None and (rows.ndim != 2 or len(rows) != len(self.seeds) or rows.numel() == 0):
+            got, remedy = str(tuple(rows.shape)), "Pass the indices that handgrad.data.split returns."
+            raise ShapeError(f"rows of shape ({len(self.seeds)}, M)", got, remedy, where)
+        if rows is not None and not 0 <= int(rows.min()) <= int(rows.max()) < x.shape[lead]:
+            got = f"{int(rows.min())} to {int(rows.max())}"
+            raise ArgumentError(f"rows from 0 to {x.shape[lead] - 1}", got, "Pass indices of the samples.", where)
+        self.rows = rows
+        self.count = x.shape[lead] if rows is None else rows.shape[1]
         checks.positive_int("batch_size", batch_size, where)
         if batch_size > self.count:
             remedy = f"Choose at most {self.count}."
             raise ArgumentError(f"batches of at most the {self.count} samples", str(batch_size), remedy, where)
-        self.x, self.t, self.own, self.shuffle = x, t, own, shuffle
+        self.x, self.t, self.weights, self.own, self.shuffle = x, t, weights, own, shuffle
         self.last = checks.one_of("last", last, LAST, where)
         self.slices = self._slices(batch_size)
 
@@ -87,28 +106,46 @@ class Batches:
         """R."""
         return len(self.seeds)
 
+    @property
+    def shared(self) -> bool:
+        """Whether batches have no leading R, since all replicas see the same."""
+        return not (self.own or self.shuffle or self.rows is not None)
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
     def order(self, epoch: int) -> Tensor:
-        """Which sample comes when: (R, N)."""
+        """Which sample comes when: (R, N), or (R, M) of given rows."""
+        if not self.shuffle:
+            return (torch.arange(self.count).expand(self.replicas, -1) if self.rows is None else self.rows).clone()
         order = torch.empty(self.replicas, self.count, dtype=torch.long)
         source = torch.Generator()
         for row, seed in zip(order, self.seeds):
             torch.randperm(self.count, generator=source.manual_seed(derive(seed, "order", epoch)), out=row)
+        if self.rows is not None:
+            order = self.rows.gather(1, order)
         return order.to(self.x.device)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
-        if not self.shuffle:
+        values = [self.x, self.t] if self.weights is None else [self.x, self.t, self.weights]
+        if not self.shuffle and self.rows is None:
             for part in self.slices:
-                yield (self.x[:, part], self.t[:, part]) if self.own else (self.x[part], self.t[part])
+                yield tuple(v[:, part] if self.own else v[part] for v in values)
             return
         order = self.order(epoch)
-        x, t = self.x, self.t
         if self.own:  # row r·N + i of all data sets one below the other: one selection for all replicas
-            order += torch.arange(self.replicas, device=order.device).unsqueeze(1) * self.count
-            x, t = x.flatten(0, 1), t.flatten(0, 1)
+            order += torch.arange(self.replicas, device=order.device).unsqueeze(1) * self.x.shape[1]
+            values = [v.flatten(0, 1) for v in values]
         for part in self.slices:
             rows = order[:, part].contiguous()  # (R, n)
-            yield _selected(x, rows), _selected(t, rows)
+            yield tuple(selected(v, rows) for v in values)
+
+    def fingerprint(self) -> list[Any]:
+        """What tells these batches from others: shapes, sums and cuts, as JSON has them."""
+        values = {"x": self.x, "t": self.t, "weights": self.weights, "rows": self.rows}
+        sums = [[n, list(v.shape), float(v.double().sum())] for n, v in values.items() if v is not None]
+        return [*sums, [[part.start, part.stop] for part in self.slices[:1] + self.slices[-1:]], self.own, self.shuffle]
 
     def check(self, model: Module) -> None:
         """Raise if a batch normalisation of the model would meet a batch of one sample, before training starts."""
@@ -120,7 +157,123 @@ class Batches:
             raise ArgumentError(f"at least 2 samples in every batch, for model.{norms[0]}", got, remedy, "Batches")
 
 
-def _selected(values: Tensor, rows: Tensor) -> Tensor:
+class Loader:
+    """Batches from anything that yields (x, t), such as a torch DataLoader: all replicas see the same.
+
+    What the loader draws, such as its order, comes from torch's default generator, which each epoch is seeded by the
+    stream (seed, "loader", epoch) and afterwards is as it was. So an epoch's batches are a function of seed and epoch,
+    as long as the loader draws from nothing else.
+
+    Args:
+        loader: iterated once an epoch; yields pairs of tensors or arrays, or with a third of weights.
+        seeds: one for each replica; the first is the loader's.
+
+    Errors: ArgumentError for a batch that is neither a pair nor a triple, or an epoch without batches.
+
+    Example:
+        >>> import torch
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> from handgrad.data import Loader
+        >>> data = TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
+        >>> loader = Loader(DataLoader(data, batch_size=4, shuffle=True), seeds=[0])
+        >>> [tuple(x.shape) for x, t in loader.epoch(0)]
+        [(4, 2), (2, 2)]
+    """
+
+    own, shared = False, True
+    count: int | None = None
+
+    def __init__(self, loader: Iterable[Any], seeds: Sequence[int]) -> None:
+        self.loader, self.seeds = loader, list(seeds)
+
+    @property
+    def replicas(self) -> int:
+        """R."""
+        return len(self.seeds)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of one epoch."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seeds[0], "loader", epoch))
+            batches = iter(self.loader)
+            state = torch.get_rng_state()
+        empty = True
+        while True:
+            with torch.random.fork_rng(devices=[]):  # not around a yield: what is trained draws, too
+                torch.set_rng_state(state)
+                batch = next(batches, None)
+                state = torch.get_rng_state()
+            if batch is None:
+                break
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                remedy = "Let the loader yield (x, t), or (x, t, weights)."
+                got = f"{len(batch)} values" if isinstance(batch, (tuple, list)) else type(batch).__name__
+                raise ArgumentError("batches of inputs and targets", got, remedy, "Loader")
+            empty = False
+            yield tuple(torch.as_tensor(value) for value in batch)
+        if empty:
+            remedy = "Pass a DataLoader or a list: something that can be iterated once each epoch."
+            raise ArgumentError("at least one batch each epoch", f"none in epoch {epoch}", remedy, "Loader")
+
+    def fingerprint(self) -> list[Any]:
+        """Nothing is known of what a loader yields."""
+        return ["a loader"]
+
+    def check(self, model: Module) -> None:
+        """What a loader will yield is not known before it does."""
+
+
+def split(
+    samples: int | Tensor, fraction: float, seeds: Sequence[int], *, stratify: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Split N samples in two for each replica, a function of its seed alone: (R, N − m) and (R, m) indices.
+
+    Args:
+        samples: N, or the targets, (N,) or (N, …).
+        fraction: m / N for the second part, above 0 and below 1; both parts have at least one sample.
+        seeds: one for each replica; the split comes from the stream (seed, "split").
+        stratify: take the same fraction of each class, as near as can be; the targets are then the classes, (N,).
+
+    Errors: ArgumentError for a fraction out of range, fewer than two samples, or no classes to stratify by.
+
+    Example:
+        >>> import torch
+        >>> from handgrad.data import split
+        >>> train, test = split(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 0.25, seeds=range(3), stratify=True)
+        >>> train.shape, test.shape
+        (torch.Size([3, 6]), torch.Size([3, 2]))
+    """
+    N = samples if isinstance(samples, int) else len(samples)
+    if not 0 < fraction < 1:
+        raise ArgumentError("a fraction above 0 and below 1", str(fraction), "Pass 0.2, say.", "split")
+    if N < 2:
+        raise ArgumentError("at least 2 samples to split", str(N), "Validate on data of their own.", "split")
+    if stratify and (isinstance(samples, int) or samples.ndim != 1):
+        raise ArgumentError("classes (N,) to stratify by", "none", "Pass the targets, or stratify=False.", "split")
+    count = min(max(round(N * fraction), 1), N - 1)
+    first, second = [], []
+    for seed in seeds:
+        order = torch.randperm(N, generator=generator(seed, "split"))
+        if stratify:
+            assert isinstance(samples, Tensor)
+            order = order[_spread(samples.cpu()[order])]
+        second.append(order[:count].sort().values)
+        first.append(order[count:].sort().values)
+    return torch.stack(first), torch.stack(second)
+
+
+def _spread(classes: Tensor) -> Tensor:
+    """An order in which every beginning has the classes in their proportions, as near as can be."""
+    _, index, counts = torch.unique(classes, return_inverse=True, return_counts=True)
+    by_class = index.argsort(stable=True)
+    starts = counts.cumsum(0) - counts
+    rank = torch.empty_like(index)
+    rank[by_class] = torch.arange(len(classes)) - starts[index[by_class]]
+    place: Tensor = (rank + 0.5) / counts[index]
+    return place.argsort(stable=True)
+
+
+def selected(values: Tensor, rows: Tensor) -> Tensor:
     """values[rows]: as a selection, which takes half as long as an index, and a short row as one wide number."""
     flat, size = rows.flatten(), values[0].numel() * values.element_size()
     whole = values.is_contiguous() and size in WHOLE and values.storage_offset() * values.element_size() % size == 0

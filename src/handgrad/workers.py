@@ -148,7 +148,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         results[index] = result
         listen(0)
 
-    with _noted_interrupts() as interrupts, one_thread():
+    with noted(signal.SIGINT) as interrupts, one_thread():
         try:
             _work(tasks, taken, _Interruptible(stop, interrupts), tell, done, errors.append)
             while ends:
@@ -161,23 +161,27 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
 
 
 @contextmanager
-def _noted_interrupts() -> Iterator[list[int]]:
-    """Within it a first Ctrl-C is only noted in the list, so that it tears no message in two; a second one raises."""
-    noted: list[int] = []
+def noted(*signals: int) -> Iterator[list[int]]:
+    """Within it the first of these signals, such as Ctrl-C, is only put into the list; the next raises.
+
+    So it tears no message, file or step in two. Outside of the main thread, where none can be handled, none is noted.
+    """
+    found: list[int] = []
 
     def note(number: int, _frame: Any) -> None:
-        if noted:
+        if found:
             raise KeyboardInterrupt
-        noted.append(number)
+        found.append(number)
 
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
-        yield noted
+    if threading.current_thread() is not threading.main_thread():
+        yield found
         return
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in signals}
     try:
-        yield noted
+        yield found
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, heard: bool) -> None:

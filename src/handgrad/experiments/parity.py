@@ -210,7 +210,7 @@ def _peer(options: Options) -> TorchSide:
 def _batches(options: Options, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Points and targets (R, N, 2) of the first steps."""
     batches = disk.data(options).batches(options)
-    every = (batch for epoch in range(options.epochs) for batch in batches.epoch(epoch))
+    every = ((x, t) for epoch in range(options.epochs) for x, t in batches.epoch(epoch))
     return islice(every, steps)
 
 

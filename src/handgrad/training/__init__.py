@@ -1,0 +1,25 @@
+"""Training: from data to trained replicas."""
+
+from handgrad.training.callbacks import Callback, ProgressBar, TensorBoard
+from handgrad.training.checkpoints import Checkpoints
+from handgrad.training.evaluation import Evaluation, Measure
+from handgrad.training.fit import fit
+from handgrad.training.history import History
+from handgrad.training.stopping import EarlyStopping
+from handgrad.training.trainer import Advance, Metric, Trainer, train
+
+__all__ = [
+    "Advance",
+    "Callback",
+    "Checkpoints",
+    "EarlyStopping",
+    "Evaluation",
+    "History",
+    "Measure",
+    "Metric",
+    "ProgressBar",
+    "TensorBoard",
+    "Trainer",
+    "fit",
+    "train",
+]

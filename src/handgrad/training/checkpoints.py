@@ -1,0 +1,161 @@
+"""Checkpoints: the state of a run on disk, from which it goes on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.errors import OutputError, StateError
+from handgrad.tensorfile import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from handgrad.training.trainer import Trainer
+
+FORMAT = 1
+"""Of the state in a checkpoint."""
+NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
+
+
+class Checkpoints:
+    """A folder with the latest states of a run, one file after every so many epochs.
+
+    A file is written whole or not at all, and an earlier one is only deleted when a later one stands. So a run that is
+    stopped at any moment, also by kill -9, goes on from its last whole checkpoint; and since all that is random in a
+    run is a function of seed and epoch, it ends bit for bit where it would have ended without the stop.
+
+    Args:
+        folder: for the files; made if need be.
+        every: save after every so many epochs, and after the last.
+        keep: how many files stay.
+        resume: go on from the latest file, if there is one; False refuses a folder that has any.
+
+    Errors: ArgumentError for numbers out of range. On resuming: OutputError if there are checkpoints and `resume` is
+    False, or no file can be read; StateError if they are of another run. The run is then as it was. A latest file that
+    is damaged is left aside with a warning if one before it is whole.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from handgrad import nn, optim
+        >>> from handgrad.data import Batches
+        >>> from handgrad.training import Checkpoints, train
+        >>> def run(epochs, folder):
+        ...     model = nn.Sequential(nn.Linear(1, 1, replicas=2, generator=torch.Generator().manual_seed(0)))
+        ...     sgd, x = optim.SGD(model.parameters()), torch.ones(8, 1)
+        ...     batches, checkpoints = Batches(x, x, 4, seeds=[0, 1]), Checkpoints(folder)
+        ...     train(model, nn.MSELoss(replicas=2), sgd, batches, epochs, checkpoints=checkpoints)
+        ...     return model[0].weight.value
+        >>> with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        ...     _ = run(2, one)  # stopped, say
+        ...     torch.equal(run(5, one), run(5, two))
+        True
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], every: int = 1, keep: int = 2, resume: bool = True) -> None:
+        self.folder, self.may_resume = Path(folder), resume
+        self.every = checks.positive_int("every", every, "Checkpoints")
+        self.keep = checks.positive_int("keep", keep, "Checkpoints")
+
+    def files(self) -> list[Path]:
+        """The checkpoints in the folder, the latest first."""
+        found = [path for path in self.folder.glob("checkpoint-*.safetensors") if NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(NAME.fullmatch(path.name)[1]), reverse=True)  # type: ignore[index]
+
+    def save(self, trainer: Trainer, last: bool = False) -> None:
+        """Save the trainer's state if it is time; then delete files that are not kept."""
+        if not last and trainer.epoch % self.every:
+            return
+        tensors, notes = pack(trainer.state_dict())
+        notes = {"format": FORMAT, "identity": trainer.identity(), "state": notes}
+        save_tensors(self.folder / f"checkpoint-{trainer.epoch}.safetensors", tensors, notes)
+        for path in self.files()[self.keep :]:
+            path.unlink(missing_ok=True)
+
+    def resume(self, trainer: Trainer) -> None:
+        """Put the trainer where the latest checkpoint is; nothing happens if there is none."""
+        files = self.files()
+        if files and not self.may_resume:
+            remedy = "Pass resume=True to go on from it, or choose another folder."
+            raise OutputError("a folder without checkpoints", files[0].name, remedy, str(self.folder))
+        for number, path in enumerate(files):
+            try:
+                tensors, notes = load_tensors(path)
+                state = self._checked(tensors, notes, trainer, path)
+            except OutputError as error:
+                if number + 1 == len(files):
+                    raise
+                warnings.warn(f"{path.name} is left aside: {error}", stacklevel=2)
+                continue
+            trainer.load_state_dict(state)
+            return
+
+    def _checked(self, tensors: dict[str, Tensor], notes: dict[str, Any], trainer: Trainer, path: Path) -> Any:
+        if notes.get("format") != FORMAT:
+            remedy = "Read it with the version of handgrad that wrote it."
+            raise OutputError(f"a checkpoint of format {FORMAT}", f"format {notes.get('format')}", remedy, str(path))
+        own = json.loads(json.dumps(_plain(trainer.identity())))
+        if others := [name for name, value in own.items() if notes["identity"].get(name) != value]:
+            shown = {name: str(notes["identity"].get(name))[:80] for name in others}
+            got = ", ".join(f"{name} = {value}" for name, value in shown.items())
+            expected = ", ".join(f"{name} = {str(own[name])[:80]}" for name in others)
+            remedy = "Choose another folder for this run, or start it with what the first one had."
+            raise StateError(f"a checkpoint of this run: {expected}", got, remedy, str(path))
+        state = unpack(notes["state"], tensors)
+        if state["epoch"] > trainer.epochs:
+            got, remedy = f"{state['epoch']} epochs", "Ask for at least as many epochs."
+            raise StateError(f"a checkpoint of at most {trainer.epochs} epochs", got, remedy, str(path))
+        return state
+
+
+def pack(value: Any) -> tuple[dict[str, Tensor], Any]:
+    """Nested dicts, lists and tuples with tensors at their ends, as tensors by name and what JSON can hold.
+
+    Example:
+        >>> import torch
+        >>> tensors, notes = pack({"a": (1, torch.ones(2)), 3: None})
+        >>> notes
+        {'dict': [['a', {'tuple': [1, {'tensor': '0'}]}], [3, None]]}
+        >>> unpack(notes, tensors)
+        {'a': (1, tensor([1., 1.])), 3: None}
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def packed(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            name = str(len(tensors))
+            tensors[name] = value
+            return {"tensor": name}
+        if isinstance(value, dict):
+            return {"dict": [[key, packed(item)] for key, item in value.items()]}
+        if isinstance(value, (list, tuple)):
+            return {"tuple" if isinstance(value, tuple) else "list": [packed(item) for item in value]}
+        return value
+
+    return tensors, packed(value)
+
+
+def unpack(notes: Any, tensors: dict[str, Tensor]) -> Any:
+    """Undo `pack`."""
+    if not isinstance(notes, dict):
+        return notes
+    ((kind, content),) = notes.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: unpack(item, tensors) for key, item in content}
+    return (tuple if kind == "tuple" else list)(unpack(item, tensors) for item in content)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a setting: R numbers as a list."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

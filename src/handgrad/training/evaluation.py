@@ -1,0 +1,113 @@
+"""Evaluation: what a model is worth on data that it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from handgrad.data import selected
+from handgrad.errors import ArgumentError
+from handgrad.nn.loss import Loss
+from handgrad.nn.module import Module
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,); without replicas without R."""
+
+
+class Evaluation:
+    """The loss and the measures of a model, in evaluation mode, on data that all replicas share or on rows of each.
+
+    Calling it returns {name: (R,)}, the names led by `prefix`.
+
+    Args:
+        x, t: inputs and targets, (N, …), or (R, N, …) with `own`.
+        criterion: for the measure "loss", with the model's replicas; None leaves it out.
+        measures: functions of outputs and targets, by name.
+        rows: (R, M), which samples each replica is measured on; all by default.
+        own: each replica has data of its own.
+        prefix: such as "validation_".
+        chunk: samples that are computed at a time.
+
+    Errors: ArgumentError for no samples.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> from handgrad.training import Evaluation
+        >>> x = torch.ones(4, 1)
+        >>> largest = {"largest": lambda y, t: y.amax((1, 2))}
+        >>> evaluation = Evaluation(x, x, nn.MSELoss(replicas=2), largest, prefix="test_")
+        >>> {name: values.shape for name, values in evaluation(nn.Linear(1, 1, replicas=2)).items()}
+        {'test_loss': torch.Size([2]), 'test_largest': torch.Size([2])}
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        t: Tensor,
+        criterion: Loss | None = None,
+        measures: Mapping[str, Measure] | None = None,
+        *,
+        rows: Tensor | None = None,
+        own: bool = False,
+        prefix: str = "",
+        chunk: int = 4096,
+    ) -> None:
+        self.x, self.t, self.criterion, self.measures = x, t, criterion, dict(measures or {})
+        self.rows, self.own, self.prefix, self.chunk = rows, own, prefix, chunk
+        self.count = x.shape[1 if own else 0] if rows is None else rows.shape[1]
+        if self.count == 0:
+            raise ArgumentError("at least one sample to evaluate on", "none", "Pass data.", "Evaluation")
+
+    @property
+    def names(self) -> list[str]:
+        """The measures' names."""
+        return [self.prefix + name for name in (*(["loss"] if self.criterion else ()), *self.measures)]
+
+    def __call__(self, model: Module) -> dict[str, Tensor]:
+        y, t = self.outputs(model)
+        found = [] if self.criterion is None else [self.criterion(y, t)]
+        if self.criterion is not None:
+            self.criterion.forget()
+        found += [measure(y, t) for measure in self.measures.values()]
+        return {name: torch.as_tensor(value) for name, value in zip(self.names, found)}
+
+    def outputs(self, model: Module) -> tuple[Tensor, Tensor]:
+        """Outputs and targets, both (R, N, …), or (N, …) of a model without replicas."""
+        training = model.training
+        model.eval()
+        try:
+            with torch.inference_mode():
+                parts = [
+                    self._part(model, range(self.count)[i : i + self.chunk]) for i in range(0, self.count, self.chunk)
+                ]
+        finally:
+            model.train(training)
+        y, t = (torch.cat(pieces, 1 if self._leads(model) else 0) for pieces in zip(*parts))
+        return y, t
+
+    def _part(self, model: Module, part: range) -> tuple[Tensor, Tensor]:
+        samples = slice(part.start, part.stop)
+        if self.rows is not None:
+            rows = self.rows[:, samples]  # (R, n)
+            if self.own:
+                rows = rows + torch.arange(len(rows)).unsqueeze(1) * self.x.shape[1]
+            values = [selected(v.flatten(0, 1) if self.own else v, rows) for v in (self.x, self.t)]
+            x, t = values if self._leads(model) else [v.squeeze(0) for v in values]
+        else:
+            x, t = (v[:, samples] if self.own else v[samples] for v in (self.x, self.t))
+        y = model(x)
+        model.forget()
+        if self._leads(model) and not self.own and self.rows is None:
+            t = t.expand(y.shape[0], *t.shape)
+        return y, t
+
+    def _leads(self, model: Module) -> bool:
+        return replicas_of(model) is not None
+
+
+def replicas_of(model: Module) -> int | None:
+    """R, or None for a model without replicas."""
+    return next((part.replicas for part in model.modules() if part.replicas is not None), None)

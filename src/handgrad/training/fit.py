@@ -1,0 +1,195 @@
+"""fit: from a model and data to a trained model, in one call."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.data import Batches, Loader, split
+from handgrad.errors import ArgumentError
+from handgrad.nn.averaging import AveragedModel
+from handgrad.nn.loss import Loss
+from handgrad.nn.module import Module
+from handgrad.optim.arithmetic import Number
+from handgrad.optim.lr_scheduler import LRScheduler
+from handgrad.optim.optimizer import Optimizer
+from handgrad.training.callbacks import Callback, ProgressBar
+from handgrad.training.checkpoints import Checkpoints
+from handgrad.training.evaluation import Evaluation, Measure, replicas_of
+from handgrad.training.history import History
+from handgrad.training.stopping import EarlyStopping
+from handgrad.training.trainer import Trainer
+from handgrad.workers import noted
+
+WHERE = "fit"
+
+
+def fit(
+    model: Module,
+    criterion: Loss,
+    optimizer: Optimizer,
+    data: Any,
+    *,
+    epochs: int = 10,
+    steps: int | None = None,
+    batch_size: int = 32,
+    last: str = "keep",
+    seeds: Sequence[int] | None = None,
+    validation: float | tuple[Any, ...] | None = None,
+    stratify: bool | None = None,
+    metrics: Mapping[str, Measure] | None = None,
+    every: int = 1,
+    early_stopping: EarlyStopping | int | None = None,
+    schedule: LRScheduler | None = None,
+    clip_norm: Number | None = None,
+    clip_value: Number | None = None,
+    accumulate: int = 1,
+    average: AveragedModel | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> History:
+    """Train a model, with R replicas or without, and return the history.
+
+    Each replica is a run of its own: its seed decides how the data are split, in which order it sees them and what its
+    dropout draws, early stopping watches it alone and gives it its own best weights.
+
+    Ctrl-C or SIGTERM ends training after the epoch under way; the history says how many were finished. A second one
+    ends it at once. With `checkpoint` a run that was stopped, even by kill -9, goes on where it was when it is called
+    again, and ends bit for bit where it would have ended.
+
+    Args:
+        model: the network; it is trained in place and left in training mode.
+        criterion: the loss, with the model's replicas.
+        optimizer: of the model's parameters.
+        data: (x, t) or (x, t, weights), tensors or NumPy arrays of N samples that all replicas share; a torch Dataset,
+            whose samples are put together once; a DataLoader, or another iterable of batches; or `Batches`.
+        epochs: how often all data are seen.
+        steps: the optimiser's steps after which training ends, if the epochs are not over before.
+        batch_size: samples in a batch, or all if there are fewer; a DataLoader has its own.
+        last: what becomes of a short last batch: "keep", "drop" or "merge".
+        seeds: one for each replica; 0, 1, 2 … by default.
+        validation: a fraction that each replica leaves out, by its own seed, or data (x, t) for all. The history then
+            has "validation_loss" and the metrics as "validation_…".
+        stratify: split so that classes keep their proportions; by default where targets are class indices.
+        metrics: measures of outputs (R, N, …) and targets (R, N, …), (R,) each, by name. They are measured on the
+            validation data; without any, on the training data, as "training_…".
+        every: measure after every so many epochs.
+        early_stopping: how to stop each replica, or its patience in epochs of the validation loss.
+        schedule, clip_norm, clip_value, accumulate, average, callbacks: as of `Trainer`.
+        checkpoint: a folder, or `Checkpoints`.
+        progress: show a progress bar.
+
+    Errors: ArgumentError, all before training, for data that are none of these, early stopping without validation
+    data, and as `Trainer`, `Batches` and `split` say.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn, optim, fit
+        >>> x = torch.linspace(-1, 1, 64).unsqueeze(1)
+        >>> model = nn.replicate(nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1)), seeds=range(3))
+        >>> adam = optim.Adam(model.parameters(), lr=0.02)
+        >>> history = fit(model, nn.MSELoss(replicas=3), adam, (x, x**2), epochs=90, validation=0.25)
+        >>> history.arrays()["validation_loss"].shape
+        (90, 3)
+        >>> bool((history.metrics["validation_loss"][:, -1] < 0.1).all())
+        True
+    """
+    seeds = list(range(replicas_of(model) or 1)) if seeds is None else list(seeds)
+    dtype = next((p.value.dtype for p in model.parameters()), torch.float32)
+    whole = None if isinstance(data, (Batches, Loader)) else samples(data, dtype)
+    rows: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
+    if isinstance(validation, float):
+        if whole is None:
+            remedy = "Pass validation=(x, t), or the data as tensors."
+            raise ArgumentError("data in memory to leave a fraction out of", type(data).__name__, remedy, WHERE)
+        classes = whole[1].ndim == 1 and not whole[1].is_floating_point()
+        rows = split(whole[1], validation, seeds, stratify=classes if stratify is None else stratify)
+    batches: Batches | Loader = data
+    if whole is not None:
+        x, t, *weights = whole
+        size = min(batch_size, len(x) if rows[0] is None else rows[0].shape[1])
+        options: dict[str, Any] = {"rows": rows[0], "weights": weights[0] if weights else None}
+        batches = Batches(x, t, size, seeds, last=last, **options)
+    elif not isinstance(data, (Batches, Loader)):
+        batches = Loader(data, seeds)
+    evaluation: Evaluation | None = None
+    if whole is not None and rows[1] is not None:
+        evaluation = Evaluation(whole[0], whole[1], criterion, metrics, rows=rows[1], prefix="validation_")
+    elif validation is not None:
+        given = samples(validation, dtype)
+        if given is None:
+            remedy = "Pass a fraction such as 0.2, or (x, t)."
+            raise ArgumentError("validation data in memory", type(validation).__name__, remedy, WHERE)
+        evaluation = Evaluation(given[0], given[1], criterion, metrics, prefix="validation_")
+    elif metrics:
+        if isinstance(batches, Loader):
+            raise ArgumentError("data to measure on", "only a loader", "Pass validation=(x, t).", WHERE)
+        options = {"rows": batches.rows, "own": batches.own}
+        evaluation = Evaluation(batches.x, batches.t, None, metrics, prefix="training_", **options)
+    stopping = EarlyStopping(patience=early_stopping) if isinstance(early_stopping, int) else early_stopping
+    watchable = ["loss", *(evaluation.names if evaluation else ())]
+    if stopping is not None and stopping.monitor not in watchable:
+        remedy = "Pass validation=0.2, say, or monitor one of these."
+        got = stopping.monitor
+        raise ArgumentError(f"early stopping to watch one of {', '.join(watchable)}", got, remedy, WHERE)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoints):
+        checkpoint = Checkpoints(checkpoint)
+    trainer = Trainer(
+        model,
+        criterion,
+        optimizer,
+        batches,
+        epochs,
+        steps=steps,
+        metrics=evaluation,
+        every=every,
+        schedule=schedule,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        accumulate=accumulate,
+        stopping=stopping,
+        average=average,
+        callbacks=[*callbacks, *([ProgressBar()] if progress else [])],
+        checkpoints=checkpoint,
+    )
+    with noted(signal.SIGINT, signal.SIGTERM) as signals:
+        return trainer.run(_Signalled(signals))
+
+
+class _Signalled:
+    def __init__(self, signals: list[int]) -> None:
+        self.signals = signals
+
+    def is_set(self) -> bool:
+        return bool(self.signals)
+
+
+def samples(data: Any, dtype: torch.dtype) -> tuple[Tensor, ...] | None:
+    """Inputs, targets and perhaps weights as tensors, floating-point ones of a dtype; None for an iterable of batches.
+
+    NumPy arrays of that dtype are not copied.
+    """
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(v, "shape") for v in data):
+        tensors = [torch.as_tensor(value) for value in data]
+    elif hasattr(data, "tensors") and hasattr(data, "__getitem__"):  # a TensorDataset
+        tensors = list(data.tensors)
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (tuple, list, str)):
+        checks.positive_int("the number of samples", len(data), WHERE)
+        columns = list(zip(*(data[i] for i in range(len(data)))))
+        tensors = [torch.stack([torch.as_tensor(value) for value in column]) for column in columns]
+    elif hasattr(data, "__iter__") and not isinstance(data, str):
+        return None
+    else:
+        remedy = "Pass (x, t), a Dataset, a DataLoader or Batches."
+        raise ArgumentError("data to train or measure on", type(data).__name__, remedy, WHERE)
+    if len(tensors) not in (2, 3):
+        remedy = "Let each sample be (x, t), or (x, t, weight)."
+        raise ArgumentError("inputs and targets", f"{len(tensors)} values a sample", remedy, WHERE)
+    return tuple(value.to(dtype) if value.is_floating_point() else value for value in tensors)

@@ -1,0 +1,85 @@
+"""History: what training R replicas for E epochs gave."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.optional import require
+
+
+@dataclass
+class History:
+    """What training R replicas for E epochs gave.
+
+    Numbers of a diverged replica are NaN from that epoch on, those of one that was stopped early from the epoch after.
+
+    Example:
+        >>> history = History.empty(2, 3, ("validation_loss",))
+        >>> history.epochs = 3
+        >>> history.arrays()["loss"].shape
+        (3, 2)
+    """
+
+    loss: Tensor
+    """(R, E): mean training loss over the batches of an epoch."""
+    metrics: dict[str, Tensor]
+    """(R, E) each: after an epoch, in evaluation mode; NaN after epochs that were not measured."""
+    diverged: list[dict[str, Any] | None]
+    """For each replica None, or the epoch, step and first layer whose output was not finite, all counted from 0."""
+    seconds: float = 0.0
+    """Time spent in training steps; evaluation is not counted."""
+    epochs: int = 0
+    """Epochs that were finished: fewer than asked for if training was stopped."""
+    best: list[int | None] = field(default_factory=list)
+    """With early stopping the epoch, from 0, of each replica's best weights; None if no measure of it was finite."""
+
+    @staticmethod
+    def joined(parts: list[History]) -> History:
+        """The history of all replicas from those of groups of them; their seconds add up."""
+        return History(
+            torch.cat([part.loss for part in parts]),
+            {name: torch.cat([part.metrics[name] for part in parts]) for name in parts[0].metrics},
+            [note for part in parts for note in part.diverged],
+            sum(part.seconds for part in parts),
+            min(part.epochs for part in parts),
+            [epoch for part in parts for epoch in part.best],
+        )
+
+    @staticmethod
+    def empty(replicas: int, epochs: int, metrics: tuple[str, ...]) -> History:
+        nan = torch.full((replicas, epochs), math.nan, dtype=torch.float64)
+        return History(nan, {name: nan.clone() for name in metrics}, [None] * replicas)
+
+    def resized(self, epochs: int) -> History:
+        """The same with room for so many epochs."""
+
+        def fitted(values: Tensor) -> Tensor:
+            other = torch.full((len(values), epochs), math.nan, dtype=values.dtype)
+            count = min(epochs, values.shape[1])
+            other[:, :count] = values[:, :count]
+            return other
+
+        metrics = {name: fitted(values) for name, values in self.metrics.items()}
+        return replace(self, loss=fitted(self.loss), metrics=metrics)
+
+    def arrays(self) -> dict[str, Any]:
+        """NumPy arrays (E, R) of the training loss and the metrics, for the epochs that were finished."""
+        return {name: values[:, : self.epochs].mT.numpy() for name, values in self._named().items()}
+
+    def to_pandas(self) -> Any:
+        """A DataFrame of one row for each epoch and replica, its columns the training loss and the metrics.
+
+        Errors: MissingExtraError without pandas.
+        """
+        pandas = require("pandas", "pandas")
+        replicas = range(len(self.loss))
+        index = pandas.MultiIndex.from_product([range(self.epochs), replicas], names=["epoch", "replica"])
+        return pandas.DataFrame({name: values.reshape(-1) for name, values in self.arrays().items()}, index)
+
+    def _named(self) -> dict[str, Tensor]:
+        return {"loss": self.loss, **self.metrics}

@@ -1,0 +1,114 @@
+"""EarlyStopping: each replica's best weights, and when it is time to stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.nn.module import Module
+
+
+class EarlyStopping:
+    """Stop a replica when a measure has not improved for some epochs, and give it back its best weights.
+
+    Every replica is watched on its own, and ends with the weights that it would have alone. One that has stopped is
+    still computed with its group, but its numbers no longer count; training ends when all have stopped.
+
+    Args:
+        monitor: the name of the measure.
+        patience: epochs without improvement after which a replica stops.
+        min_delta: what counts as improvement.
+        mode: "min" for a measure that should fall, "max" for one that should rise.
+        restore_best: False leaves the weights as they are when training ends.
+
+    Attributes:
+        best: the best value of each replica.
+        best_epoch: its epoch, −1 as long as no value was finite.
+        stopped: whether it is time.
+
+    Errors: ArgumentError for a patience or min_delta out of range, or an unknown mode.
+
+    Example:
+        >>> from handgrad import nn
+        >>> stopping = EarlyStopping(patience=2)
+        >>> model = nn.Linear(1, 1, replicas=2)
+        >>> for epoch, losses in enumerate([[3.0, 3.0], [2.0, 4.0], [1.0, 4.0]]):
+        ...     stopping.update(epoch, torch.tensor(losses), model)
+        >>> stopping.best_epoch.tolist(), stopping.stopped.tolist()
+        ([2, 0], [False, True])
+    """
+
+    def __init__(
+        self,
+        monitor: str = "validation_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "min",
+        restore_best: bool = True,
+    ) -> None:
+        self.monitor = monitor
+        self.patience = checks.positive_int("patience", patience, "EarlyStopping")
+        self.min_delta = checks.at_least("min_delta", min_delta, 0, "EarlyStopping")
+        self.mode = checks.one_of("mode", mode, ("min", "max"), "EarlyStopping")
+        self.restore_best = restore_best
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything seen: training begins."""
+        self.best = self.best_epoch = self.stopped = torch.empty(0)
+        self.weights: list[Tensor] = []
+
+    def update(self, epoch: int, values: Tensor, model: Module) -> None:
+        """Take note of the measure after an epoch, (R,), and of the weights of replicas that have improved."""
+        values, sign = values.detach().double().reshape(-1), 1 if self.mode == "min" else -1
+        if not self.best.numel():
+            self.best = torch.full_like(values, sign * math.inf)
+            self.best_epoch = torch.full_like(values, -1, dtype=torch.long)
+            self.stopped = torch.zeros_like(values, dtype=torch.bool)
+        better = (sign * values < sign * self.best - self.min_delta) & ~self.stopped
+        self.best = torch.where(better, values, self.best)
+        self.best_epoch = torch.where(better, epoch, self.best_epoch)
+        if self.restore_best and bool(better.any()):
+            self._take(better, model)
+        self.stopped = self.stopped | (epoch - self.best_epoch >= self.patience)
+
+    def _take(self, better: Tensor, model: Module) -> None:
+        tensors = weights_of(model)
+        if not self.weights:
+            self.weights = [value.clone() for value in tensors]
+            return
+        for kept, value in zip(self.weights, tensors):
+            if len(better) == 1:
+                kept.copy_(value)
+            else:
+                kept[better] = value[better]
+
+    def restore(self, model: Module) -> None:
+        """Put each replica's best weights back; one without any keeps what it has."""
+        if not self.weights:
+            return
+        found = self.best_epoch >= 0
+        for kept, value in zip(self.weights, weights_of(model)):
+            if len(found) == 1:
+                value.copy_(kept)
+            else:
+                value[found] = kept[found]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes, for a checkpoint."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "stopped": self.stopped, "weights": self.weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.best, self.best_epoch, self.stopped = state["best"], state["best_epoch"], state["stopped"]
+        self.weights = list(state["weights"])
+
+
+def weights_of(model: Module) -> Sequence[Tensor]:
+    """Every value of a model that its state has: parameters and buffers."""
+    return [*(p.value for p in model.parameters()), *model.buffers()]

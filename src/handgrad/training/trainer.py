@@ -1,0 +1,341 @@
+"""Trainer: the training loop of one group of replicas."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import checks
+from handgrad.data import Batches, Loader
+from handgrad.errors import ArgumentError
+from handgrad.nn.averaging import AveragedModel
+from handgrad.nn.fuse import fuse
+from handgrad.nn.loss import Loss
+from handgrad.nn.module import Module
+from handgrad.nn.random import redraw
+from handgrad.nn.sequential import Sequential
+from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
+from handgrad.optim.arithmetic import Number
+from handgrad.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from handgrad.optim.optimizer import Optimizer
+from handgrad.training.callbacks import Callback
+from handgrad.training.checkpoints import Checkpoints
+from handgrad.training.evaluation import replicas_of
+from handgrad.training.history import History
+from handgrad.training.stopping import EarlyStopping
+from handgrad.workers import Stop
+
+Metric = Callable[[Module], Tensor]
+"""A number of each replica, (R,), from the model in evaluation mode."""
+
+Measures = Callable[[Module], Mapping[str, Tensor]]
+"""Numbers of each replica by name, such as an `Evaluation` gives."""
+
+Advance = Callable[[list[float]], None]
+"""Called with the mean losses of the replicas that have just finished an epoch; NaN where there is none to tell."""
+
+EACH_STEP = (OneCycleLR, CyclicLR)
+"""Schedules that move with each step of the optimiser; others move with each epoch."""
+
+
+@dataclass
+class Trainer:
+    """Trains R replicas, or a model without replicas, on batches; all that a run needs, and how far it is.
+
+    The model runs fused. A replica whose loss stops being finite has diverged: the epoch, the step and the first layer
+    with a bad output are noted, its numbers are NaN from there on, and the others go on untouched.
+
+    Everything random in a run is a function of the batches' seeds and the epoch, so a run that goes on from a
+    checkpoint ends bit for bit where it would have ended, on the same machine with as many threads.
+
+    Args:
+        model: the network; it is trained in place and left in training mode.
+        criterion: a loss of as many replicas.
+        optimizer: of the model's parameters.
+        batches: the data.
+        epochs: how often all data are seen.
+        steps: the optimiser's steps after which training ends, in the midst of an epoch if need be; None for no end.
+        metrics: what to measure of the model in evaluation mode: functions by name, or one that returns numbers by
+            name, such as an `Evaluation`.
+        every: measure after every so many epochs, and after the last.
+        schedule: of the learning rate. OneCycleLR and CyclicLR move with each of the optimiser's steps, others with
+            each epoch; ReduceLROnPlateau listens to the measure that early stopping watches, or else to the training
+            loss.
+        clip_norm: bound of the norm of each replica's gradient; one number or R.
+        clip_value: bound of each element of the gradient.
+        accumulate: batches whose mean gradient makes one step.
+        stopping: when each replica stops, and with which weights it ends.
+        average: a weight average of the model, which takes each step's weights and is measured in the model's place.
+        callbacks: what is called on the way.
+        checkpoints: where the run is saved on the way.
+
+    Attributes:
+        history: what training has given so far.
+        epoch: epochs finished.
+
+    Errors: ArgumentError before training for an option out of range, if a batch normalisation would meet a batch of
+    one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, or if early stopping
+    watches what is not measured.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn, optim
+        >>> from handgrad.data import Batches
+        >>> from handgrad.training import Trainer
+        >>> model = nn.Sequential(nn.Linear(1, 1, replicas=2))
+        >>> sgd, x = optim.SGD(model.parameters()), torch.ones(8, 1)
+        >>> history = Trainer(model, nn.MSELoss(replicas=2), sgd, Batches(x, x, 4, seeds=[0, 1]), epochs=3).run()
+        >>> history.arrays()["loss"].shape
+        (3, 2)
+    """
+
+    model: Module
+    criterion: Loss
+    optimizer: Optimizer
+    batches: Batches | Loader
+    epochs: int
+    steps: int | None = None
+    metrics: Mapping[str, Metric] | Measures | None = None
+    every: int = 1
+    schedule: LRScheduler | None = None
+    clip_norm: Number | None = None
+    clip_value: Number | None = None
+    accumulate: int = 1
+    stopping: EarlyStopping | None = None
+    average: AveragedModel | None = None
+    callbacks: Sequence[Callback] = ()
+    checkpoints: Checkpoints | None = None
+    history: History = field(init=False)
+    epoch: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "every", "accumulate"):
+            checks.positive_int(name, getattr(self, name), "Trainer")
+        if self.steps is not None:
+            checks.positive_int("steps", self.steps, "Trainer")
+        R = replicas_of(self.model)
+        if (R or 1) != self.batches.replicas:
+            got, remedy = f"{self.batches.replicas} seeds", "Pass one seed for each replica of the model."
+            raise ArgumentError(f"batches for {R or 1} replicas", got, remedy, "Trainer")
+        self.single = R is None
+        self.batches.check(self.model)
+        self.criterion.check(self.model)
+        self.history = History.empty(self.batches.replicas, self.epochs, ())
+        self.taken, self._ending = 0, False
+        if self.stopping is not None:
+            self.stopping.reset()
+
+    def stop(self) -> None:
+        """Let the epoch under way be the last."""
+        self._ending = True
+
+    def run(self, stop: Stop | None = None, advance: Advance = lambda _: None) -> History:
+        """Train to the end and return the history.
+
+        Args:
+            stop: ends training before the next epoch once it is set.
+            advance: called with the R losses of each epoch, for a progress bar.
+        """
+        if self.checkpoints is not None:
+            self.checkpoints.resume(self)
+        self._tell("on_start")
+        fast = fuse(self.model).train() if isinstance(self.model, Sequential) else self.model.train()
+        # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
+        with torch.inference_mode():
+            while not self._over(stop):
+                self._train_epoch(fast)
+                self._close(self._measure(fast))
+                self._tell("on_epoch_end")
+                if self.checkpoints is not None:
+                    self.checkpoints.save(self, last=self._over(stop))
+                advance(self.history.loss[:, self.epoch - 1].tolist())
+            if self.stopping is not None and self.stopping.restore_best:
+                self.stopping.restore(self._result())
+        fast.forget()
+        self.optimizer.zero_grad()
+        for state in self.optimizer.state.values():  # made in inference mode, which tensors do not leave by themselves
+            state |= {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
+        self._tell("on_end")
+        return self.history
+
+    def _over(self, stop: Stop | None) -> bool:
+        done = self.epoch >= self.epochs or (self.steps is not None and self.taken >= self.steps)
+        stopped = self.stopping is not None and self.stopping.stopped.numel() and bool(self.stopping.stopped.all())
+        return bool(done or stopped or self._ending or (stop is not None and stop.is_set()))
+
+    def _train_epoch(self, model: Module) -> None:
+        start, losses, pending = time.perf_counter(), [], 0
+        watching = [callback for callback in self.callbacks if type(callback).on_step_end is not Callback.on_step_end]
+        redraw(self.model, self.batches.seeds, self.epoch)
+        for step, (x, t, *weights) in enumerate(self.batches.epoch(self.epoch)):
+            if self.single and not self.batches.shared:
+                x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
+            if not pending:
+                self.optimizer.zero_grad()
+            losses.append(loss := self.criterion(model(x), t, **({"weights": weights[0]} if weights else {})))
+            if not math.isfinite(float(loss.sum())):
+                self._note(model, x, loss, step)
+            model.backward_parameters(self._share(self.criterion.backward()))
+            pending += 1
+            if pending == self.accumulate:
+                self._step(1)
+                pending = 0
+            for callback in watching:
+                callback.on_step_end(self, loss)
+            if self.steps is not None and self.taken >= self.steps:
+                break
+        if pending:
+            self._step(self.accumulate / pending)
+        self.history.seconds += time.perf_counter() - start
+        self.history.loss[:, self.epoch] = torch.stack(losses).mean(0)
+
+    def _share(self, dy: Any) -> Any:
+        """A batch's share of the gradient of several."""
+        if self.accumulate == 1:
+            return dy
+        return tuple(map(self._share, dy)) if isinstance(dy, tuple) else dy.mul_(1 / self.accumulate)
+
+    def _step(self, scale: float) -> None:
+        """One step of the optimiser along the gradient; `scale` makes up for batches that were fewer."""
+        parameters = list(self.model.parameters()) if scale != 1 or self._clips else []
+        if scale != 1:
+            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
+        if self.clip_norm is not None:
+            clip_grad_norm_(parameters, self.clip_norm)
+        if self.clip_value is not None:
+            clip_grad_value_(parameters, self.clip_value)
+        self.optimizer.step()
+        self.taken += 1
+        if isinstance(self.schedule, EACH_STEP):
+            self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    @property
+    def _clips(self) -> bool:
+        return self.clip_norm is not None or self.clip_value is not None
+
+    def _measure(self, fast: Module) -> dict[str, Tensor]:
+        """Measure the model if it is time, into the history."""
+        ended = self.epoch + 1 == self.epochs or (self.steps is not None and self.taken >= self.steps)
+        if self.metrics is None or not ((self.epoch + 1) % self.every == 0 or ended or self._ending):
+            return {}
+        measured = fast if self.average is None else self.average
+        measured.eval()
+        found = self.metrics(measured) if callable(self.metrics) else {n: f(measured) for n, f in self.metrics.items()}
+        measured.train()
+        for name, value in found.items():
+            if name not in self.history.metrics:
+                self.history.metrics[name] = torch.full_like(self.history.loss, math.nan)
+            self.history.metrics[name][:, self.epoch] = value
+        return dict(found)
+
+    def _close(self, found: dict[str, Tensor]) -> None:
+        """Strike out the numbers of replicas that have diverged or stopped, and let the epoch count."""
+        history, epoch, stopping = self.history, self.epoch, self.stopping
+        gone = torch.tensor([note is not None for note in history.diverged])
+        if stopping is not None and stopping.stopped.numel():
+            gone = gone | stopping.stopped
+        for values in (history.loss, *history.metrics.values()):
+            values[:, epoch].masked_fill_(gone, math.nan)
+        watched = "loss" if stopping is None else stopping.monitor
+        if watched != "loss" and watched not in history.metrics:
+            listed = ", ".join(["loss", *history.metrics])
+            remedy = "Name one of these, or measure it every epoch."
+            raise ArgumentError(f"early stopping to watch one of {listed}", watched, remedy, "EarlyStopping")
+        value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
+        if stopping is not None and (watched == "loss" or watched in found):
+            stopping.update(epoch, value, self._result())
+            history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(value[0] if self.single else value)
+        elif self.schedule is not None and not isinstance(self.schedule, EACH_STEP):
+            self.schedule.step()
+        self.epoch = history.epochs = epoch + 1
+
+    def _result(self) -> Module:
+        """What training is for: the model, or the average of its weights."""
+        return self.model if self.average is None else self.average
+
+    def _tell(self, event: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+    def _note(self, model: Module, x: Tensor, loss: Tensor, step: int) -> None:
+        """Record, for each replica whose loss has just stopped being finite, where the first bad number arose."""
+        bad = (~loss.isfinite()).reshape(-1).nonzero().flatten().tolist()
+        fresh = [r for r in bad if self.history.diverged[r] is None]
+        if not fresh:
+            return
+        where = {"epoch": self.epoch, "step": step}
+        for r in fresh:
+            self.history.diverged[r] = {**where, "layer": "the loss"}
+        if not isinstance(model, Sequential):
+            return
+        if self.batches.shared and not self.single:
+            x = x.expand(self.batches.replicas, *x.shape)
+        for name, part in copy.deepcopy(model).named_children():
+            x = part(x)
+            for r in [r for r in fresh if not (x if self.single else x[r]).isfinite().all()]:
+                self.history.diverged[r] = {**where, "layer": f"model.{name} ({part.label})"}
+                fresh.remove(r)
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while training, after a whole epoch."""
+        parts = {"schedule": self.schedule, "average": self.average, "stopping": self.stopping}
+        return {
+            "epoch": self.epoch,
+            "taken": self.taken,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "history": vars(self.history),
+            **{name: dict(part.state_dict()) for name, part in parts.items() if part is not None},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there; `Checkpoints` has checked that it is a state of such a run."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for part, name in ((self.schedule, "schedule"), (self.average, "average"), (self.stopping, "stopping")):
+            if part is not None:
+                part.load_state_dict(state[name])
+        self.epoch, self.taken = state["epoch"], state["taken"]
+        self.history = History(**state["history"]).resized(self.epochs)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on from a checkpoint of another; the number of epochs need not."""
+        return {
+            "seeds": self.batches.seeds,
+            "data": self.batches.fingerprint(),
+            "model": [[name, list(value.shape)] for name, value in self.model.state_dict().items()],
+            "criterion": repr(self.criterion),
+            **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule", "average")},
+            "stopping": None if self.stopping is None else [self.stopping.monitor, self.stopping.patience],
+            "accumulate": self.accumulate,
+            "clipping": [self.clip_norm, self.clip_value],
+            "every": self.every,
+        }
+
+
+def train(
+    model: Module,
+    criterion: Loss,
+    optimizer: Optimizer,
+    batches: Batches | Loader,
+    epochs: int,
+    *,
+    stop: Stop | None = None,
+    advance: Advance = lambda _: None,
+    **options: Any,
+) -> History:
+    """Train at once: `Trainer(model, criterion, optimizer, batches, epochs, **options).run(stop, advance)`."""
+    return Trainer(model, criterion, optimizer, batches, epochs, **options).run(stop, advance)

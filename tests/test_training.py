@@ -1,0 +1,421 @@
+"""Training: fit and Trainer do what they say, each replica as it does alone."""
+
+import copy
+import io
+import math
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from handgrad import fit, nn, optim
+from handgrad.data import Batches, split
+from handgrad.errors import ArgumentError, OutputError
+from handgrad.training import Callback, Checkpoints, EarlyStopping, Evaluation, ProgressBar, TensorBoard, Trainer
+
+X = torch.linspace(-1, 1, 60).unsqueeze(1)
+T = X**2 + 0.3 * torch.sin(20 * X)
+LABELS = (X.squeeze(1) > 0.2).long()
+
+
+def network(outputs=1, dropout=0.0):
+    hidden = [nn.Linear(1, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Dropout(dropout)]
+    return nn.Sequential(*hidden, nn.Linear(8, outputs))
+
+
+def trained(seeds, *, lr=0.05, alone=False, optimizer=optim.Adam, dropout=0.2, **options):
+    """A model, its history and what else the options made, of replicas with these seeds or of a single network."""
+    model = nn.replicate(network(dropout=dropout), seeds)
+    model = model.replica(0) if alone else model
+    R = None if alone else len(seeds)
+    made = optimizer(model.parameters(), lr=lr)
+    options = {"epochs": 12, "batch_size": 16, "validation": 0.25, **options}
+    if "schedule" in options:
+        options["schedule"] = options["schedule"](made)
+    if "average" in options:
+        options["average"] = options["average"](model)
+    history = fit(model, nn.MSELoss(replicas=R), made, (X, T), seeds=seeds, **options)
+    return model, history
+
+
+def same(a, b):
+    return torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
+
+
+OPTIONS = {
+    "plain": {},
+    "early stopping": {"early_stopping": 3, "lr": 0.3},
+    "clipping": {"clip_norm": 0.1, "clip_value": 0.05},
+    "accumulation": {"accumulate": 2, "batch_size": 8},
+    "schedule": {"schedule": lambda o: optim.lr_scheduler.CosineAnnealingLR(o, 12)},
+    "schedule of steps": {"schedule": lambda o: optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=36)},
+    "plateau": {"schedule": lambda o: optim.lr_scheduler.ReduceLROnPlateau(o, patience=1), "early_stopping": 9},
+    "average": {
+        "average": lambda m: optim.swa_utils.AveragedModel(m, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(0.9)),
+        "early_stopping": 4,
+    },
+    "every": {"every": 3},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_replica_is_trained_as_it_is_alone(options):
+    many, history = trained([3, 5, 137], **options)
+    for r, seed in enumerate([3, 5, 137]):
+        one, own = trained([seed], **options)
+        epochs = own.epochs
+        assert torch.allclose(history.loss[r, :epochs], own.loss[0, :epochs], rtol=1e-4, atol=1e-5, equal_nan=True)
+        found, wanted = history.metrics["validation_loss"], own.metrics["validation_loss"]
+        assert torch.allclose(found[r, :epochs], wanted[0, :epochs], rtol=1e-3, atol=1e-5, equal_nan=True)
+        for (name, a), (_, b) in zip(many.replica(r).state_dict().items(), one.replica(0).state_dict().items()):
+            assert torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-4), name
+        if "early_stopping" in options:
+            assert history.best[r] == own.best[0]
+
+
+def test_a_model_without_replicas_is_trained_as_one_of_one():
+    one, history = trained([5], optimizer=optim.SGD)
+    single, own = trained([5], alone=True, optimizer=optim.SGD)
+    assert torch.allclose(history.loss, own.loss, rtol=1e-4)
+    assert single.eval()(X).shape == (60, 1)
+    for a, b in zip(one.replica(0).state_dict().values(), single.state_dict().values()):
+        assert torch.allclose(a.double(), b.double(), atol=1e-4)
+
+
+def test_early_stopping_gives_each_replica_its_best_weights():
+    model, history = trained([0, 1, 2, 3], lr=0.3, epochs=60, early_stopping=EarlyStopping(patience=4))
+    losses = history.metrics["validation_loss"]
+    assert history.epochs < 60
+    assert len(set(history.best)) > 1, "replicas that stop at different epochs"
+    evaluated = []
+    for r, best in enumerate(history.best):
+        own = losses[r][~losses[r].isnan()]
+        assert best == int(own.argmin())
+        assert len(own) == best + 5, "the history ends where the replica stopped"
+        evaluated.append(float(own.min()))
+    rows = split(len(X), 0.25, [0, 1, 2, 3])[1]
+    found = Evaluation(X, T, nn.MSELoss(replicas=4), rows=rows)(model)["loss"]
+    assert torch.allclose(found.double(), torch.tensor(evaluated, dtype=torch.float64), rtol=1e-5)
+
+
+def test_validation_samples_are_not_trained_on():
+    t = T.clone()
+    kept, left = split(len(X), 0.25, [7])
+    assert sorted(torch.cat([kept[0], left[0]]).tolist()) == list(range(60))
+    model = nn.replicate(network(), [7])
+    t[left[0]] = 1e6
+    history = fit(
+        model, nn.MSELoss(replicas=1), optim.SGD(model.parameters(), 0.05), (X, t), seeds=[7], validation=0.25
+    )
+    assert bool((history.loss < 100).all())
+    assert bool((history.metrics["validation_loss"] > 1e10).all())
+
+
+def test_classes_keep_their_proportions_in_a_split():
+    labels = torch.tensor([0] * 95 + [1] * 5)
+    for seed in range(20):
+        kept, left = split(labels, 0.2, [seed], stratify=True)
+        assert labels[left[0]].sum() == 1
+        assert labels[kept[0]].sum() == 4
+
+
+class Doubled(Dataset[Any]):
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i], T[i]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [(X.numpy().astype(np.float64), T.numpy()), TensorDataset(X, T), Doubled(), [X, T]],
+    ids=["NumPy", "TensorDataset", "Dataset", "list"],
+)
+def test_data_of_any_kind_train_alike(data):
+    def run(data):
+        model = nn.replicate(network(), [0, 1])
+        return fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters(), 0.05), data, epochs=2).loss
+
+    assert torch.allclose(run(data), run((X, T)))
+
+
+def test_a_data_loader_is_seeded_and_leaves_the_default_generator_alone():
+    template = network()
+
+    def run():
+        model = nn.replicate(template, [0, 1])
+        loader = DataLoader(TensorDataset(X, T), batch_size=16, shuffle=True)
+        sgd = optim.SGD(model.parameters(), 0.05)
+        return fit(model, nn.MSELoss(replicas=2), sgd, loader, epochs=3, validation=(X, T)).loss
+
+    torch.manual_seed(1)
+    first, drawn = run(), torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(3))
+    torch.manual_seed(2)
+    assert torch.equal(run(), first)
+    assert not torch.equal(first[:, 0], first[:, 1])
+
+
+def test_sample_weights_reach_the_loss():
+    weights = torch.zeros(60)
+    weights[:30] = 1
+
+    def run(data):
+        model = nn.replicate(nn.Sequential(nn.Linear(1, 1)), [0])
+        fit(model, nn.MSELoss(replicas=1), optim.SGD(model.parameters(), 0.5), data, epochs=100, batch_size=60)
+        return next(model.parameters()).value
+
+    assert torch.allclose(run((X, T, weights)), run((X[:30], T[:30])), atol=1e-3)
+
+
+def test_gradients_of_several_batches_make_one_step():
+    def run(size, accumulate):
+        model = nn.replicate(nn.Sequential(nn.Linear(1, 1)), [0])
+        batches = Batches(X, T, size, [0], shuffle=False)
+        sgd = optim.SGD(model.parameters(), 0.1)
+        Trainer(model, nn.MSELoss(replicas=1), sgd, batches, epochs=2, accumulate=accumulate).run()
+        return next(model.parameters()).value
+
+    assert torch.allclose(run(20, 1), run(10, 2), atol=1e-6)
+    assert torch.allclose(run(60, 1), run(12, 5), atol=1e-6)
+    assert torch.allclose(run(60, 1), run(15, 9), atol=1e-6), "fewer batches than asked for make a step, too"
+
+
+def test_training_ends_after_so_many_steps():
+    taken = []
+
+    class Counted(optim.SGD):
+        def step(self, closure=None):
+            taken.append(1)
+            return super().step(closure)
+
+    _, history = trained([0, 1], optimizer=Counted, epochs=50, steps=7)
+    assert len(taken) == 7
+    assert history.epochs == 3
+    assert bool(history.metrics["validation_loss"][:, 2].isfinite().all())
+
+
+def test_clipping_bounds_every_step():
+    model = nn.replicate(network(), [0, 1])
+    before = [p.value.clone() for p in model.parameters()]
+    sgd = optim.SGD(model.parameters(), 1.0)
+    fit(model, nn.MSELoss(replicas=2), sgd, (X, 100 * T), epochs=1, batch_size=60, clip_norm=0.01)
+    moved = [(p.value - b).flatten(1).square().sum(1) for p, b in zip(model.parameters(), before)]
+    assert torch.allclose(torch.stack(moved).sum(0).sqrt(), torch.full((2,), 0.01), rtol=1e-3)
+
+
+def test_metrics_are_measured_without_touching_training():
+    seen = []
+
+    def spy(y, t):
+        seen.append(tuple(y.shape))
+        return (y - t).abs().amax((1, 2))
+
+    plain, _ = trained([1, 2])
+    watched, history = trained([1, 2], metrics={"worst": spy})
+    assert set(seen) == {(2, 15, 1)}
+    assert set(history.metrics) == {"validation_loss", "validation_worst"}
+    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), watched.state_dict().values()))
+
+
+def test_a_diverged_replica_is_noted_and_stops_early_stopping_for_itself():
+    model = nn.replicate(network(), [0, 1])
+    sgd = optim.SGD(model.parameters(), lr=[0.05, 1e20])
+    history = fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=8, validation=0.25, early_stopping=3)
+    assert history.diverged[0] is None
+    assert (history.diverged[1] or {})["epoch"] == 0
+    assert bool(history.loss[0, : history.epochs].isfinite().all())
+    assert bool(model.replica(0)(X).isfinite().all())
+
+
+def test_callbacks_are_called_and_can_stop():
+    calls: list[Any] = []
+
+    class Noting(Callback):
+        def on_start(self, trainer):
+            calls.append("start")
+
+        def on_step_end(self, trainer, loss):
+            calls.append(tuple(loss.shape))
+
+        def on_epoch_end(self, trainer):
+            calls.append(trainer.epoch)
+            if trainer.epoch == 2:
+                trainer.stop()
+
+        def on_end(self, trainer):
+            calls.append("end")
+
+    _, history = trained([0, 1], callbacks=[Noting()], batch_size=15)
+    assert calls == ["start", *[(2,)] * 3, 1, *[(2,)] * 3, 2, "end"]
+    assert history.epochs == 2
+
+
+def test_a_progress_bar_shows_mean_and_band():
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=200)
+    _, history = trained([0, 1, 2], epochs=2, callbacks=[ProgressBar(console)])
+    assert "2/2" in shown.getvalue()
+    assert f"loss {history.loss[:, 1].mean():.3f} ± {history.loss[:, 1].std():.3f}" in shown.getvalue()
+
+
+def test_tensorboard_gets_the_history(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _, history = trained([0, 1], epochs=3, callbacks=[TensorBoard(tmp_path)])
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    means = [event.value for event in events.Scalars("validation_loss/mean")]
+    assert means == pytest.approx(history.metrics["validation_loss"][:, :3].mean(0).tolist(), rel=1e-5)
+    assert {"loss/replica 1", "loss/std"} <= set(events.Tags()["scalars"])
+
+
+def test_history_as_arrays_and_data_frame():
+    _, history = trained([0, 1, 2], epochs=4)
+    assert history.arrays()["validation_loss"].shape == (4, 3)
+    frame = history.to_pandas()
+    assert list(frame.columns) == ["loss", "validation_loss"]
+    assert frame.loc[(2, 1), "loss"] == pytest.approx(float(history.loss[1, 2]))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("stop", [1, 5])
+def test_a_run_goes_on_bit_for_bit(options, stop, tmp_path):
+    options = {"optimizer": optim.AdamW, **options}
+    whole, history = trained([3, 5], **options, checkpoint=tmp_path / "whole")
+
+    class Stop(Callback):
+        def on_epoch_end(self, trainer):
+            if trainer.epoch == stop:
+                trainer.stop()
+
+    stopped = {**options, "callbacks": [Stop()]}
+    stopped["checkpoint"] = Checkpoints(tmp_path / "parts")
+    trained([3, 5], **stopped)
+    again, resumed = trained([3, 5], **options, checkpoint=tmp_path / "parts")
+    assert same(history.loss, resumed.loss)
+    assert same(history.metrics["validation_loss"], resumed.metrics["validation_loss"]) or stop % options.get(
+        "every", 1
+    )
+    assert history.best == resumed.best
+    for (name, a), (_, b) in zip(whole.state_dict().items(), again.state_dict().items()):
+        assert torch.equal(a, b), name
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    model, history = trained([3, 5], checkpoint=tmp_path, early_stopping=2, lr=0.3)
+    again, resumed = trained([3, 5], checkpoint=tmp_path, early_stopping=2, lr=0.3)
+    assert same(history.loss, resumed.loss)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seeds": [3, 6]}, "seeds"),
+        ({"batch_size": 8}, "data"),
+        ({"optimizer": optim.SGD}, "optimizer"),
+        ({"early_stopping": 3}, "stopping"),
+        ({"clip_norm": 1.0}, "clipping"),
+        ({"epochs": 2}, "epochs"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(change, named, tmp_path):
+    trained([3, 5], epochs=3, checkpoint=tmp_path)
+    options = {"epochs": 5, **change}
+    seeds = options.pop("seeds", [3, 5])
+    with pytest.raises(Exception, match=named):
+        trained(seeds, checkpoint=tmp_path, **options)
+
+
+def test_a_damaged_latest_checkpoint_is_left_aside(tmp_path):
+    whole, _ = trained([3, 5], checkpoint=tmp_path / "whole")
+    trained([3, 5], epochs=6, checkpoint=tmp_path / "parts")
+    latest = tmp_path / "parts" / "checkpoint-6.safetensors"
+    data = bytearray(latest.read_bytes())
+    data[-3] ^= 1
+    latest.write_bytes(bytes(data))
+    with pytest.warns(UserWarning, match="checkpoint-6.*left aside"):
+        again, _ = trained([3, 5], checkpoint=tmp_path / "parts")
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
+    for path in (tmp_path / "parts").glob("*.safetensors"):
+        path.write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="left aside"), pytest.raises(OutputError, match="safetensors"):
+        trained([3, 5], checkpoint=tmp_path / "parts")
+
+
+def test_a_folder_with_checkpoints_is_not_written_over(tmp_path):
+    trained([3, 5], epochs=3, checkpoint=tmp_path)
+    with pytest.raises(OutputError, match="without checkpoints"):
+        trained([3, 5], epochs=3, checkpoint=Checkpoints(tmp_path, resume=False))
+
+
+def test_few_checkpoints_are_kept(tmp_path):
+    trained([3], epochs=7, checkpoint=Checkpoints(tmp_path, every=3, keep=2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-6.safetensors", "checkpoint-7.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"accumulate": 0}, "accumulate"),
+        ({"seeds": [1]}, "2 replicas"),
+        ({"early_stopping": 3, "validation": None}, "early stopping"),
+        ({"validation": 1.5}, "fraction"),
+        ({"validation": "some"}, "data to train or measure on"),
+        ({"early_stopping": EarlyStopping("validation_lost")}, "validation_loss"),
+    ],
+)
+def test_bad_options_are_refused_before_training(options, message):
+    model = nn.replicate(network(), [0, 1])
+    before = copy.deepcopy(model.state_dict())
+    options = {"validation": 0.2, **options}
+    with pytest.raises(ArgumentError, match=message):
+        fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), (X, T), **options)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+@pytest.mark.parametrize("data", [5, (X,), "text"])
+def test_data_of_no_kind_are_refused(data):
+    model = network()
+    with pytest.raises((ArgumentError, TypeError), match=r"data|inputs"):
+        fit(model, nn.MSELoss(), optim.SGD(model.parameters()), data)
+
+
+def test_ctrl_c_ends_after_the_epoch():
+    code = """
+import os, signal, torch
+from handgrad import nn, optim, fit
+from handgrad.training import Callback
+class Interrupt(Callback):
+    def on_step_end(self, trainer, loss):
+        if trainer.epoch == 1: os.kill(os.getpid(), signal.{name})
+model = nn.Sequential(nn.Linear(1, 1)); x = torch.ones(8, 1)
+sgd = optim.SGD(model.parameters())
+history = fit(model, nn.MSELoss(), sgd, (x, x), epochs=9, batch_size=8, callbacks=[Interrupt()])
+print(history.epochs)
+"""
+    for name in ("SIGINT", "SIGTERM"):
+        done = subprocess.run([sys.executable, "-c", code.replace("{name}", name)], capture_output=True, text=True)
+        assert done.stdout.strip() == "2", done.stderr
+
+
+def test_loss_of_an_epoch_is_the_mean_over_its_batches():
+    model = nn.Sequential(nn.Linear(1, 1))
+    losses = []
+
+    class Noting(Callback):
+        def on_step_end(self, trainer, loss):
+            losses.append(float(loss))
+
+    history = fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (X, T), epochs=1, callbacks=[Noting()])
+    assert float(history.loss[0, 0]) == pytest.approx(math.fsum(losses) / len(losses))
