@@ -402,11 +402,11 @@ class Interrupt(Callback):
 model = nn.Sequential(nn.Linear(1, 1)); x = torch.ones(8, 1)
 sgd = optim.SGD(model.parameters())
 history = fit(model, nn.MSELoss(), sgd, (x, x), epochs=9, batch_size=8, callbacks=[Interrupt()])
-print(history.epochs)
+print(history.epochs, history.interrupted)
 """
     for name in ("SIGINT", "SIGTERM"):
         done = subprocess.run([sys.executable, "-c", code.replace("{name}", name)], capture_output=True, text=True)
-        assert done.stdout.strip() == "2", done.stderr
+        assert done.stdout.strip() == "2 True", done.stderr
 
 
 def test_loss_of_an_epoch_is_the_mean_over_its_batches():

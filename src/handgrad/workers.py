@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -24,6 +25,9 @@ from handgrad import checks
 from handgrad.errors import WorkerError
 
 T = TypeVar("T")
+
+PARENT_DEATH = 1
+"""Linux's prctl option by which a process gets a signal when its parent ends."""
 
 GROUP = 10
 """Replicas in a group: enough to hide Python between operations, few enough that activations stay in a core's cache."""
@@ -78,8 +82,8 @@ def run(
     Either way the results are the same. The caller's process is one of the workers, which saves a fork. What a task
     changes may or may not stay in a process of its own: rely on what it returns, which must be picklable.
 
-    Ctrl-C asks the tasks under way to stop, waits for them, and returns what there is: None for a task that was not
-    begun. A second Ctrl-C is not waited for. An error in a task stops the others and is raised.
+    Ctrl-C, or SIGTERM, asks the tasks under way to stop, waits for them, and returns what there is: None for a task
+    that was not begun. A second Ctrl-C is not waited for. An error in a task stops the others and is raised.
 
     Args:
         tasks: functions of a `Stop` and a `Send`.
@@ -148,7 +152,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         results[index] = result
         listen(0)
 
-    with noted(signal.SIGINT) as interrupts, one_thread():
+    with noted(signal.SIGINT, signal.SIGTERM) as interrupts, one_thread():
         try:
             _work(tasks, taken, _Interruptible(stop, interrupts), tell, done, errors.append)
             while ends:
@@ -187,6 +191,9 @@ def noted(*signals: int) -> Iterator[list[int]]:
 def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, heard: bool) -> None:
     """A worker in a process of its own: the parent hears of results, messages and errors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all processes; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # where the parent is killed, what it began ends too: nobody would hear of it, and it could write beside a new run
+    ctypes.CDLL(None).prctl(PARENT_DEATH, signal.SIGKILL)
     torch.set_num_threads(1)
 
     def send(*content: Any) -> None:

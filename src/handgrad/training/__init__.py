@@ -4,6 +4,7 @@ from handgrad.training.callbacks import Callback, ProgressBar, TensorBoard
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.evaluation import Evaluation, Measure
 from handgrad.training.fit import fit
+from handgrad.training.groups import train_replicas
 from handgrad.training.history import History
 from handgrad.training.stopping import EarlyStopping
 from handgrad.training.trainer import Advance, Metric, Trainer, train
@@ -22,4 +23,5 @@ __all__ = [
     "Trainer",
     "fit",
     "train",
+    "train_replicas",
 ]

@@ -35,6 +35,8 @@ class History:
     """Time spent in training steps; evaluation is not counted."""
     epochs: int = 0
     """Epochs that were finished: fewer than asked for if training was stopped."""
+    interrupted: bool = False
+    """Whether training was asked to stop, by Ctrl-C say, before it came to its end."""
     best: list[int | None] = field(default_factory=list)
     """With early stopping the epoch, from 0, of each replica's best weights; None if no measure of it was finite."""
 
@@ -47,6 +49,7 @@ class History:
             [note for part in parts for note in part.diverged],
             sum(part.seconds for part in parts),
             min(part.epochs for part in parts),
+            any(part.interrupted for part in parts),
             [epoch for part in parts for epoch in part.best],
         )
 

@@ -149,13 +149,14 @@ class Trainer:
         fast = fuse(self.model).train() if isinstance(self.model, Sequential) else self.model.train()
         # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
         with torch.inference_mode():
-            while not self._over(stop):
+            while not (self._over() or (stop is not None and stop.is_set())):
                 self._train_epoch(fast)
                 self._close(self._measure(fast))
                 self._tell("on_epoch_end")
                 if self.checkpoints is not None:
-                    self.checkpoints.save(self, last=self._over(stop))
+                    self.checkpoints.save(self, last=self._over() or (stop is not None and stop.is_set()))
                 advance(self.history.loss[:, self.epoch - 1].tolist())
+            self.history.interrupted = not self._over()
             if self.stopping is not None and self.stopping.restore_best:
                 self.stopping.restore(self._result())
         fast.forget()
@@ -165,10 +166,10 @@ class Trainer:
         self._tell("on_end")
         return self.history
 
-    def _over(self, stop: Stop | None) -> bool:
+    def _over(self) -> bool:
         done = self.epoch >= self.epochs or (self.steps is not None and self.taken >= self.steps)
         stopped = self.stopping is not None and self.stopping.stopped.numel() and bool(self.stopping.stopped.all())
-        return bool(done or stopped or self._ending or (stop is not None and stop.is_set()))
+        return bool(done or stopped or self._ending)
 
     def _train_epoch(self, model: Module) -> None:
         start, losses, pending = time.perf_counter(), [], 0
