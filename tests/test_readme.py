@@ -4,7 +4,11 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -17,6 +21,15 @@ def test_the_example_prints_what_the_readme_says():
     # the last digit is left to the machine
     numbers = [[float(n) for n in re.findall(r"[\d.]+", text)] for text in (printed.getvalue(), example[2])]
     assert all(abs(a - b) <= 0.15 for a, b in zip(*numbers, strict=True)), printed.getvalue()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_examples_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(example, names)
 
 
 def test_every_link_leads_somewhere():
