@@ -17,6 +17,7 @@ from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.training import Callback, Checkpoints, EarlyStopping, Evaluation, ProgressBar, TensorBoard, Trainer
+from handgrad.training.precision import Mixed
 
 X = torch.linspace(-1, 1, 60).unsqueeze(1)
 T = X**2 + 0.3 * torch.sin(20 * X)
@@ -419,3 +420,47 @@ def test_loss_of_an_epoch_is_the_mean_over_its_batches():
 
     history = fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (X, T), epochs=1, callbacks=[Noting()])
     assert float(history.loss[0, 0]) == pytest.approx(math.fsum(losses) / len(losses))
+
+
+def test_mixed_precision_trains_what_float32_trains():
+    _, plain = trained([0, 1, 2], epochs=30, dropout=0.0, optimizer=optim.SGD)
+    model, mixed = trained([0, 1, 2], epochs=30, dropout=0.0, optimizer=optim.SGD, precision="bfloat16")
+    assert all(p.value.dtype is torch.float32 for p in model.parameters())
+    assert all(b.dtype in (torch.float32, torch.long) for b in model.buffers())
+    assert torch.allclose(plain.loss[:, 0], mixed.loss[:, 0], rtol=0.02)
+    assert torch.allclose(plain.loss[:, -5:].mean(1), mixed.loss[:, -5:].mean(1), rtol=0.2)
+    assert not torch.equal(plain.loss, mixed.loss)
+
+
+def test_mixed_precision_has_the_gradient_of_rounded_weights():
+    torch.manual_seed(0)
+    parts = [nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.SiLU(), nn.Flatten(), nn.LayerNorm(24), nn.Linear(24, 3)]
+    model = nn.Sequential(nn.Residual(nn.Identity(), nn.Tanh()), *parts)
+    exact = copy.deepcopy(model)
+    x, dy = torch.randn(64, 2, 8), torch.randn(64, 3)
+    assert torch.allclose(Mixed(model)(x), exact(x), atol=0.1)
+    mixed = Mixed(model)
+    mixed(x)
+    dx, wanted = mixed.backward(dy), exact.backward(dy)
+    assert dx.dtype is torch.float32
+    assert float((dx - wanted).norm() / wanted.norm()) < 0.03
+    for (name, p), (_, q) in zip(model.named_parameters(), exact.named_parameters()):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert float((p.grad - q.grad).norm() / max(q.grad.norm(), 1.0)) < 0.03, name
+
+
+def test_steps_below_the_digits_of_bfloat16_are_not_lost():
+    model = nn.Sequential(nn.Linear(1, 1, bias=False))
+    model.load_state_dict({"0.weight": torch.ones(1, 1)})
+    x = torch.ones(8, 1)
+    fit(
+        model,
+        nn.MSELoss(),
+        optim.SGD(model.parameters(), 1e-4),
+        (x, 2 * x),
+        epochs=40,
+        batch_size=8,
+        precision="bfloat16",
+    )
+    assert float(next(model.parameters()).value) == pytest.approx(1 + 40 * 2e-4, rel=1e-3)

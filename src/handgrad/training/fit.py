@@ -51,6 +51,7 @@ def fit(
     clip_value: Number | None = None,
     accumulate: int = 1,
     average: AveragedModel | None = None,
+    precision: str = "float32",
     callbacks: Sequence[Callback] = (),
     checkpoint: Checkpoints | str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -82,7 +83,7 @@ def fit(
             validation data; without any, on the training data, as "training_…".
         every: measure after every so many epochs.
         early_stopping: how to stop each replica, or its patience in epochs of the validation loss.
-        schedule, clip_norm, clip_value, accumulate, average, callbacks: as of `Trainer`.
+        schedule, clip_norm, clip_value, accumulate, average, precision, callbacks: as of `Trainer`.
         checkpoint: a folder, or `Checkpoints`.
         progress: show a progress bar.
 
@@ -156,6 +157,7 @@ def fit(
         accumulate=accumulate,
         stopping=stopping,
         average=average,
+        precision=precision,
         callbacks=[*callbacks, *([ProgressBar()] if progress else [])],
         checkpoints=checkpoint,
     )
