@@ -56,9 +56,9 @@ BAD_INPUTS: list[Bad] = [
 
 
 BAD_OPTIONS: list[Bad] = [
-    Bad("Dropout-p", lambda: nn.Dropout(-0.1), ArgumentError, r"p of at least 0, got -0\.1"),
-    Bad("Dropout-2", lambda: nn.Dropout(1.5), ArgumentError, r"p of at most 1, got 1\.5"),
-    Bad("Dropout-nan", lambda: nn.Dropout(float("nan")), ArgumentError, r"p of at least 0"),
+    Bad("Dropout-p", lambda: nn.Dropout(-0.1), ArgumentError, r"p from 0 to 1, got -0\.1"),
+    Bad("Dropout-2", lambda: nn.Dropout(1.5), ArgumentError, r"p from 0 to 1, got 1\.5"),
+    Bad("Dropout-nan", lambda: nn.Dropout(float("nan")), ArgumentError, r"p from 0 to 1, got nan"),
     Bad("Dropout-numbers", lambda: nn.Dropout([0.1, 0.2]), ArgumentError, r"2 numbers for no replicas"),
     Bad("Dropout-two", lambda: nn.Dropout([0.1, 0.2], replicas=3), ArgumentError, r"2 numbers for 3 replicas"),
     Bad("Dropout-inplace", lambda: nn.Dropout(inplace=True), NotImplementedError, r"Dropout.inplace=True"),

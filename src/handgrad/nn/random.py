@@ -62,6 +62,7 @@ class Random(Module):
         self.seeds = tuple(int(torch.randint(LARGEST, (), generator=source)) for source in sources)
 
     def of_replica(self, r: int) -> None:
+        super().of_replica(r)
         self.seeds = None if self.seeds is None else self.seeds[r : r + 1 or None]
 
     def drawn(self, like: Tensor, fill: Fill) -> Tensor:
