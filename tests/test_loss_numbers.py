@@ -42,7 +42,7 @@ DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 def row(member: str) -> Case:
     """The first row of a member in the table, for its shapes and inputs."""
-    found: Case = [case for case in CASES if type(case.ours()).__name__ == member][0]
+    found: Case = next(case for case in CASES if type(case.ours()).__name__ == member)
     return found
 
 

@@ -34,8 +34,10 @@ def _drop(shape: Shape, **options: Any) -> Any:
 
 
 def _joined() -> Any:
-    """What was given three numbers, in company that they do not suffice for."""
-    return nn.stack([nn.Dropout([0.1, 0.2, 0.3], replicas=3) for _ in range(2)])(torch.zeros(6, 2))
+    """What was given three numbers later on, for more replicas."""
+    many = nn.stack([nn.Dropout([0.1, 0.2, 0.3], replicas=3) for _ in range(2)])
+    many.p = (0.1, 0.2, 0.3)
+    return many(torch.zeros(6, 2))
 
 
 BAD_INPUTS: list[Bad] = [
