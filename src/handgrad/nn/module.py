@@ -99,8 +99,8 @@ class Module:
         raise ShapeError(f"{what} with a leading {R} for the replicas", str(tuple(x.shape)), remedy, self.label)
 
     def along(self, dim: int) -> int:
-        """PyTorch's dimension `dim` of an input, counted past the leading R where there is one."""
-        return dim if self.replicas is None or dim < 0 else dim + 1
+        """PyTorch's dimension `dim`, from 0, of an input, counted past the leading R where there is one."""
+        return dim if self.replicas is None else dim + 1
 
     def leading(self, x: Tensor) -> Tensor:
         """The input of a module that takes any rank and works along a dimension: with replicas it leads with R, or 1.
