@@ -267,16 +267,17 @@ class Module:
             parameter.zero_grad()
 
     def reset(self, generator: Generators = None) -> None:
-        """Draw every parameter anew, in order, and set the buffers back.
+        """Draw every parameter anew and set the buffers back, module by module, as the constructors did.
 
         `generator` may be R generators for R replicas: replica r then starts as a single network does that is
-        reset with generator r.
+        reset with generator r, or built with it.
         """
+        left = {id(parameter): parameter for parameter in self.parameters()}  # a shared one is drawn once
         for module in self.modules():
             module.reset_buffers()
-        for value in self.parameters():
-            value.reset(generator)
-        for module in self.modules():
+            for value in list(vars(module).values()):
+                if (parameter := left.pop(id(value), None)) is not None:
+                    parameter.reset(generator)
             module.reset_draws(generator)
 
     def reset_buffers(self) -> None:
