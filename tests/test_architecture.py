@@ -189,14 +189,8 @@ def test_gradients_are_written_by_hand(path: Path) -> None:
 LEVELS = [
     ["handgrad.errors"],
     ["handgrad.checks", "handgrad.seeds", "handgrad.grid", "handgrad.optional", "handgrad.files"],
-    [
-        "handgrad.nn.init",
-        "handgrad.nn.constants",
-        "handgrad.nn.numbers",
-        "handgrad.nn.slot",
-        "handgrad.optim.arithmetic",
-    ],
-    ["handgrad.nn.parameter"],
+    ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot", "handgrad.optim.arithmetic"],
+    ["handgrad.nn.parameter", "handgrad.nn.numbers"],
     ["handgrad.nn.module", "handgrad.nn.steps", "handgrad.optim.optimizer"],
     [
         "handgrad.nn.loss",
