@@ -160,6 +160,8 @@ class Module:
         one._each_tensor(lambda value: value[r].clone(), replicas=None)
         for part in one.modules():
             part.of_replica(r)
+        for parameter in one.parameters():
+            parameter.init = parameter.init and parameter.init.of(r, R)
         return one
 
     def of_replica(self, r: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
 
@@ -81,11 +82,16 @@ def stack(modules: Sequence[M]) -> M:
     ]
     in_order = iter([torch.cat(same) for same in zip(*values)])
     joined._each_tensor(lambda _: next(in_order), replicas=sum(count or 1 for count in counts))
+    apart = [count or 1 for count in counts]
+    for parameter, *same in zip(joined.parameters(), *(m.parameters() for m in modules)):
+        inits = [one.init for one in same if one.init is not None]
+        if len(inits) == len(same) and len({type(init) for init in inits}) == 1:
+            parameter.init = replace(inits[0], width=numbers.joined([init.width for init in inits], apart))
     for part, *others in zip(joined.modules(), *(m.modules() for m in modules)):
         seeds = [other.seeds for other in others]
         part.seeds = None if None in seeds else tuple(seed for own in seeds for seed in own or ())
         for name in part.number_names:
-            setattr(part, name, numbers.joined([getattr(other, name) for other in others], [c or 1 for c in counts]))
+            setattr(part, name, numbers.joined([getattr(other, name) for other in others], apart))
     return joined
 
 
