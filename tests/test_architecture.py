@@ -192,7 +192,7 @@ LEVELS = [
     ["handgrad.tensorfile"],
     ["handgrad.tensorfile"],
     ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot", "handgrad.optim.arithmetic"],
-    ["handgrad.nn.parameter"],
+    ["handgrad.nn.parameter", "handgrad.nn.numbers"],
     ["handgrad.nn.module", "handgrad.nn.steps", "handgrad.optim.optimizer"],
     [
         "handgrad.nn.loss",

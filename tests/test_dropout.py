@@ -1,4 +1,4 @@
-"""Dropout: how much is dropped, what is drawn from where, and that no company changes it."""
+"""What modules draw, Dropout and RReLU: how much, from where, and that no company changes it."""
 
 from __future__ import annotations
 
@@ -194,6 +194,58 @@ def test_gradcheck_with_the_mask_that_was_drawn(kind: Any, shape: tuple[int, ...
     drop = kind(p, replicas=R, generator=[generator(seed) for seed in SEEDS])
     gradcheck(drop, torch.randn(R, 3, 4, *shape[2:]))
     assert drop.draws == 0
+
+
+# RReLU
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_slopes_are_uniform_below_zero_and_one_above(seeded: bool) -> None:
+    rrelu = nn.RReLU(0.2, 0.8, generator=generator(3) if seeded else None)
+    x = torch.randn(40_000)
+    slopes = (rrelu(x) / x)[x <= 0]
+    assert torch.equal(rrelu.backward(torch.ones_like(x))[x > 0], torch.ones_like(x[x > 0]))
+    expected = torch.distributions.Uniform(0.2, 0.8)
+    assert slopes.min() >= 0.2 - 1e-6
+    assert slopes.max() <= 0.8 + 1e-6
+    assert abs(slopes.mean() - expected.mean) < 0.01
+    assert abs(slopes.var() - expected.variance) < 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("turned", [True, False])
+def test_slopes_are_torchs(dtype: torch.dtype, turned: bool) -> None:
+    x = torch.randn(30, 20, dtype=dtype)
+    x = x.mT if turned else x
+    x[0, 0] = 0.0
+    torch.manual_seed(5)
+    y = nn.RReLU()(x)
+    torch.manual_seed(5)
+    torch.testing.assert_close(y, torch.nn.RReLU()(x))
+
+
+def test_replicas_slopes_are_those_alone_in_any_dtype() -> None:
+    many = nn.replicate(nn.RReLU(), SEEDS)
+    assert isinstance(many, nn.RReLU)
+    x = torch.randn(R, 40, 3)
+    for _ in range(2):
+        taken, wide = copy.deepcopy(many), copy.deepcopy(many)
+        y = many(x)
+        dx = many.backward(torch.ones_like(y))
+        for r in range(R):
+            single = taken.replica(r)
+            assert torch.equal(single(x[r]), y[r])
+            assert torch.equal(single.backward(torch.ones(40, 3)), dx[r])
+        assert torch.equal(wide(x.double()).sign(), y.sign().double())
+        torch.testing.assert_close(wide.backward(torch.ones(R, 40, 3).double()).float(), dx, rtol=0, atol=1e-7)
+    shared = many(x[:1])
+    assert not torch.equal(shared[0], shared[1])
+    first, second = many(x), many(x)
+    assert not torch.equal(first, second)
+    redraw(many, SEEDS, 1)
+    again = many(x)
+    redraw(many, SEEDS, 1)
+    assert torch.equal(many(x), again)
 
 
 # Training

@@ -34,7 +34,7 @@ class WithoutVarianceTerm(nn.BatchNorm1d):
     """The classic slip, which an upstream gradient of ones does not notice."""
 
     def backward(self, dy):
-        _, inv, dims, _ = self.kept or ()
+        _, inv, _, dims, _ = self.kept or ()
         super().backward(dy)
         return inv * (dy - dy.mean(dims, keepdim=True))
 

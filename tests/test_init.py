@@ -80,6 +80,23 @@ def test_options_scale_the_weight(make: Any, width: float) -> None:
     fits(nn.Linear(I, O, init=make(), generator=generator(1)).weight.value, "normal", width)
 
 
+@pytest.mark.parametrize("form", [list, torch.tensor])
+def test_widths_of_replicas_taken_out_and_joined(form: Any) -> None:
+    stds = [0.5, 1.0, 3.0]
+    many = nn.Linear(3, 4, init=init.gaussian(form(stds), 0.25), replicas=3)
+    singles = [many.replica(r) for r in range(3)]
+    again = nn.stack(singles)
+    many.reset([generator(seed) for seed in range(3)])
+    again.reset([generator(seed) for seed in range(3)])
+    for r, single in enumerate(singles):
+        alone = nn.Linear(3, 4, init=init.gaussian(stds[r], 0.25), generator=generator(r))
+        single.reset(generator(r))
+        for name, value in alone.state_dict().items():
+            assert torch.equal(single.state_dict()[name], value)
+            assert torch.equal(many.state_dict()[name][r], value)
+            assert torch.equal(again.state_dict()[name][r], value)
+
+
 def test_gaussian_bias_has_a_std_of_its_own() -> None:
     layer = nn.Linear(2, 50_000, init=init.gaussian(std=0.5, bias_std=0.1), generator=generator(1))
     assert layer.bias is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,6 +79,55 @@ def test_starts_from_the_seeds_values(case: Case, build: str) -> None:
     for r, seed in enumerate(SEEDS):
         for name, value in alone(case, seed, torch.float32).state_dict().items():
             assert torch.equal(state[name][r], value), name
+
+
+def drawing(n: Any) -> nn.Sequential:
+    """Modules that draw in forward, before others with parameters."""
+    model: nn.Sequential = n.Sequential(
+        n.Linear(4, 6),
+        n.Dropout(0.3),
+        n.Linear(6, 8, init="gaussian"),
+        n.AlphaDropout(0.2),
+        n.Dropout(0.1),
+        n.TransformerEncoderLayer(8, 2, 6, batch_first=True),
+        n.First(n.LSTM(8, 4, 2, batch_first=True, dropout=0.4)),
+        n.RReLU(),
+        n.First(n.MultiheadAttention(4, 2, 0.2, batch_first=True)),
+        n.Linear(4, 2),
+    )
+    return model
+
+
+class Generated:
+    """A namespace like `nn` whose modules are built with a generator where they draw."""
+
+    def __init__(self, seed: int) -> None:
+        self.source = generator(seed)
+
+    def __getattr__(self, name: str) -> Any:
+        build = getattr(nn, name)
+        takes = "generator" in inspect.signature(build.__init__).parameters
+        return partial(build, generator=self.source) if takes else build
+
+
+def test_built_reset_and_replicated_networks_of_a_seed_start_alike() -> None:
+    x = torch.randn(R, 5, 3, 4)
+    many = {"replicate": nn.replicate(drawing(nn), SEEDS), "replicas=": drawing(Replicated(SEEDS))}
+    again = drawing(Replicated([1, 2, 3]))
+    again.reset([generator(seed) for seed in SEEDS])
+    many["reset"] = again
+    for r, seed in enumerate(SEEDS):
+        one = drawing(nn)
+        one.reset(generator(seed))
+        for single in (one, drawing(Generated(seed))):
+            seeds = {name: part.seeds for name, part in single.named_modules()}
+            assert sum(own is not None for own in seeds.values()) == 10
+            for how, model in many.items():
+                for name, value in single.state_dict().items():
+                    assert torch.equal(model.state_dict()[name][r], value), (how, name)
+                for name, part in model.named_modules():
+                    assert seeds[name] == (part.seeds and part.seeds[r : r + 1]), (how, name)
+                close(copy.deepcopy(model)(x)[r], copy.deepcopy(single)(x[r]), torch.float32)
 
 
 @BUILD
@@ -359,6 +411,11 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: nn.Linear(3, 2, replicas=3, generator=[generator(1), generator(2)]),
         ArgumentError,
         r"3 generators, got 2",
+    ),
+    "generators of dropout": (
+        lambda: nn.Dropout(replicas=3, generator=[generator(1), generator(2)]),
+        ArgumentError,
+        r"Dropout: expected 3 generators, got 2",
     ),
     "input of another R": (
         lambda: nn.Linear(3, 2, replicas=3)(torch.zeros(2, 4, 3)),

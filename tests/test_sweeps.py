@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from handgrad.grid import grid
 from handgrad.seeds import derive
 from handgrad.sweeps import sweep
 from handgrad.training import train
+from tests.cases import explains
 
 X = torch.linspace(-1, 1, 40, dtype=torch.float64).unsqueeze(1)
 T = torch.sin(3 * X)
@@ -149,3 +151,97 @@ def test_training_can_go_on_by_hand():
 
 def test_free_memory_is_read_from_the_system():
     assert sweeps._free_memory() > 2**20
+
+
+# The loss's hyper-parameters
+
+
+def alone_with(criterion, seed, lr=0.1):
+    model = nn.replicate(build(), [derive(seed, "init")])
+    criterion = nn.stack([criterion])
+    batches = Batches(X, T, 8, [seed])
+    return train(model, criterion, optim.SGD(model.parameters(), lr=lr), batches, 3).loss[0, -1].item()
+
+
+def smoothed(slack, reduction="mean"):
+    return nn.SmoothL1Loss(beta=slack, reduction=reduction)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "option", "values"),
+    [(nn.HuberLoss, "delta", [0.05, 0.3, 2.0]), (smoothed, "slack", [0.0, 0.3, 2])],
+    ids=["class", "function"],
+)
+def test_numbers_of_the_loss_are_trained_in_one_program(criterion, option, values):
+    chosen = grid(seeds=[3, 5], lr=[0.1, 0.02], **{option: values})
+    results = sweep(build, (X, T), chosen, criterion=criterion, epochs=3, batch_size=8)
+    expected = [
+        alone_with(criterion(**{option: config[option]}), seed, config["lr"]) for config, seed in chosen.replicas
+    ]
+    torch.testing.assert_close(torch.tensor(results.metrics["loss"]), torch.tensor(expected), rtol=1e-9, atol=0)
+    assert results.options["criterion"] == criterion.__name__
+    assert {config[option] for config in plan(criterion).tasks(chosen)[0].configs} == set(values)
+
+
+def plan(criterion):
+    return sweeps._Plan(build, optim.SGD, criterion, (X, T), None, 8, "keep", {}, 3, 0)
+
+
+class Power(nn.Loss):
+    """|d|ᵖ, whose p it keeps under another name."""
+
+    def __init__(self, p=2.0, *, replicas=None):
+        super().__init__(replicas=replicas)
+        self.exponent = p
+
+    def elements(self, y, t):
+        d = y - t
+        return d.abs() ** self.exponent, self.exponent * d.abs() ** (self.exponent - 1) * d.sign()
+
+
+def test_what_no_loss_has_r_of_is_trained_apart():
+    chosen = grid(seeds=2, p=[2.0, 3.0])
+    assert [len(task.seeds) for task in plan(Power).tasks(chosen)] == [2, 2]
+    results = sweep(build, (X, T), grid(seeds=2, p=[2.0, 3.0], lr=[0.01]), criterion=Power, epochs=3, batch_size=8)
+    expected = [alone_with(Power(config["p"]), seed, 0.01) for config, seed in chosen.replicas]
+    torch.testing.assert_close(torch.tensor(results.metrics["loss"]), torch.tensor(expected), rtol=1e-9, atol=0)
+    words = grid(seeds=2, reduction=["mean", "sum"], delta=[0.5, 1.0])
+    assert [len(task.seeds) for task in plan(nn.HuberLoss).tasks(words)] == [4, 4]
+
+
+def test_a_name_that_two_take():
+    chosen = grid(seeds=2, eps=[1e-8, 1e-3])
+    given: dict[str, Any] = {"optimizer": optim.Adam, "criterion": nn.PoissonNLLLoss, "epochs": 1, "batch_size": 8}
+    counts = (X, T.abs())
+    with pytest.raises(ArgumentError, match=r"eps of optimizer and of criterion.*functools\.partial") as raised:
+        sweep(build, counts, chosen, **given)
+    assert explains(raised.value)
+    for name, function in (("criterion", nn.PoissonNLLLoss), ("optimizer", partial(optim.Adam, lr=0.01))):
+        results = sweep(build, counts, chosen, **{**given, name: partial(function, eps=1e-6)})
+        assert all(results.finished)
+    with pytest.raises(ArgumentError, match="lr of build and of optimizer"):
+        sweep(lambda lr: build(), (X, T), grid(seeds=2, lr=[0.1]), epochs=1, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "values", "message"),
+    [
+        (nn.HuberLoss, {"delta": [0.5, -1.0]}, "delta above 0"),
+        (nn.HuberLoss, {"beta": [0.5, 1.0]}, "hyper-parameters among .*delta.*, got beta"),
+        (nn.HuberLoss, {"replicas": [2]}, "got replicas"),
+        (nn.HuberLoss(), {"delta": [0.5]}, "got delta"),
+        (lambda: nn.HuberLoss(replicas=2), {}, "loss without replicas, got HuberLoss"),
+        (nn.MSELoss(replicas=2), {}, "loss without replicas, got MSELoss"),
+        (lambda: None, {}, "loss without replicas, got None"),
+    ],
+)
+def test_mistakes_with_the_loss_are_found_before_training(criterion, values, message):
+    with pytest.raises(ArgumentError, match=message) as raised:
+        sweep(build, (X, T), grid(seeds=2, **values), criterion=criterion, epochs=1, batch_size=8)
+    assert explains(raised.value)
+
+
+def test_a_last_layer_that_does_not_go_with_the_loss_is_found_before_training():
+    model = nn.Sequential(nn.Linear(1, 3), nn.Softmax(1)).double()
+    with pytest.raises(ArgumentError, match="Leave out the Softmax"):
+        sweep(model, (X, torch.zeros(40).long()), grid(seeds=2), criterion=nn.CrossEntropyLoss, epochs=1, batch_size=8)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from handgrad.errors import ArgumentError, DeviceError, DimensionError, DTypeError, ShapeError
 
 
 def positive_int(name: str, value: Any, where: str) -> int:
@@ -75,6 +75,18 @@ def same_shape(t: Tensor, y: Tensor, where: str, what: str = "targets") -> None:
     elif t.shape == y.shape[1:]:
         remedy = f"If the leading {y.shape[0]} counts replicas, build the loss with replicas={y.shape[0]}."
     raise ShapeError(f"{what} of shape {tuple(y.shape)}", f"{tuple(t.shape)}", remedy, where)
+
+
+def places(x: Tensor, dims: tuple[int, ...], lead: int, where: object) -> list[int]:
+    """Where the dimensions `dims` of a tensor are, at least 0, counted without its `lead` first ones, the replicas'."""
+    found = [dim + lead if dim >= 0 else dim + max(x.ndim, 1) for dim in dims]
+    for place in found:
+        if not lead <= place < max(x.ndim, 1):
+            expected = f"an input with dimension{'s' if len(dims) > 1 else ''} {', '.join(map(str, dims))}"
+            remedy = "Give the input the dimensions the layer works on, or build the layer for those it has."
+            got = f"shape {tuple(x.shape)}" + (", of which the replicas are the first" if lead else "")
+            raise DimensionError(expected, got, remedy, _label(where))
+    return found
 
 
 def short(dtype: torch.dtype) -> str:

@@ -44,6 +44,10 @@ class ShapeError(HandgradError, ValueError):
     """A tensor's rank or size does not fit."""
 
 
+class DimensionError(ShapeError, IndexError):
+    """A tensor does not have a dimension that a module works along."""
+
+
 class DTypeError(HandgradError, TypeError):
     """An argument's type or a tensor's dtype does not fit."""
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError
 from handgrad.grid import Grid
+from handgrad.nn.replicas import described
 from handgrad.results import Results
 from handgrad.seeds import derive
 from handgrad.training import Advance, History, train
@@ -44,7 +46,7 @@ def sweep(
     data: Data,
     grid: Grid,
     *,
-    criterion: nn.Loss | None = None,
+    criterion: nn.Loss | Callable[..., nn.Loss] | None = None,
     optimizer: Callable[..., optim.Optimizer] = optim.SGD,
     epochs: int,
     batch_size: int | None = None,
@@ -57,10 +59,14 @@ def sweep(
 ) -> Results:
     """Train all configurations of a grid from all of its seeds, and return their results as distributions.
 
-    A name of the grid goes to `build` if that is a function that takes it, is the batch size if it is "batch_size", and
-    goes to the optimiser otherwise. Numbers of the optimiser differ between replicas of one program; what changes the
-    architecture is trained in a program of its own. Replicas of the same seed start, in every configuration, from the
-    same stream of random numbers and see the data in the same order, which is what pairs configurations.
+    A name of the grid goes to the one of `build`, `optimizer` and `criterion` that is a function, or class, that takes
+    it; "batch_size" is the batch size. Numbers of the optimiser and the loss differ between replicas of one program;
+    what changes the architecture is trained in a program of its own. Replicas of the same seed start, in every
+    configuration, from the same stream of random numbers and see the data in the same order, which is what pairs
+    configurations.
+
+    Where two take the same name, such as eps, fix it in one of them, optimizer=partial(optim.Adam, eps=1e-6), or let a
+    function give it another name: criterion=lambda smooth: nn.PoissonNLLLoss(eps=smooth).
 
     Ctrl-C ends the sweep with what is finished: the results say which replicas are not.
 
@@ -68,7 +74,7 @@ def sweep(
         build: a network without replicas, or a function from hyper-parameters to one; its values are drawn anew.
         data: training data.
         grid: configurations and seeds, from `handgrad.grid.grid`.
-        criterion: the loss, without replicas; MSELoss by default.
+        criterion: the loss, without replicas, or from hyper-parameters to one, as nn.HuberLoss; MSELoss by default.
         optimizer: from parameters and hyper-parameters to an optimiser, such as optim.SGD.
         epochs: how often all data are seen.
         batch_size: samples in a batch, unless the grid says.
@@ -79,8 +85,9 @@ def sweep(
         workers_: threads, by default as many as there are cores; the numbers do not depend on it.
         advance: called with the losses of the replicas that have just finished an epoch.
 
-    Errors: ArgumentError, all before training, for a name that nobody takes, a missing batch size, a batch of one
-    sample before batch normalisation, or more memory than the machine has.
+    Errors: ArgumentError, all before training, for a name that nobody takes, or two, a missing batch size, a last
+    layer that does not go with the loss, a batch of one sample before batch normalisation, or more memory than the
+    machine has.
 
     Example:
         >>> import torch
@@ -110,7 +117,7 @@ class _Plan:
 
     build: nn.Sequential | Callable[..., nn.Sequential]
     optimizer: Callable[..., optim.Optimizer]
-    criterion: nn.Loss
+    criterion: nn.Loss | Callable[..., nn.Loss]
     data: Data
     test: Data | None
     batch_size: int | None
@@ -119,34 +126,47 @@ class _Plan:
     epochs: int
     every: int
 
-    def architecture(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The hyper-parameters that `build` takes."""
-        names = _parameters(self.build) if not isinstance(self.build, nn.Module) else set()
+    def taken(self, function: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The hyper-parameters that the optimiser takes, or the function for the network or the loss."""
+        names = _parameters(function)
         return {name: value for name, value in config.items() if name in names}
 
-    def of_optimizer(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The hyper-parameters that the optimiser takes."""
-        others = {*self.architecture(config), "batch_size"}
-        return {name: value for name, value in config.items() if name not in others}
-
     def network(self, config: Mapping[str, Any]) -> nn.Sequential:
-        return self.build if isinstance(self.build, nn.Sequential) else self.build(**self.architecture(config))
+        return self.build if isinstance(self.build, nn.Sequential) else self.build(**self.taken(self.build, config))
+
+    def loss(self, config: Mapping[str, Any]) -> nn.Loss:
+        """The loss of a configuration, without replicas."""
+        given = self.criterion
+        made: Any = given if isinstance(given, nn.Loss) else given(**self.taken(given, config))
+        if not isinstance(made, nn.Loss) or made.replicas is not None:
+            remedy = "Pass a loss, a class of losses, or a function that returns one, without replicas=."
+            raise ArgumentError("criterion to be a loss without replicas", repr(made), remedy, "sweep")
+        return made
 
     def check(self, grid: Grid) -> None:
         """Raise for what would only fail after hours."""
         checks.positive_int("epochs", self.epochs, "sweep")
-        taken = _parameters(self.optimizer)
-        unknown = [name for name in self.of_optimizer(grid.configs[0]) if name not in taken]
-        if unknown:
-            listed = ", ".join(sorted(taken | {"batch_size"} | (set(self.architecture(grid.configs[0])))))
-            remedy = "Give build, as a function, an argument of that name, or choose a name that the optimiser takes."
-            raise ArgumentError(f"hyper-parameters among {listed}", ", ".join(unknown), remedy, "sweep")
+        takers = {"build": self.build, "optimizer": self.optimizer, "criterion": self.criterion}
+        names = {taker: _parameters(function) for taker, function in takers.items()}
+        for name in grid.names:
+            by = [taker for taker, known in names.items() if name in known]
+            if not by and name != "batch_size":
+                listed = ", ".join(sorted({"batch_size"}.union(*names.values())))
+                remedy = "Give build, as a function, an argument of that name, or choose a name that is taken."
+                raise ArgumentError(f"hyper-parameters among {listed}", name, remedy, "sweep")
+            if len(by) > 1:
+                remedy = (
+                    f"Fix it in one, {by[-1]}=functools.partial(…, {name}=…), or give it another name by a function."
+                )
+                raise ArgumentError(f"{name} to be taken by one", f"{name} of {' and of '.join(by)}", remedy, "sweep")
         if self.batch_size is None and "batch_size" not in grid.names:
             remedy = "Pass batch_size=32, say, or put it into the grid."
             raise ArgumentError("a batch size", "none", remedy, "sweep")
         for config in grid.configs:
-            self.optimizer(self.network(config).parameters(), **self.of_optimizer(config))
-            self.batches(self.size(config), grid.seeds[:1]).check(self.network(config))
+            model = self.network(config)
+            self.optimizer(model.parameters(), **self.taken(self.optimizer, config))
+            self.loss(config).check(model)
+            self.batches(self.size(config), grid.seeds[:1]).check(model)
 
     def size(self, config: Mapping[str, Any]) -> int:
         return int(config.get("batch_size", self.batch_size))
@@ -158,10 +178,14 @@ class _Plan:
     def tasks(self, grid: Grid) -> list[Task]:
         """Cut the replicas into groups: first by what cannot differ within one program, then by number."""
         families: dict[str, list[int]] = {}
-        for index, (config, _) in enumerate(grid.replicas):
-            numbers = {name for name, value in self.of_optimizer(config).items() if _is_number(value)}
-            same = {name: value for name, value in config.items() if name not in numbers}
-            families.setdefault(repr(sorted(same.items())), []).append(index)
+        S = len(grid.seeds)
+        for place, config in enumerate(grid.configs):
+            loss, of_loss = self.loss(config), self.taken(self.criterion, config)
+            own = [getattr(loss, name) for name in loss.number_names]  # what the loss may have R of
+            numbers = {**self.taken(self.optimizer, config), **{n: v for n, v in of_loss.items() if v in own}}
+            same = {name: value for name, value in config.items() if name not in numbers or not _is_number(value)}
+            key = repr((sorted(same.items()), described(loss)))
+            families.setdefault(key, []).extend(range(place * S, (place + 1) * S))
         cut = [family[part] for family in families.values() for part in workers.groups(len(family))]
         replicas = grid.replicas
         return [Task(part, [replicas[i][1] for i in part], [replicas[i][0] for i in part]) for part in cut]
@@ -179,12 +203,13 @@ class _Plan:
         """What a worker does with one group."""
         config, R = task.configs[0], len(task.seeds)
         template = self.network(config)  # not on the worker: it may draw from torch's default generator
+        losses = [self.loss(config) for config in task.configs]
 
         def run(stop: workers.Stop, send: workers.Send) -> History:
             seeds = [derive(seed, "init") for seed in task.seeds]
             model = nn.stack([nn.replicate(template, [seed]) for seed in seeds])
-            criterion = nn.stack([self.criterion] * R)
-            numbers = {name: _column(name, task.configs) for name in self.of_optimizer(config)}
+            criterion = nn.stack(losses)
+            numbers = {name: _column(name, task.configs) for name in self.taken(self.optimizer, config)}
             optimizer = self.optimizer(model.parameters(), **numbers)
             test = self.test or self.data
             x, t = _drawn(test, task.seeds)
@@ -227,8 +252,8 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
         "epochs": plan.epochs,
         "batch_size": plan.batch_size,
         "last": plan.last,
-        "optimizer": getattr(plan.optimizer, "__name__", repr(plan.optimizer)),
-        "criterion": repr(plan.criterion),
+        "optimizer": _named(plan.optimizer),
+        "criterion": repr(plan.criterion) if isinstance(plan.criterion, nn.Loss) else _named(plan.criterion),
     }
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
@@ -255,8 +280,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _parameters(function: Callable[..., Any]) -> set[str]:
-    return set(inspect.signature(function).parameters) - {"params"}
+def _parameters(function: Any) -> set[str]:
+    """The names that a grid may give to a function or class; none for a network or a loss that exists already."""
+    if isinstance(function, nn.Module):
+        return set()
+    fixed = set(function.keywords) if isinstance(function, partial) else set()
+    return set(inspect.signature(function).parameters) - {"params", "replicas"} - fixed
+
+
+def _named(function: Any) -> str:
+    return str(getattr(function, "__name__", repr(function)))
 
 
 def _bytes(plan: _Plan, task: Task) -> int:

@@ -34,8 +34,10 @@ def _drop(shape: Shape, **options: Any) -> Any:
 
 
 def _joined() -> Any:
-    """What was given three numbers, in company that they do not suffice for."""
-    return nn.stack([nn.Dropout([0.1, 0.2, 0.3], replicas=3) for _ in range(2)])(torch.zeros(6, 2))
+    """What was given three numbers later on, for more replicas."""
+    many = nn.stack([nn.Dropout([0.1, 0.2, 0.3], replicas=3) for _ in range(2)])
+    many.p = (0.1, 0.2, 0.3)
+    return many(torch.zeros(6, 2))
 
 
 BAD_INPUTS: list[Bad] = [
@@ -56,9 +58,9 @@ BAD_INPUTS: list[Bad] = [
 
 
 BAD_OPTIONS: list[Bad] = [
-    Bad("Dropout-p", lambda: nn.Dropout(-0.1), ArgumentError, r"p of at least 0, got -0\.1"),
-    Bad("Dropout-2", lambda: nn.Dropout(1.5), ArgumentError, r"p of at most 1, got 1\.5"),
-    Bad("Dropout-nan", lambda: nn.Dropout(float("nan")), ArgumentError, r"p of at least 0"),
+    Bad("Dropout-p", lambda: nn.Dropout(-0.1), ArgumentError, r"p from 0 to 1, got -0\.1"),
+    Bad("Dropout-2", lambda: nn.Dropout(1.5), ArgumentError, r"p from 0 to 1, got 1\.5"),
+    Bad("Dropout-nan", lambda: nn.Dropout(float("nan")), ArgumentError, r"p from 0 to 1, got nan"),
     Bad("Dropout-numbers", lambda: nn.Dropout([0.1, 0.2]), ArgumentError, r"2 numbers for no replicas"),
     Bad("Dropout-two", lambda: nn.Dropout([0.1, 0.2], replicas=3), ArgumentError, r"2 numbers for 3 replicas"),
     Bad("Dropout-inplace", lambda: nn.Dropout(inplace=True), NotImplementedError, r"Dropout.inplace=True"),

@@ -104,6 +104,7 @@ from handgrad.nn.regression_losses import (
     SmoothL1Loss,
 )
 from handgrad.nn.replicas import replicate, stack
+from handgrad.nn.rrelu import RReLU
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.shape import Flatten, Permute, Select, Transpose, Unflatten
 from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
@@ -195,6 +196,7 @@ __all__ = [
     "PositionalEncoding",
     "RMSNorm",
     "RNNCell",
+    "RReLU",
     "Random",
     "ReLU",
     "ReLU6",

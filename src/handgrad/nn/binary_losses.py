@@ -22,7 +22,8 @@ class BCELoss(Loss):
     Shapes: y and t (N, …) alike; loss (), or y's with "none". With R replicas y is (R, N, …) and the loss (R,).
 
     Args:
-        weight: w, which broadcasts against y; 1 if None.
+        weight: w, which broadcasts against y; 1 if None. With R replicas (K,), or a number, is for all; w of more
+            dimensions leads with R, or with 1 where it is for all.
 
     Errors: ArgumentError for predictions or targets out of 0 to 1, ShapeError for unequal shapes or an empty batch.
 
@@ -76,8 +77,9 @@ class BCEWithLogitsLoss(BCELoss):
     Shapes: as BCELoss.
 
     Args:
-        weight: w, which broadcasts against y; 1 if None.
-        pos_weight: p, the weight of targets 1, such as (K,) for K labels; 1 if None.
+        weight: w, which broadcasts against y; 1 if None. With R replicas (K,), or a number, is for all; w of more
+            dimensions leads with R, or with 1 where it is for all.
+        pos_weight: p, the weight of targets 1, such as (K,) for K labels; 1 if None. With R replicas as w.
 
     Errors: ArgumentError for targets out of 0 to 1, ShapeError for unequal shapes or an empty batch.
 
@@ -130,7 +132,7 @@ class MultiLabelSoftMarginLoss(BCEWithLogitsLoss):
     (R,).
 
     Args:
-        weight: w (K,), 1 if None.
+        weight: w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).
 
     Errors: as BCEWithLogitsLoss.
 

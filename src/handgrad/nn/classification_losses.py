@@ -10,6 +10,7 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.nn.loss import Loss
+from handgrad.nn.numbers import Numbers, column, listed
 
 
 class ClassLoss(Loss):
@@ -80,7 +81,7 @@ class NLLLoss(ClassLoss):
     the loss is (R,).
 
     Args:
-        weight: class weights w (K,), 1 if None.
+        weight: class weights w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).
         ignore_index: a target whose loss is 0.
 
     Errors: ArgumentError for an index that is no class, DTypeError for targets that are not integers, ShapeError for
@@ -144,9 +145,9 @@ class CrossEntropyLoss(ClassLoss):
     with "none". With R replicas y leads with R, and the loss is (R,).
 
     Args:
-        weight: class weights w (K,), 1 if None.
+        weight: class weights w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).
         ignore_index: a target whose loss is 0; not with probabilities.
-        label_smoothing: ε, from 0 to 1.
+        label_smoothing: ε, from 0 to 1; with R replicas it may be R numbers.
 
     Errors: ArgumentError for an index that is no class, a probability out of range or an ε out of range, DTypeError and
     ShapeError for targets that do not fit, ShapeError for an empty batch.
@@ -164,6 +165,7 @@ class CrossEntropyLoss(ClassLoss):
     """
 
     unfit = dict.fromkeys(("Softmax", "LogSoftmax", "Softmax2d"), "Leave out the {layer}: {loss} takes logits.")
+    number_names = ("label_smoothing",)
 
     def __init__(
         self,
@@ -172,16 +174,13 @@ class CrossEntropyLoss(ClassLoss):
         ignore_index: int = -100,
         reduce: None = None,
         reduction: str = "mean",
-        label_smoothing: float = 0.0,
+        label_smoothing: Numbers = 0.0,
         *,
         replicas: int | None = None,
     ) -> None:
         super().__init__(weight, size_average, reduce, reduction, replicas=replicas)
         self.ignore_index = ignore_index
-        if not 0 <= label_smoothing <= 1:
-            remedy = "Pass label_smoothing=0.1, say."
-            raise ArgumentError("label_smoothing from 0 to 1", str(label_smoothing), remedy, self.label)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = self.number("label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
         self.predictions(y)
@@ -192,20 +191,28 @@ class CrossEntropyLoss(ClassLoss):
             loss, dy = self._from_probabilities(z, self._probabilities(t, y), dim)
         else:
             t, mass, ignored = self.indices(t, y, dim)
-            index = t.unsqueeze(dim)
-            if self.label_smoothing:
-                one_hot = torch.zeros_like(y).scatter_(dim, index, 1)
-                loss, dy = self._from_probabilities(z, one_hot, dim)
-                if ignored is not None:
-                    dy.mul_((~ignored).unsqueeze(dim))
-            else:
-                loss, dy = self._from_indices(z, index, mass, dim)
+            loss, dy = self._from_classes(z, t.unsqueeze(dim), mass, ignored, dim)
             if ignored is not None:
                 loss.masked_fill_(ignored, 0)  # even where the prediction is infinite
         return self.reduced(loss, dy, weights=weights, mass=mass, classes=dim)
 
-    def _from_indices(self, z: Tensor, index: Tensor, mass: Tensor | None, dim: int) -> tuple[Tensor, Tensor]:
+    def _from_classes(
+        self, z: Tensor, index: Tensor, mass: Tensor | None, ignored: Tensor | None, dim: int
+    ) -> tuple[Tensor, Tensor]:
         """Loss and derivative of logits shifted by their maximum, which are overwritten."""
+        rates = listed(self.label_smoothing)
+        if not any(rates):
+            return self._from_indices(z, index, mass, dim)
+        sharp = None if all(rates) else self._from_indices(z.clone(), index, mass, dim)
+        loss, dy = self._from_probabilities(z, torch.zeros_like(z).scatter_(dim, index, 1), dim)
+        if ignored is not None:
+            dy.mul_((~ignored).unsqueeze(dim))
+        if sharp is not None:  # replicas without smoothing are what they are alone, to the bit
+            loss, dy = (torch.where(column(rates, a) == 0, b, a) for a, b in zip((loss, dy), sharp))
+        return loss, dy
+
+    def _from_indices(self, z: Tensor, index: Tensor, mass: Tensor | None, dim: int) -> tuple[Tensor, Tensor]:
+        """As `_from_classes`, without smoothing."""
         of = z.gather(dim, index)
         p = z.exp_()
         total = p.sum(dim, keepdim=True)
@@ -216,11 +223,12 @@ class CrossEntropyLoss(ClassLoss):
         return loss.mul_(mass), p.mul_(mass.unsqueeze(dim))
 
     def _from_probabilities(self, z: Tensor, q: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        """As `_from_indices`, with a probability for each class."""
+        """As `_from_classes`, from a probability for each class."""
         p = z.exp()
         total = p.sum(dim, keepdim=True)
-        if self.label_smoothing:
-            q = q * (1 - self.label_smoothing) + self.label_smoothing / z.shape[dim]
+        if any(rates := listed(self.label_smoothing)):
+            K = z.shape[dim]
+            q = q * column([1 - rate for rate in rates], q) + column([rate / K for rate in rates], q)
         if self.weight is not None:
             own = self.weight.shape[: self.lead]
             q = q * self.weight.view(*own, *[1] * (dim - self.lead), -1, *[1] * (z.ndim - dim - 1))
@@ -251,8 +259,8 @@ class MultiMarginLoss(ClassLoss):
 
     Args:
         p: 1 or 2.
-        margin: m.
-        weight: class weights w (K,), 1 if None.
+        margin: m; with R replicas it may be R numbers.
+        weight: class weights w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).
 
     Errors: as NLLLoss; ArgumentError for another p.
 
@@ -268,10 +276,12 @@ class MultiMarginLoss(ClassLoss):
         tensor([[-0.5000,  0.5000]])
     """
 
+    number_names = ("margin",)
+
     def __init__(
         self,
         p: int = 1,
-        margin: float = 1.0,
+        margin: Numbers = 1.0,
         weight: Tensor | None = None,
         size_average: None = None,
         reduce: None = None,
@@ -280,7 +290,7 @@ class MultiMarginLoss(ClassLoss):
         replicas: int | None = None,
     ) -> None:
         super().__init__(weight, size_average, reduce, reduction, replicas=replicas)
-        self.p, self.margin = checks.one_of("p", p, (1, 2), self.label), margin
+        self.p, self.margin = checks.one_of("p", p, (1, 2), self.label), self.number("margin", margin)
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
         self.predictions(y)
@@ -290,7 +300,7 @@ class MultiMarginLoss(ClassLoss):
             raise ShapeError("predictions of 1 or 2 dimensions", str(tuple(y.shape)), remedy, self.label)
         t, mass, _ = self.indices(t, y, dim)
         index = t.unsqueeze(dim)
-        h = (y - y.gather(dim, index)).add_(self.margin).clamp_(min=0).scatter_(dim, index, 0)
+        h = (y - y.gather(dim, index)).add_(column(self.margin, y)).clamp_(min=0).scatter_(dim, index, 0)
         loss, dy = (h.sum(dim), h.sign()) if self.p == 1 else ((h * h).sum(dim), 2 * h)
         dy.scatter_(dim, index, -dy.sum(dim, keepdim=True)).div_(y.shape[dim])
         if mass is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ShapeError
+from handgrad.nn import numbers
+from handgrad.nn.numbers import Numbers
 from handgrad.nn.parameter import Generators
 from handgrad.nn.random import Random
 
@@ -25,11 +25,12 @@ class Masked(Random):
     for α = 0, or else; in evaluation y = x. What differs is α, and which values share one m.
     """
 
+    number_names = ("p",)
     alpha = 0.0
 
     def __init__(
         self,
-        p: float | Sequence[float] = 0.5,
+        p: Numbers = 0.5,
         inplace: bool = False,
         *,
         generator: Generators = None,
@@ -38,23 +39,13 @@ class Masked(Random):
         super().__init__(generator, replicas=replicas)
         if inplace:
             raise NotImplementedError(f"{self.label}(inplace=True): a module never changes its input. Leave it out.")
-        self.p, self.inplace = p if isinstance(p, (int, float)) else tuple(p), inplace
+        self.p, self.inplace = p, inplace
         self.rates()
 
     def rates(self) -> tuple[float, ...]:
         """The one p, or those of all replicas."""
-        rates = self.p if isinstance(self.p, tuple) else (self.p,)
-        for rate in rates:
-            if not checks.at_least("p", rate, 0, self.label) <= 1:
-                raise ArgumentError("p of at most 1", str(rate), "Pass a probability.", self.label)
-        if isinstance(self.p, tuple) and len(rates) != self.replicas:
-            got = f"{len(rates)} numbers for {'no' if self.replicas is None else self.replicas} replicas"
-            raise ArgumentError("p to be one number, or one for each replica", got, "Give one for each.", self.label)
-        return rates
-
-    def of_replica(self, r: int) -> None:
-        super().of_replica(r)
-        self.p = self.p[r] if isinstance(self.p, tuple) else self.p
+        self.p = numbers.checked("p", self.p, self.replicas, self.label, 0, 1)
+        return numbers.listed(self.p)
 
     def led(self, x: Tensor) -> Tensor:
         """The input, which with replicas must lead with R, or 1 if it is shared."""
@@ -71,11 +62,11 @@ class Masked(Random):
         if self.replicas is not None:
             x = x.expand(self.replicas, *x.shape[1:])
         scales = [self._scale(p) for p in rates]
-        mask = self._kept(self.unit(x), rates).mul_(_column(scales, x))  # a m
+        mask = self._kept(self.unit(x), rates).mul_(numbers.column(scales, x))  # a m
         y = x * mask
         if self.alpha:
             shifts = [(p - 1) * a * self.alpha for p, a in zip(rates, scales)]
-            y.add_((mask * self.alpha).add_(_column(shifts, x)))
+            y.add_((mask * self.alpha).add_(numbers.column(shifts, x)))
         return self.keep(y, mask)
 
     def backward(self, dy: Tensor) -> Tensor:
@@ -96,7 +87,8 @@ class Masked(Random):
         pairs = torch.empty(*lead, (count + 1) // 2, dtype=torch.long, device=unit.device)
         words = self.drawn(pairs, _fill_with_bits).view(torch.int32)[..., :count].view(unit.shape)
         least = [min(round(p * 2**32) - 2**31, 2**31 - 1) for p in rates]
-        return torch.ge(words, _column(least, words), out=torch.empty_like(unit, memory_format=torch.contiguous_format))
+        m = torch.empty_like(unit, memory_format=torch.contiguous_format)
+        return torch.ge(words, numbers.column(least, words), out=m)
 
     def _scale(self, p: float) -> float:
         """a, and where nothing is left 0."""
@@ -110,11 +102,6 @@ class Masked(Random):
 
 def _fill_with_bits(value: Tensor, generator: torch.Generator | None) -> None:
     value.random_(-(2**63), None, generator=generator)
-
-
-def _column(numbers: Sequence[float], like: Tensor) -> Any:
-    """The one number, or those of R replicas as (R, 1, …) for what leads with R."""
-    return numbers[0] if len(numbers) == 1 else like.new_tensor(numbers).view(-1, *[1] * (like.ndim - 1))
 
 
 class Dropout(Masked):

@@ -157,7 +157,9 @@ def pytorch() -> Initialiser:
     return Initialiser("pytorch", weight, lambda fan_in, fan_out: Uniform(1 / math.sqrt(fan_in)))
 
 
-def gaussian(std: float | Sequence[float] = 1.0, bias_std: float | Sequence[float] | None = None) -> Initialiser:
+def gaussian(
+    std: float | Sequence[float] | Tensor = 1.0, bias_std: float | Sequence[float] | Tensor | None = None
+) -> Initialiser:
     """Weight from N(0, std²) and bias from N(0, bias_std²), bias_std = std by default: the report's, whose std is 1.
 
     Each may be R numbers for a layer of R replicas.
@@ -167,12 +169,13 @@ def gaussian(std: float | Sequence[float] = 1.0, bias_std: float | Sequence[floa
     bias_std = std if bias_std is None else bias_std
     widths = []
     for name, given in (("std", std), ("bias_std", bias_std)):
-        width = tuple(given) if isinstance(given, Sequence) else given
+        plain = given.tolist() if isinstance(given, Tensor) else given
+        width = tuple(plain) if isinstance(plain, Sequence) else plain
         for number in width if isinstance(width, tuple) else (width,):
             at_least(name, number, 0, "nn.init.gaussian")
         widths.append(Normal(width))
     weight, bias = widths
-    name = "gaussian" if std == bias_std == 1 else f"gaussian({weight}, {bias})"
+    name = "gaussian" if weight.width == bias.width == 1 else f"gaussian({weight}, {bias})"
     return Initialiser(name, lambda fan_in, fan_out: weight, lambda fan_in, fan_out: bias)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from math import inf
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from handgrad import checks
 from handgrad.errors import ArgumentError, BackwardError, ShapeError
 from handgrad.nn.constants import constant
 from handgrad.nn.module import Module
+from handgrad.nn.numbers import Numbers, checked
 
 REDUCTIONS = ("mean", "sum", "batchmean", "none")
 
@@ -176,16 +178,29 @@ class Loss(Module):
         if values.numel():
             least, most = (float(v) for v in values.aminmax())
             if least < low or most > high:
-                expected = f"{what} from {low} to {high}" if high < float("inf") else f"{what} of at least {low}"
+                expected = f"{what} from {low} to {high}" if high < inf else f"{what} of at least {low}"
                 got = f"{least if least < low else most:g}"
                 raise ArgumentError(expected, got, remedy, self.label)
         return values
 
+    def number(
+        self, name: str, value: Numbers, least: float = -inf, most: float = inf, *, least_too: bool = True
+    ) -> Any:
+        """An option that is one number, or R of them, one a replica, after a check; name it in `number_names`, too.
+
+        Errors: ArgumentError for a number out of range, or another count than R.
+        """
+        return checked(name, value, self.replicas, self.label, least, most, least_too=least_too)
+
     def own(self, value: Tensor | None) -> Tensor | None:
-        """A copy of a buffer such as class weights; with replicas each has its own, which starts as the one given."""
-        if value is None or self.replicas is None:
-            return None if value is None else checks.tensor(value, self, "weight").clone()
-        return checks.tensor(value, self, "weight").expand(self.replicas, *value.shape).clone()
+        """A copy of a buffer such as class weights; with replicas each has its own.
+
+        Of one dimension, (K,), or none, it is where all replicas start; of more it leads with R, or with 1.
+        """
+        if value is None:
+            return None
+        value = checks.tensor(value, self, "weight")
+        return self.replicated(value, min(value.ndim, 1), "a weight").clone()
 
     def aligned(self, weight: Tensor, y: Tensor) -> Tensor:
         """A buffer that broadcasts against y behind the replicas.
@@ -240,7 +255,7 @@ class Loss(Module):
         if weights.shape != shape:
             remedy = "Give one weight for each sample."
             raise ShapeError(f"weights of shape {tuple(shape)}", str(tuple(weights.shape)), remedy, self.label)
-        self.within(weights, 0, float("inf"), "weights", "Leave a sample out with weight 0.")
+        self.within(weights, 0, inf, "weights", "Leave a sample out with weight 0.")
         return _spread(weights, loss.ndim)
 
     def extra_repr(self) -> str:

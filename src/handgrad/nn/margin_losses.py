@@ -8,14 +8,17 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.loss import Loss
+from handgrad.nn.numbers import Numbers, column
 
 
 class MarginLoss(Loss):
     """Base of the losses with a margin and targets of 1 or −1."""
 
+    number_names = ("margin",)
+
     def __init__(
         self,
-        margin: float,
+        margin: Numbers,
         size_average: None = None,
         reduce: None = None,
         reduction: str = "mean",
@@ -23,7 +26,7 @@ class MarginLoss(Loss):
         replicas: int | None = None,
     ) -> None:
         super().__init__(size_average, reduce, reduction, replicas=replicas)
-        self.margin = margin
+        self.margin = self.number("margin", margin)
 
 
 def signs(t: Tensor, loss: Loss) -> Tensor:
@@ -43,7 +46,7 @@ class HingeEmbeddingLoss(MarginLoss):
     Shapes: y and t (N, …) alike; loss (), or y's with "none". With R replicas y is (R, N, …) and the loss (R,).
 
     Args:
-        margin: m.
+        margin: m; with R replicas it may be R numbers.
 
     Errors: ArgumentError for targets other than 1 and −1, ShapeError for unequal shapes or an empty batch.
 
@@ -61,7 +64,7 @@ class HingeEmbeddingLoss(MarginLoss):
 
     def __init__(
         self,
-        margin: float = 1.0,
+        margin: Numbers = 1.0,
         size_average: None = None,
         reduce: None = None,
         reduction: str = "mean",
@@ -71,7 +74,7 @@ class HingeEmbeddingLoss(MarginLoss):
         super().__init__(margin, size_average, reduce, reduction, replicas=replicas)
 
     def elements(self, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        near, gap = signs(t, self) > 0, self.margin - y
+        near, gap = signs(t, self) > 0, column(self.margin, y) - y
         return torch.where(near, y, gap.clamp(min=0)), torch.where(near, 1.0, -(gap >= 0).to(y.dtype))
 
 
@@ -113,7 +116,7 @@ class MarginRankingLoss(MarginLoss):
     (R,).
 
     Args:
-        margin: m.
+        margin: m; with R replicas it may be R numbers.
 
     Errors: as HingeEmbeddingLoss.
 
@@ -133,7 +136,7 @@ class MarginRankingLoss(MarginLoss):
 
     def __init__(
         self,
-        margin: float = 0.0,
+        margin: Numbers = 0.0,
         size_average: None = None,
         reduce: None = None,
         reduction: str = "mean",
@@ -145,7 +148,7 @@ class MarginRankingLoss(MarginLoss):
     def forward(self, x1: Tensor, x2: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:  # type: ignore[override]
         self.predictions(x1, x2)
         t = signs(self.targets(t, x1), self)
-        h = (x2 - x1).mul_(t).add_(self.margin)
+        h = (x2 - x1).mul_(t).add_(column(self.margin, x1))
         dx2 = (h >= 0) * t
         return self.reduced(h.clamp_(min=0), -dx2, dx2, weights=weights)
 
@@ -165,7 +168,7 @@ class CosineEmbeddingLoss(MarginLoss):
     with R, and the loss is (R,).
 
     Args:
-        margin: m, from −1 to 1.
+        margin: m, from −1 to 1; with R replicas it may be R numbers.
 
     Errors: as HingeEmbeddingLoss.
 
@@ -185,7 +188,7 @@ class CosineEmbeddingLoss(MarginLoss):
 
     def __init__(
         self,
-        margin: float = 0.0,
+        margin: Numbers = 0.0,
         size_average: None = None,
         reduce: None = None,
         reduction: str = "mean",
@@ -204,7 +207,7 @@ class CosineEmbeddingLoss(MarginLoss):
         a, b = ((x * x).sum(-1).add_(1e-12) for x in (x1, x2))  # n₁², n₂²: (N,)
         n = (a * b).sqrt_()
         c = (x1 * x2).sum(-1).div_(n)
-        near, over = t > 0, c - self.margin
+        near, over = t > 0, c - column(self.margin, c)
         s = torch.where(near, -1.0, (over >= 0).to(c.dtype))
         loss = torch.where(near, 1 - c, over.clamp(min=0))
         p, q1, q2 = ((s * v).unsqueeze(-1) for v in (1 / n, c / a, c / b))

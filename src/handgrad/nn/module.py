@@ -12,6 +12,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, BackwardError, ShapeError, StateError
+from handgrad.nn.numbers import taken
 from handgrad.nn.parameter import Generators, Parameter
 from handgrad.nn.slot import check_gradient, described
 
@@ -61,6 +62,9 @@ class Module:
     buffer_names: ClassVar[tuple[str, ...]] = ()
     """Attributes that are saved with the parameters but not trained."""
 
+    number_names: ClassVar[tuple[str, ...]] = ()
+    """Options that are one number, or a tuple of R, one a replica: see `nn.numbers`."""
+
     training: bool = True
     seeds: tuple[int, ...] | None = None
     """Where what forward draws comes from, one a replica, in modules that draw; None is torch's default generator."""
@@ -79,7 +83,7 @@ class Module:
         """Short name for messages, such as 'Linear 25→2'."""
         return type(self).__name__
 
-    def replicated(self, x: Tensor, rank: int) -> Tensor:
+    def replicated(self, x: Tensor, rank: int, what: str = "an input") -> Tensor:
         """Give an input its leading R, as a view: (N, …) of `rank` dimensions, or (1, N, …), is shared by all replicas.
 
         Errors: ShapeError for another number of replicas, or fewer dimensions than `rank`.
@@ -91,12 +95,12 @@ class Module:
             return x.expand(R, *x.shape)
         if x.ndim > rank and x.shape[0] == 1:
             return x.expand(R, *x.shape[1:])
-        remedy = f"Lead with the {R} replicas, or pass {rank} dimensions, or a leading 1, for an input they share."
-        raise ShapeError(f"an input with a leading {R} for the replicas", str(tuple(x.shape)), remedy, self.label)
+        remedy = f"Lead with the {R} replicas, or pass {rank} dimensions, or a leading 1, for {what} they share."
+        raise ShapeError(f"{what} with a leading {R} for the replicas", str(tuple(x.shape)), remedy, self.label)
 
     def along(self, dim: int) -> int:
-        """PyTorch's dimension `dim` of an input, counted past the leading R where there is one."""
-        return dim if self.replicas is None or dim < 0 else dim + 1
+        """PyTorch's dimension `dim`, from 0, of an input, counted past the leading R where there is one."""
+        return dim if self.replicas is None else dim + 1
 
     def leading(self, x: Tensor) -> Tensor:
         """The input of a module that takes any rank and works along a dimension: with replicas it leads with R, or 1.
@@ -156,10 +160,14 @@ class Module:
         one._each_tensor(lambda value: value[r].clone(), replicas=None)
         for part in one.modules():
             part.of_replica(r)
+        for parameter in one.parameters():
+            parameter.init = parameter.init and parameter.init.of(r, R)
         return one
 
     def of_replica(self, r: int) -> None:
-        """Keep replica r's of what is one number a replica and no tensor; modules with such numbers override it."""
+        """Keep replica r's of what is one number a replica and no tensor."""
+        for name in self.number_names:
+            setattr(self, name, taken(getattr(self, name), r))
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor], replicas: int | None) -> None:
         """Put change(value) for every parameter and buffer, and another number of replicas everywhere."""
@@ -261,16 +269,17 @@ class Module:
             parameter.zero_grad()
 
     def reset(self, generator: Generators = None) -> None:
-        """Draw every parameter anew, in order, and set the buffers back.
+        """Draw every parameter anew and set the buffers back, module by module, as the constructors did.
 
         `generator` may be R generators for R replicas: replica r then starts as a single network does that is
-        reset with generator r.
+        reset with generator r, or built with it.
         """
+        left = {id(parameter): parameter for parameter in self.parameters()}  # a shared one is drawn once
         for module in self.modules():
             module.reset_buffers()
-        for value in self.parameters():
-            value.reset(generator)
-        for module in self.modules():
+            for value in list(vars(module).values()):
+                if (parameter := left.pop(id(value), None)) is not None:
+                    parameter.reset(generator)
             module.reset_draws(generator)
 
     def reset_buffers(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from handgrad import checks
 from handgrad.errors import HandgradError
 from handgrad.nn.container import Container
 from handgrad.nn.module import Module
@@ -108,6 +109,8 @@ class Concat(Parallel):
 
     Shapes: the branches' outputs are alike but for `dim`. With replicas x leads with R, or 1.
 
+    Errors: DimensionError for a dimension that they do not have.
+
     Source: Ronneberger et al. 2015, arXiv:1505.04597.
 
     Example:
@@ -125,7 +128,7 @@ class Concat(Parallel):
         y = self._outputs(self.leading(x))
         R = max((part.shape[0] for part in y), default=1) if self.replicas is not None else None
         alike = [part if R is None else part.expand(R, *part.shape[1:]) for part in y]
-        dim = self.along(self.dim)
+        (dim,) = checks.places(alike[0], (self.dim,), self.along(0), self)
         return self.keep(torch.cat(alike, dim), dim, [part.shape[dim] for part in y])
 
     def backward(self, dy: Tensor) -> Tensor:

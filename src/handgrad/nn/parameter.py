@@ -14,6 +14,19 @@ from handgrad.nn.init import Distribution
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
+def sources(generator: Generators, count: int, where: str) -> Sequence[torch.Generator | None]:
+    """The generator of each of `count` replicas, which may be one that they draw from in turn.
+
+    Errors: ArgumentError for another number of generators.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        return [generator] * count
+    if len(generator) != count:
+        remedy = "Pass one generator, or one for each replica."
+        raise ArgumentError(f"{count} generators", str(len(generator)), remedy, where)
+    return generator
+
+
 class Parameter:
     """A trainable tensor with its gradient and its initialiser.
 
@@ -104,13 +117,7 @@ class Parameter:
             remedy = "Build it as Parameter(value, init=nn.init.Normal(1.0))."
             raise ArgumentError("a parameter with an initialiser", "one without", remedy, "Parameter.reset")
         values = [self.torch_value] if self.replicas is None else list(self.torch_value)
-        generators = (
-            [generator] * len(values) if generator is None or isinstance(generator, torch.Generator) else generator
-        )
-        if len(generators) != len(values):
-            remedy = "Pass one generator, or one for each replica."
-            raise ArgumentError(f"{len(values)} generators", str(len(generators)), remedy, "Parameter.reset")
-        for r, (value, source) in enumerate(zip(values, generators)):
+        for r, (value, source) in enumerate(zip(values, sources(generator, len(values), "Parameter.reset"))):
             init = self.init.of(None if self.replicas is None else r, self.replicas)
             value.copy_(init.draw(value.shape, value.dtype, value.device, source))
         self.zero_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad.nn.module import Module
-from handgrad.nn.parameter import Generators
+from handgrad.nn.parameter import Generators, sources
 from handgrad.seeds import derive
 
 Fill = Callable[[Tensor, torch.Generator | None], object]
@@ -53,15 +53,20 @@ class Random(Module):
             self.reset_draws(generator)
 
     def reset_draws(self, generator: Generators = None) -> None:
-        """Draw the seeds from a generator, or R of them; None without replicas means torch's default generator."""
+        """Draw the seeds from a generator, or R of them; None without replicas means torch's default generator.
+
+        One number is drawn for each replica, after the module's own parameters, both when it is built and by `reset`.
+        """
         self.draws, count = 0, self.replicas or 1
         if generator is None and self.replicas is None:
             self.seeds = None
             return
-        sources = [generator] * count if generator is None or isinstance(generator, torch.Generator) else generator
-        self.seeds = tuple(int(torch.randint(LARGEST, (), generator=source)) for source in sources)
+        self.seeds = tuple(
+            int(torch.randint(LARGEST, (), generator=source)) for source in sources(generator, count, self.label)
+        )
 
     def of_replica(self, r: int) -> None:
+        super().of_replica(r)
         self.seeds = None if self.seeds is None else self.seeds[r : r + 1 or None]
 
     def drawn(self, like: Tensor, fill: Fill) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ShapeError
 from handgrad.nn.loss import Loss
+from handgrad.nn.numbers import Numbers, column
 
 
 class L1Loss(Loss):
@@ -47,7 +48,7 @@ class HuberLoss(Loss):
     Shapes: as L1Loss.
 
     Args:
-        delta: δ > 0.
+        delta: δ > 0; with R replicas it may be R numbers.
 
     Errors: as L1Loss; ArgumentError for a δ that is not positive.
 
@@ -63,15 +64,15 @@ class HuberLoss(Loss):
         tensor([0.5000, 1.0000])
     """
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0, *, replicas: int | None = None) -> None:
+    number_names = ("delta",)
+
+    def __init__(self, reduction: str = "mean", delta: Numbers = 1.0, *, replicas: int | None = None) -> None:
         super().__init__(reduction=reduction, replicas=replicas)
-        if not delta > 0:
-            raise ArgumentError("delta above 0", str(delta), "Pass delta=1.0, say.", self.label)
-        self.delta = delta
+        self.delta = self.number("delta", delta, 0, least_too=False)
 
     def elements(self, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        d = y - t
-        c = d.clamp(-self.delta, self.delta)
+        d, delta = y - t, column(self.delta, y)
+        c = d.clamp(-delta, delta)
         return (d - c / 2).mul_(c), c
 
 
@@ -84,7 +85,7 @@ class SmoothL1Loss(Loss):
     Shapes: as L1Loss.
 
     Args:
-        beta: β ≥ 0; 0 is L1Loss.
+        beta: β ≥ 0; 0 is L1Loss; with R replicas it may be R numbers.
 
     Errors: as L1Loss; ArgumentError for a negative β.
 
@@ -100,24 +101,28 @@ class SmoothL1Loss(Loss):
         tensor([0.5000, 1.0000])
     """
 
+    number_names = ("beta",)
+
     def __init__(
         self,
         size_average: None = None,
         reduce: None = None,
         reduction: str = "mean",
-        beta: float = 1.0,
+        beta: Numbers = 1.0,
         *,
         replicas: int | None = None,
     ) -> None:
         super().__init__(size_average, reduce, reduction, replicas=replicas)
-        self.beta = checks.at_least("beta", beta, 0, self.label)
+        self.beta = self.number("beta", beta, 0)
 
     def elements(self, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        d = y - t
-        if self.beta == 0:
+        d, beta = y - t, column(self.beta, y)
+        if not isinstance(beta, Tensor) and beta == 0:
             return d.abs(), d.sign()
-        c = d.clamp(-self.beta, self.beta)
-        slope = c / self.beta
+        c = d.clamp(-beta, beta)
+        slope = c / beta
+        if isinstance(beta, Tensor):  # some may be 0
+            slope = torch.where(beta == 0, d.sign(), slope)
         return (d - c / 2).mul_(slope), slope
 
 
@@ -136,7 +141,7 @@ class GaussianNLLLoss(Loss):
 
     Args:
         full: add the constant ½ log 2π.
-        eps: ε > 0.
+        eps: ε ≥ 0; with R replicas it may be R numbers.
 
     Errors: as L1Loss; ArgumentError for a negative variance.
 
@@ -154,12 +159,13 @@ class GaussianNLLLoss(Loss):
     """
 
     differentiated = (0, 2)
+    number_names = ("eps",)
 
     def __init__(
-        self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean", replicas: int | None = None
+        self, *, full: bool = False, eps: Numbers = 1e-6, reduction: str = "mean", replicas: int | None = None
     ) -> None:
         super().__init__(reduction=reduction, replicas=replicas)
-        self.full, self.eps = full, checks.at_least("eps", eps, 0, self.label)
+        self.full, self.eps = full, self.number("eps", eps, 0)
         self._shape = torch.Size()
 
     def forward(self, y: Tensor, t: Tensor, var: Tensor, weights: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -172,7 +178,7 @@ class GaussianNLLLoss(Loss):
         self.within(var, 0, math.inf, "variances", "Make them positive, such as with a softplus.")
         self._shape = var.shape
         d = y - self.targets(t, y)
-        v = (var if var.ndim == y.ndim else var.unsqueeze(-1)).clamp(min=self.eps)
+        v = (var if var.ndim == y.ndim else var.unsqueeze(-1)).clamp(min=column(self.eps, y))
         dy = d / v
         z = d * dy  # d²/v
         loss = (v.log() + z).mul_(0.5)
@@ -197,7 +203,7 @@ class PoissonNLLLoss(Loss):
     Args:
         log_input: y is the logarithm of the rate.
         full: add Stirling's t log t − t + ½ log 2πt, for log t!, where t > 1.
-        eps: ε, with log_input=False.
+        eps: ε ≥ 0, with log_input=False; with R replicas it may be R numbers.
 
     Errors: as L1Loss; ArgumentError for negative counts.
 
@@ -213,19 +219,21 @@ class PoissonNLLLoss(Loss):
         tensor([-2.])
     """
 
+    number_names = ("eps",)
+
     def __init__(
         self,
         log_input: bool = True,
         full: bool = False,
         size_average: None = None,
-        eps: float = 1e-8,
+        eps: Numbers = 1e-8,
         reduce: None = None,
         reduction: str = "mean",
         *,
         replicas: int | None = None,
     ) -> None:
         super().__init__(size_average, reduce, reduction, replicas=replicas)
-        self.log_input, self.full, self.eps = log_input, full, checks.at_least("eps", eps, 0, self.label)
+        self.log_input, self.full, self.eps = log_input, full, self.number("eps", eps, 0)
 
     def elements(self, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         self.within(t, 0, math.inf, "targets", "Give counts.")
@@ -233,7 +241,7 @@ class PoissonNLLLoss(Loss):
             rate = y.exp()
             loss, dy = rate - t * y, rate - t
         else:
-            rate = y + self.eps
+            rate = y + column(self.eps, y)
             loss, dy = y - t * rate.log(), 1 - t / rate
         if self.full:
             s = t.clamp(min=1)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from handgrad import checks
 from handgrad.errors import ArgumentError
+from handgrad.nn import numbers
 from handgrad.nn.module import Module
 
 M = TypeVar("M", bound=Module)
@@ -51,7 +54,8 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
 def stack(modules: Sequence[M]) -> M:
     """Join networks of one architecture, with or without replicas, into one of all their replicas.
 
-    Values are copied. What is not a tensor, such as BatchNorm's eps, must be the same in all.
+    Values are copied. What is not a tensor, such as BatchNorm's eps, must be the same in all, but for numbers that
+    may be R: those, such as HuberLoss's delta, become R where they differ.
 
     Errors: ArgumentError for no networks, or for one that is not like the first.
 
@@ -64,14 +68,12 @@ def stack(modules: Sequence[M]) -> M:
     modules = list(modules)
     if not modules:
         raise ArgumentError("at least one network", "none", "Pass a list of networks.", "nn.stack")
-    plain = [_without_replicas(module) for module in modules]
+    plain = [described(module) for module in modules]
     for index, description in enumerate(plain):
         if description != plain[0]:
-            lines = zip([*plain[0].splitlines(), ""], [*description.splitlines(), ""])
-            expected, got = next((a, b) for a, b in lines if a != b)
+            expected, got = next((a, b) for a, b in zip_longest(plain[0], description) if a != b)
             remedy = "Stack networks that were built alike."
-            where = f"nn.stack, network {index}"
-            raise ArgumentError(expected.strip() or "nothing more", got.strip() or "less", remedy, where)
+            raise ArgumentError(expected or "nothing more", got or "less", remedy, f"nn.stack, network {index}")
     joined = copy.deepcopy(modules[0])
     counts = [next((part.replicas for part in m.modules() if part.replicas is not None), None) for m in modules]
     values = [
@@ -80,9 +82,16 @@ def stack(modules: Sequence[M]) -> M:
     ]
     in_order = iter([torch.cat(same) for same in zip(*values)])
     joined._each_tensor(lambda _: next(in_order), replicas=sum(count or 1 for count in counts))
+    apart = [count or 1 for count in counts]
+    for parameter, *same in zip(joined.parameters(), *(m.parameters() for m in modules)):
+        inits = [one.init for one in same if one.init is not None]
+        if len(inits) == len(same) and len({type(init) for init in inits}) == 1:
+            parameter.init = replace(inits[0], width=numbers.joined([init.width for init in inits], apart))
     for part, *others in zip(joined.modules(), *(m.modules() for m in modules)):
         seeds = [other.seeds for other in others]
         part.seeds = None if None in seeds else tuple(seed for own in seeds for seed in own or ())
+        for name in part.number_names:
+            setattr(part, name, numbers.joined([getattr(other, name) for other in others], apart))
     return joined
 
 
@@ -91,8 +100,12 @@ def _tensors(module: Module) -> list[Tensor]:
     return [*module.buffers(), *(p.value for p in module.parameters())]
 
 
-def _without_replicas(module: Module) -> str:
-    """What two networks must have in common: layers, options, dtypes."""
-    text = re.sub(r"(, )?replicas=\d+", "", repr(module))
-    dtypes = sorted({str(value.dtype) for value in _tensors(module)})
-    return f"{text}\n{', '.join(dtypes)}"
+def described(module: Module) -> list[str]:
+    """What networks must have in common to be stacked: modules, their options, and the dtypes of their values."""
+    lines = []
+    for path, part in module.named_modules():
+        plain = copy.copy(part)
+        vars(plain).update(dict.fromkeys(part.number_names))  # those may differ
+        lines.append(f"{path}{path and ': '}{type(part).__name__}({plain.extra_repr()})")
+    values = [*module.named_buffers(), *((name, p.value) for name, p in module.named_parameters())]
+    return [*lines, *(f"{name} of dtype {checks.short(value.dtype)}" for name, value in values)]

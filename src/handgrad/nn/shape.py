@@ -18,15 +18,7 @@ class _Shape(Module):
 
     def checked(self, x: Tensor, *dims: int) -> list[int]:
         """The places of `dims` in an input, at least 0, or an error."""
-        self.leading(checks.tensor(x, self))
-        lead = 0 if self.replicas is None else 1
-        places = [dim if dim >= 0 else x.ndim + dim for dim in map(self.along, dims)]
-        if not all(lead <= place < max(x.ndim, 1) for place in places):
-            expected = f"an input with dimension{'s' if len(dims) > 1 else ''} {', '.join(map(str, dims))}"
-            remedy = "Give the input the dimensions the layer works on, or build the layer for those it has."
-            got = f"shape {tuple(x.shape)}" + (", of which the replicas are the first" if lead else "")
-            raise ShapeError(expected, got, remedy, self.label)
-        return places
+        return checks.places(self.leading(checks.tensor(x, self)), dims, self.along(0), self)
 
     def shape_of(self, dy: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Of the gradient of an input of `shape`: replicas that share it, (1, …), each have one."""

@@ -14,7 +14,7 @@ from handgrad.nn.module import Module
 
 
 class _Along(Module):
-    """What turns the numbers along a dimension into probabilities, or their logarithms."""
+    """What works along a dimension."""
 
     def __init__(self, dim: int | None = None, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
@@ -24,7 +24,8 @@ class _Along(Module):
 
     def checked(self, x: Tensor) -> tuple[Tensor, int]:
         """The input and the dimension to go along, past the leading R where there is one."""
-        return self.leading(checks.tensor(x, self)), self.along(self.dim)
+        (dim,) = checks.places(self.leading(checks.tensor(x, self)), (self.dim,), self.along(0), self)
+        return x, dim
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -45,7 +46,7 @@ class Softmax(_Along):
     Args:
         dim: the dimension along which y sums to one.
 
-    Errors: NotImplementedError without `dim`, IndexError for one that is not there.
+    Errors: NotImplementedError without `dim`, DimensionError for one that is not there.
 
     Source: Bridle 1990.
 
@@ -62,12 +63,12 @@ class Softmax(_Along):
     def forward(self, x: Tensor) -> Tensor:
         x, dim = self.checked(x)
         y = torch.softmax(x, dim)
-        return self.keep(y, y)
+        return self.keep(y, y, dim)
 
     def backward(self, dy: Tensor) -> Tensor:
-        (y,) = self.take(dy)
+        y, dim = self.take(dy)
         dx: Tensor = dy * y
-        total = dx.sum(self.along(self.dim), keepdim=True)
+        total = dx.sum(dim, keepdim=True)
         return dx.addcmul_(y, total, value=-1)
 
 
@@ -157,15 +158,15 @@ class LogSoftmax(_Along):
     def forward(self, x: Tensor) -> Tensor:
         x, dim = self.checked(x)
         y = torch.log_softmax(x, dim)
-        return self.keep(y, y)
+        return self.keep(y, y, dim)
 
     def backward(self, dy: Tensor) -> Tensor:
-        (y,) = self.take(dy)
+        y, dim = self.take(dy)
         p = (y * constant(1 / math.log(2), y)).exp2_()  # eʸ; exp takes thrice as long
-        return torch.addcmul(dy, p, dy.sum(self.along(self.dim), keepdim=True), value=-1)
+        return torch.addcmul(dy, p, dy.sum(dim, keepdim=True), value=-1)
 
 
-class GLU(Module):
+class GLU(_Along):
     r"""Gated linear unit: one half of the input gates the other.
 
     $$x = (a, b), \quad y = a \, \sigma(b), \qquad
@@ -178,7 +179,7 @@ class GLU(Module):
     Args:
         dim: the dimension that is halved.
 
-    Errors: ShapeError for an odd length, IndexError for a dimension that is not there.
+    Errors: ShapeError for an odd length, DimensionError for a dimension that is not there.
 
     Source: Dauphin et al. 2017, arXiv:1612.08083.
 
@@ -193,22 +194,18 @@ class GLU(Module):
     """
 
     def __init__(self, dim: int = -1, *, replicas: int | None = None) -> None:
-        super().__init__(replicas)
-        self.dim = dim
+        super().__init__(dim, replicas=replicas)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, dim = self.leading(checks.tensor(x, self)), self.along(self.dim)
+        x, dim = self.checked(x)
         length = x.size(dim)
         if length % 2:
             remedy = "Give the layer twice the features that it shall return."
             raise ShapeError(f"an even length of dimension {self.dim}", str(length), remedy, self.label)
         s = torch.sigmoid(x.narrow(dim, length // 2, length // 2))
         y = x.narrow(dim, 0, length // 2) * s
-        return self.keep(y, y, s)
+        return self.keep(y, y, s, dim)
 
     def backward(self, dy: Tensor) -> Tensor:
-        y, s = self.take(dy)
-        return torch.cat([dy * s, torch.addcmul(y, y, s, value=-1).mul(dy)], self.along(self.dim))
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+        y, s, dim = self.take(dy)
+        return torch.cat([dy * s, torch.addcmul(y, y, s, value=-1).mul(dy)], dim)
