@@ -218,7 +218,7 @@ LEVELS = [
     ["handgrad.nn", "handgrad.optim"],
     ["handgrad.statistics", "handgrad.data", "handgrad.workers"],
     ["handgrad.distribution", "handgrad.training", "handgrad.audit"],
-    ["handgrad.results"],
+    ["handgrad.results", "handgrad.tables", "handgrad.tables.*"],
     ["handgrad", "handgrad.testing", "handgrad.mini", "handgrad.interop", "handgrad.interop.*", "handgrad.sweeps"],
     ["handgrad.plots"],
     ["handgrad.experiments", "handgrad.experiments.*"],
@@ -226,7 +226,13 @@ LEVELS = [
     ["handgrad.__main__"],
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-PACKAGES_OF_ONE_LEVEL = ("handgrad.experiments", "handgrad.interop", "handgrad.cli", "handgrad.optim.lr_scheduler")
+PACKAGES_OF_ONE_LEVEL = (
+    "handgrad.experiments",
+    "handgrad.tables",
+    "handgrad.interop",
+    "handgrad.cli",
+    "handgrad.optim.lr_scheduler",
+)
 BELOW_OPTIM = {
     "handgrad.errors",
     "handgrad.checks",
