@@ -127,9 +127,7 @@ def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None,
     names = next((row for row in _rows(text, separator, where) if row), [])
     _check_names(names, where)
     try:
-        frame: polars.DataFrame = pl.read_csv(
-            io.BytesIO(text.encode()), infer_schema=False, separator=separator, missing_utf8_is_empty_string=False
-        )
+        frame: polars.DataFrame = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=separator)
     except pl.exceptions.PolarsError as error:
         _full_rows(text, separator, where, len(names))
         remedy = "Check the separator and the quotes, and pass separator=… where another one is meant."
