@@ -35,6 +35,8 @@ def text(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
     pl = require("polars", "tables")
     if series.dtype.is_float():
         series = series.cast(pl.Float64).fill_nan(None)
+    elif series.dtype == pl.Duration:
+        series = series.dt.total_microseconds()
     words: polars.Series = series.cast(pl.String).str.strip_chars().str.replace(r"^([+-]?\d+)\.0*$", "${1}")
     gone = [*MISSING, *missing]
     return words.set(words.is_in(gone).fill_null(False), None)
@@ -63,6 +65,8 @@ def numbers(series: polars.Series, missing: Collection[str] = ()) -> polars.Seri
             values = values.zip_with(~percent, values / 100)
     elif series.dtype == pl.Duration:
         values = series.dt.total_microseconds().cast(pl.Float64) / 1e6
+    elif series.dtype.is_temporal() or series.dtype.is_nested():
+        values = series.clear(len(series)).cast(pl.Null).cast(pl.Float64)  # a date is no number of days
     else:
         values = series.cast(pl.Float64, strict=False)
     return values.set((values.is_nan() | (values.abs() > LARGEST)).fill_null(False), None)

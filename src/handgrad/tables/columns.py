@@ -101,7 +101,16 @@ def decide(series: polars.Series, missing: Collection[str] = (), kind: str | Non
         raise ArgumentError(f"a kind out of {', '.join(KINDS)}", got, remedy, f"column {series.name!r}")
     if kind == "drop":
         return Column(series.name, "drop", "as asked for")
+    if kind and unsupported(series):
+        remedy = "Make a column of each of its parts, or drop it."
+        raise DataError("a number, text or date in a cell", str(series.dtype), remedy, f"column {series.name!r}")
     return _asked(series, missing, kind, form) if kind else _found(series, missing)
+
+
+def unsupported(series: polars.Series) -> bool:
+    """Whether the cells hold what is no single number, word or date."""
+    pl = require("polars", "tables")
+    return series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object)
 
 
 def _asked(series: polars.Series, missing: Collection[str], kind: str, form: str) -> Column:
@@ -122,7 +131,7 @@ def _asked(series: polars.Series, missing: Collection[str], kind: str, form: str
 
 def _found(series: polars.Series, missing: Collection[str]) -> Column:
     pl, name, dtype = require("polars", "tables"), series.name, series.dtype
-    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+    if unsupported(series):
         return Column(name, "unsupported", f"holds {str(dtype).lower()} in its cells")
     words = cells.text(series, missing)
     there = len(words) - words.null_count()
@@ -146,11 +155,10 @@ def _text(series: polars.Series, words: polars.Series, there: int, distinct: int
     if lower and lower <= {*cells.TRUE, *cells.FALSE} and len(lower) > 1:
         return _read(series, cells.booleans(series, missing), "boolean", " or ".join(sorted(lower)))
     values = cells.numbers(series, missing)
-    if _fits(words, values):
-        if words.str.contains(r"^0\d+$").any():
-            return _category(series, missing, "digits with a leading zero: codes")
+    codes = bool(words.str.contains(r"^0\d+$").any())
+    if not codes and _fits(words, values):
         return _number(series, values, distinct, "text that holds numbers", missing)
-    form = _form(series, missing, enough=1 - STRAY)
+    form = "" if codes else _form(series, missing, enough=1 - STRAY)
     if form:
         twin = "%d/%m/%Y" if form == "%m/%d/%Y" else ""
         both = twin and _fits(words, cells.moments(series, twin, missing))
@@ -160,7 +168,8 @@ def _text(series: polars.Series, words: polars.Series, there: int, distinct: int
         spaces = words.str.count_matches(r"\s").mean()
         kind = "text" if isinstance(spaces, float) and spaces >= 2 else "identifier"
         return Column(series.name, kind, f"has {distinct} values in {there} rows: too many to learn from")
-    return _category(series, missing, f"text of {distinct} levels")
+    reason = f"{'digits with leading zeros' if codes else 'text'} of {distinct} levels"
+    return _category(series, missing, reason)
 
 
 def _fits(words: polars.Series, values: polars.Series, enough: float = 1 - STRAY) -> bool:

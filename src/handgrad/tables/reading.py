@@ -124,7 +124,7 @@ def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None,
         remedy = f'Pass encoding="{"utf-16" if wide else "latin-1"}", say, or save the file as UTF-8.'
         raise DataError(f"text in {encoding}", _first_line(error), remedy, where) from error
     separator = separator or _separator(text)
-    names = next((row for row in _rows(text, separator, where) if row), [])
+    names = [name.strip() for name in next((row for row in _rows(text, separator, where) if row), [])]
     _check_names(names, where)
     try:
         frame: polars.DataFrame = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=separator)
@@ -136,6 +136,7 @@ def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None,
         # polars fills a short or blank line with nulls, so only then can there have been one
         full = _full_rows(text, separator, where, len(names))
         frame = frame.filter(pl.Series(full)) if len(full) == frame.height else frame
+    frame.columns = names
     if decimal is None:
         decimal = "," if separator == ";" and _matches(frame, COMMA) > _matches(frame, POINT) else "."
     if decimal == ",":

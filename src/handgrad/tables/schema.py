@@ -128,6 +128,10 @@ class Schema:
             close = near(lacking[0], free)
             remedy = f"Is it {close} there? Rename it." if close else "Take a table with the columns of the training."
             raise DataError(f"the columns {listed}", "a table without them", remedy, where)
+        wrong = [c.name for c in self.used if columns.unsupported(frame[c.name])]
+        if wrong:
+            got = f"{str(frame[wrong[0]].dtype).lower()} in {wrong[0]!r}"
+            raise DataError("a number, text or date in a cell", got, "Take the columns of the training.", where)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as a dict that json can write."""
