@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MISSING = ("", "?", "-", "NA", "N/A", "n/a", "na", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
 """Words for a value that is missing, whatever their column holds."""
 TRUE, FALSE = ("true", "yes", "y", "t"), ("false", "no", "n", "f")
+POINTED = r"^([+-]?\d+)\.0*$"
 THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
 LARGEST = 3.4028234663852886e38
 """Of float32: what is larger counts as infinite."""
@@ -37,9 +38,10 @@ def text(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
         series = series.cast(pl.Float64).fill_nan(None)
     elif series.dtype == pl.Duration:
         series = series.dt.total_microseconds()
-    words: polars.Series = series.cast(pl.String).str.strip_chars().str.replace(r"^([+-]?\d+)\.0*$", "${1}")
-    gone = [*MISSING, *missing]
-    return words.set(words.is_in(gone).fill_null(False), None)
+    words: polars.Series = series.cast(pl.String).str.strip_chars()
+    if words.str.contains(POINTED).any():
+        words = words.str.replace(POINTED, "${1}")
+    return words.set(words.is_in([*MISSING, *missing]).fill_null(False), None)
 
 
 def numbers(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
@@ -54,22 +56,33 @@ def numbers(series: polars.Series, missing: Collection[str] = ()) -> polars.Seri
     """
     pl = require("polars", "tables")
     if series.dtype == pl.String or series.dtype in (pl.Categorical, pl.Enum):
-        words = text(series, missing)
-        percent = words.str.ends_with("%").fill_null(False)
-        words = words.str.strip_suffix("%").str.strip_chars()
-        grouped = words.str.contains(THOUSANDS).fill_null(False)
-        if grouped.any():
-            words = words.zip_with(~grouped, words.str.replace_all(",", ""))
+        words = series.cast(pl.String).str.strip_chars()
+        if missing:
+            words = words.set(words.is_in(list(missing)).fill_null(False), None)
         values = words.cast(pl.Float64, strict=False)
-        if percent.any():
-            values = values.zip_with(~percent, values / 100)
+        others = (values.is_null() & words.is_not_null()).arg_true()
+        if len(others):  # few, as a rule
+            values = values.scatter(others, _formatted(words[others]))
     elif series.dtype == pl.Duration:
         values = series.dt.total_microseconds().cast(pl.Float64) / 1e6
     elif series.dtype.is_temporal() or series.dtype.is_nested():
         values = series.clear(len(series)).cast(pl.Null).cast(pl.Float64)  # a date is no number of days
     else:
         values = series.cast(pl.Float64, strict=False)
-    return values.set((values.is_nan() | (values.abs() > LARGEST)).fill_null(False), None)
+    gone = values.is_nan() | (values.abs() > LARGEST)
+    marks = pl.Series(list(missing), dtype=pl.String).cast(pl.Float64, strict=False).drop_nulls()  # -999, say
+    gone = gone | values.is_in(marks.to_list()) if len(marks) else gone
+    return values.set(gone.fill_null(False), None)
+
+
+def _formatted(words: polars.Series) -> polars.Series:
+    """Numbers with commas between thousands, and percentages; null for all else."""
+    pl = require("polars", "tables")
+    percent = words.str.ends_with("%")
+    words = words.str.strip_suffix("%").str.strip_chars()
+    words = words.zip_with(~words.str.contains(THOUSANDS), words.str.replace_all(",", "", literal=True))
+    values = words.cast(pl.Float64, strict=False)
+    return values.zip_with(~percent, values / 100)
 
 
 def booleans(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
@@ -123,5 +136,7 @@ def _utc(moments: polars.Series) -> polars.Series:
 
 def stray(series: polars.Series, values: polars.Series, missing: Collection[str] = ()) -> polars.Series:
     """Return for each cell whether it holds something that `values`, read from it, could not hold."""
+    if not values.null_count():
+        return values.is_null()
     there = series.is_not_null() if series.dtype.is_nested() else text(series, missing).is_not_null()
     return there & values.is_null()

@@ -143,7 +143,7 @@ def _found(series: polars.Series, missing: Collection[str]) -> Column:
     if dtype == pl.Boolean:
         return _read(series, cells.booleans(series), "boolean", "true or false")
     if dtype.is_numeric() or dtype == pl.Duration:
-        return _number(series, cells.numbers(series), distinct, "")
+        return _number(series, cells.numbers(series, missing), distinct, "", missing)
     if dtype.is_temporal():
         form = "%H:%M" if dtype == pl.Time else "%Y-%m-%d"
         return _date(series, cells.moments(series, form), form, "times of day" if dtype == pl.Time else "dates")
@@ -196,7 +196,7 @@ def _read(series: polars.Series, values: polars.Series, kind: str, reason: str) 
 
 
 def _number(
-    series: polars.Series, values: polars.Series, distinct: int, reason: str, missing: Collection[str] = ()
+    series: polars.Series, values: polars.Series, distinct: int, reason: str, missing: Collection[str]
 ) -> Column:
     whole = bool((values == values.round()).all())
     name = series.name
