@@ -220,7 +220,7 @@ LEVELS = [
     ["handgrad.nn", "handgrad.optim"],
     ["handgrad.statistics", "handgrad.data", "handgrad.workers"],
     ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit"],
-    ["handgrad.results"],
+    ["handgrad.results", "handgrad.tables", "handgrad.tables.*"],
     ["handgrad", "handgrad.testing", "handgrad.mini", "handgrad.interop", "handgrad.interop.*", "handgrad.sweeps"],
     ["handgrad.plots"],
     ["handgrad.experiments", "handgrad.experiments.*"],
@@ -234,6 +234,7 @@ PACKAGES_OF_ONE_LEVEL = (
     "handgrad.cli",
     "handgrad.optim.lr_scheduler",
     "handgrad.training",
+    "handgrad.tables",
 )
 BELOW_OPTIM = {
     "handgrad.errors",

@@ -76,6 +76,10 @@ class WorkerError(HandgradError, RuntimeError):
     """A worker process ended without a result."""
 
 
+class DataError(HandgradError, ValueError):
+    """A data file, a frame or a column cannot be used as it is."""
+
+
 class OutputError(HandgradError, OSError):
     """A folder or file cannot be written or read."""
 
