@@ -216,17 +216,24 @@ LEVELS = [
     ["handgrad.nn.fuse"],
     ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
-    ["handgrad.statistics", "handgrad.data", "handgrad.workers"],
-    ["handgrad.distribution", "handgrad.training", "handgrad.audit"],
+    ["handgrad.statistics", "handgrad.data", "handgrad.workers", "handgrad.scoring"],
+    ["handgrad.distribution", "handgrad.training", "handgrad.audit", "handgrad.metrics"],
     ["handgrad.results"],
     ["handgrad", "handgrad.testing", "handgrad.mini", "handgrad.interop", "handgrad.interop.*", "handgrad.sweeps"],
     ["handgrad.plots"],
+    ["handgrad.report", "handgrad.report.*"],
     ["handgrad.experiments", "handgrad.experiments.*"],
     ["handgrad.cli", "handgrad.cli.*"],
     ["handgrad.__main__"],
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-PACKAGES_OF_ONE_LEVEL = ("handgrad.experiments", "handgrad.interop", "handgrad.cli", "handgrad.optim.lr_scheduler")
+PACKAGES_OF_ONE_LEVEL = (
+    "handgrad.experiments",
+    "handgrad.interop",
+    "handgrad.cli",
+    "handgrad.optim.lr_scheduler",
+    "handgrad.report",
+)
 BELOW_OPTIM = {
     "handgrad.errors",
     "handgrad.checks",
