@@ -66,14 +66,15 @@ def run(task: str, data: Any, classes: list[str] | None, models: dict[str, Any],
         return v if classes else (v - mean) / std
 
     def outputs(model: nn.Module, name: str) -> Tensor:
-        y = model(sets[name][0])
+        y: Tensor = model(sets[name][0])
         return y if classes else y * std + mean
 
     criterion = nn.BCEWithLogitsLoss(replicas=R) if classes else nn.MSELoss(replicas=R)
 
     def loss(model: nn.Module) -> Tensor:
         y, wanted = model(sets["validation"][0]), scaled(sets["validation"][1])
-        return criterion(y, wanted.view(1, -1, 1).expand_as(y))
+        found: Tensor = criterion(y, wanted.view(1, -1, 1).expand_as(y))
+        return found
 
     def of(split_: str, name: str) -> Any:
         return lambda model: metrics[name](outputs(model, split_), sets[split_][1])

@@ -73,9 +73,8 @@ def roc(outputs: Tensor, targets: Tensor, weights: Tensor | None = None, *, poin
             rows.append([None] * points)
             continue
         true, false = true / true[-1], false / false[-1]
-        # on a vertical piece the highest point counts
-        upper = torch.cat([false[1:] != false[:-1], torch.ones(1, dtype=torch.bool)])
-        rows.append(np.interp(grid, false[upper].numpy(), true[upper].numpy()).tolist())
+        # on a vertical piece np.interp takes the highest point
+        rows.append(np.interp(grid, false.numpy(), true.numpy()).tolist())
     return {"false": grid.tolist(), "true": rows}
 
 

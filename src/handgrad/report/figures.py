@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+SPOT = {**DOT, "markersize": 4.5}
 MOST_LINES, MOST_POINTS, MOST_CLASSES, MOST_NUMBERS = 20, 120, 30, 10
 
 
@@ -31,17 +32,17 @@ class Drawing:
     caption: str
 
 
-def strips(name: str, label: str, found: Mapping[str, Distribution]) -> Drawing:
+def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]) -> Drawing:
     """One metric of the network and of each baseline: every replica a dot, the mean and its interval."""
     rows = [(who, d) for who, d in found.items() if d.n]
 
     def draw(_: Any, ax: Any) -> None:
         for place, (_, d) in enumerate(rows):
             colour = ONE if place == 0 else SOFT
-            ax.plot(d.finite, [place - 0.22 + 0.1 * _jitter(i) for i in range(d.n)], "o", color=colour, **DOT)
+            ax.plot(d.finite, [place - 0.2 + 0.14 * _jitter(i) for i in range(d.n)], "o", color=colour, **SPOT)
             if d.n > 1:
-                ax.plot(d.interval(), [place + 0.15] * 2, color=colour, linewidth=3, solid_capstyle="butt")
-            ax.plot(d.mean, place + 0.15, "o", color=PAPER, markeredgecolor=colour, markersize=6, zorder=3)
+                ax.plot(d.interval(), [place + 0.18] * 2, color=colour, linewidth=3, solid_capstyle="butt")
+            ax.plot(d.mean, place + 0.18, "o", color=PAPER, markeredgecolor=colour, markersize=6, zorder=3)
         ax.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(who, 16)[:3]) for who, _ in rows])
         ax.set_ylim(len(rows) - 0.5, -0.55)
         ax.grid(False, axis="y")
@@ -51,8 +52,8 @@ def strips(name: str, label: str, found: Mapping[str, Distribution]) -> Drawing:
         ax.set_xlabel(label)
 
     told = "; ".join(f"{who} {d}" for who, d in found.items())
-    caption = f"{_upper(label)}: each dot is a replica; below them the mean and its 95 % interval."
-    return Drawing(drawn(name, draw, 0.75 + 0.48 * max(len(rows), 1)), f"{label}: {told}.", caption)
+    caption = _upper(label) + (f", {better}." if better else ".")
+    return Drawing(drawn(name, draw, 0.75 + 0.5 * max(len(rows), 1)), f"{label}: {told}.", caption)
 
 
 def curves(
@@ -94,12 +95,14 @@ def curves(
         if any(b is not None for b in marks):
             ax.plot([b + 1 for b in marks if b is not None], [0.0] * sum(b is not None for b in marks), "|", color=INK,
                     markersize=7, alpha=0.6, transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
+        ticker = require("matplotlib.ticker", "cli")
         if log:
-            ticker = require("matplotlib.ticker", "cli")
             ax.set_yscale("log")
             ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
             ax.yaxis.set_minor_formatter(ticker.NullFormatter())
-        ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_locator(
+            require("matplotlib.ticker", "cli").MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
+        )
         ax.set_xlabel("epoch")
         ax.set_ylabel(label)
         if len(series) > 1:
@@ -137,7 +140,7 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
                 ax.add_patch(require("matplotlib.patches", "cli").Rectangle(
                     (j - 0.48, i - 0.48), 0.96, 0.96, facecolor=ONE, alpha=float(share), linewidth=0))  # fmt: skip
                 if K <= MOST_NUMBERS and np.isfinite(mean[i, j]):
-                    size = 9 if K <= 4 else 7 if K <= 7 else 6
+                    size = 11 if K <= 4 else 7 if K <= 7 else 6
                     text = f"{100 * mean[i, j]:.1f}" if K <= 7 else f"{100 * mean[i, j]:.0f}"
                     if R > 1 and K <= 4:
                         text += f"\n± {100 * std[i, j]:.1f}"
@@ -147,7 +150,7 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
         step = 1 if K <= MOST_CLASSES else K // MOST_CLASSES + 1
         ax.set_xticks(range(0, K, step), names[::step], rotation=0 if K <= 4 else 90)
         ax.set_yticks(range(0, K, step), names[::step])
-        ax.tick_params(length=0, labelsize=9 if K <= 10 else 6)
+        ax.tick_params(length=0, labelsize=10.5 if K <= 4 else 9 if K <= 10 else 6)
         ax.grid(False)
         ax.spines[:].set_visible(False)
         ax.set_xlabel("predicted")
@@ -175,25 +178,23 @@ def reliability(name: str, found: Reliability) -> Drawing:
         x[b], mean[b] = np.nanmean(sure[live][:, b]), d.mean
         low[b], high[b] = d.interval() if d.n > 1 else (np.nan, np.nan)
 
-    def draw(_: Any, ax: Any) -> None:
-        ax.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", label="perfectly calibrated")
+    def draw(figure: Any, ax: Any) -> None:
+        ax.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", label="calibrated")
         centres = (np.arange(bins) + 0.5) / bins
-        ax.bar(centres, share, 0.9 / bins, color=SOFT, alpha=0.25, linewidth=0, label="share of the predictions")
+        ax.bar(centres, share, 0.9 / bins, color=SOFT, alpha=0.25, linewidth=0, label="share")
         half = np.nan_to_num(np.stack([mean - low, high - mean]))
-        ax.errorbar(x[full], mean[full], half[:, full], color=ONE, marker="o", markersize=4, linewidth=1.2, capsize=2,
-                    label="network")  # fmt: skip
+        ax.errorbar(x[full], mean[full], half[:, full], color=ONE, fmt="none", linewidth=1.2, capsize=2)
+        ax.scatter(x[full], mean[full], 12 + 60 * share[full], color=ONE, linewidths=0, label="network", zorder=3)
         first = np.flatnonzero(share > 0)
         ax.set_xlim(first[0] / bins if first.size else 0, 1.01)
         ax.set_ylim(0, 1.03)
         ax.set_xlabel("confidence")
         ax.set_ylabel("accuracy")
-        ax.legend(loc="upper left")
+        figure.legend(loc="outside upper left", ncols=3)
 
     told = ", ".join(f"{x[b]:.2f}: {mean[b]:.2f}" for b in np.flatnonzero(full))
-    caption = (
-        f"Calibration: accuracy where the network is so confident, mean and 95 % interval over {R} replicas. On the "
-    )
-    caption += "dashed line it is right as often as it says. Bars: the share of predictions with that confidence."
+    caption = f"Calibration: accuracy at each confidence, mean and 95 % interval over {R} replicas. On the dashed line "
+    caption += "the network is right as often as it says. Bars, and the points' size: the share of the predictions."
     return Drawing(drawn(name, draw), f"Accuracy by confidence: {told}.", caption)
 
 
@@ -233,15 +234,13 @@ def residuals(name: str, found: Residuals, target: str) -> Drawing:
     def draw(_: Any, ax: Any) -> None:
         ax.axhline(0, color=INK, linewidth=0.8)
         ax.vlines(y, t - y - spread, t - y + spread, color=ONE, alpha=0.18, linewidth=0.8)
-        ax.plot(y, t - y, "o", color=ONE, **DOT)
+        ax.plot(y, t - y, "o", color=ONE, **SPOT)
         ax.set_xlabel(f"prediction of {_short(target, 24)}")
         ax.set_ylabel("true − predicted")
 
     shown = f"{len(y)} of {found['rows']} rows" if len(y) < found["rows"] else f"{len(y)} rows"
-    caption = (
-        f"Residuals of {shown}: true minus mean prediction; bars are ± the replicas' standard deviation. A trend or "
-    )
-    caption += "a funnel means that something is left to model."
+    caption = f"Residuals of {shown}: true value minus the replicas' mean prediction; bars are ± their standard "
+    caption += "deviation. A trend or a funnel would mean that something is left to model."
     alt = "No prediction."
     if len(y):
         alt = f"Residuals have mean {(t - y).mean():.3g} and standard deviation {(t - y).std():.3g}, "
@@ -259,7 +258,7 @@ def predictions(name: str, found: Residuals, target: str) -> Drawing:
         if len(y):
             ends = [min(y.min(), t.min()), max(y.max(), t.max())]
             ax.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
-        ax.plot(y, t, "o", color=ONE, **DOT)
+        ax.plot(y, t, "o", color=ONE, **SPOT)
         ax.set_xlabel(f"prediction of {_short(target, 24)}")
         ax.set_ylabel("true value")
 

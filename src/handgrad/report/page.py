@@ -103,7 +103,7 @@ def _comparisons(run: Run) -> list[dict[str, Any]]:
             word = verdict(c, of)
             rows.append({
                 "of": of,
-                "baseline": cells(other)[0],
+                "baseline": cells(other, d.std)[0],
                 "difference": (mean + (" points" if of.points else "")) if c.n else "—",
                 "interval": f"{low} to {high}" if math.isfinite(c.low) else "—",
                 "p": f"{c.p:.2g}" if c.n > 1 else "—",
@@ -120,9 +120,9 @@ def _strips(run: Run) -> list[Drawing]:
     found = []
     for i, (metric, d) in enumerate(of_network(run, chief(run)).items()):
         of = kind(metric, run.get("unit", ""))
-        label = of.label + (f" ({of.better})" if of.better else "")
         if d.n:
-            found.append(figures.strips(f"strip{i}", label, {"network": d, **of_baselines(run, metric)}))
+            everyone = {"network": d, **of_baselines(run, metric)}
+            found.append(figures.strips(f"strip{i}", of.label, of.better, everyone))
     return found
 
 

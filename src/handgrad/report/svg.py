@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 INK, SOFT, GRID, PAPER, ONE, TWO, ON = "#101010", "#505050", "#DDDDDD", "#FEFEFE", BLUE, VERMILION, "#FCFCFC"
 VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid", PAPER: "paper", ONE: "one", TWO: "two", ON: "on-one"}
 
-WIDTH, HEIGHT = 4.6, 3.1  # inches: at 72 points an inch the width of a telephone, so that texts keep their size there
+WIDTH, HEIGHT = 4.6, 3.3  # inches: at 72 points an inch the width of a telephone, so that texts keep their size there
 
 LOOK: dict[str, Any] = {
     **STYLE,
-    **{f"font.{name}": value for name, value in (("size", 9.5), ("family", "DejaVu Sans"))},
-    **{f"{name}size": 9.5 for name in ("axes.title", "axes.label")},
-    **{f"{name}.labelsize": 9 for name in ("xtick", "ytick")},
-    "legend.fontsize": 9,
+    **{f"font.{name}": value for name, value in (("size", 11), ("family", "DejaVu Sans"))},
+    **{f"{name}size": 11 for name in ("axes.title", "axes.label")},
+    **{f"{name}.labelsize": 10.5 for name in ("xtick", "ytick")},
+    "legend.fontsize": 10.5,
     "svg.fonttype": "none",  # texts stay texts
     "text.parse_math": False,  # a column may be called "$x"
     "text.color": INK,

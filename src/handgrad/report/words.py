@@ -70,18 +70,19 @@ def of_baselines(run: Run, metric: str) -> dict[str, Distribution]:
     return {name: distribution(run, table[metric], name) for name, table in found if metric in table}
 
 
-def cells(d: Distribution) -> tuple[str, str, str]:
-    """Mean ± std, the mean's 95 % interval, and n.
+def cells(d: Distribution, spread: float = 0.0) -> tuple[str, str, str]:
+    """Mean ± std, the mean's 95 % interval, and n; `spread` gives the decimals where there is none.
 
     Example:
         >>> cells(Distribution((0.94, 0.96, 0.95, float("nan")), (0, 1, 2, 3)))
         ('0.950 ± 0.010', '0.925 to 0.975', '3 of 4')
     """
     n = f"{d.n} of {len(d.values)}" if d.n < len(d.values) else str(d.n)
+    spread = d.std if d.std > 0 else spread
     if d.n < 2:
-        return (number(d.mean, 0) if d.n else "—", "—", n)
-    low, high = (number(v, d.std) for v in d.interval())
-    return f"{number(d.mean, d.std)} ± {number(d.std, d.std)}", f"{low} to {high}", n
+        return (number(d.mean, spread) if d.n else "—", "—", n)
+    low, high = (number(v, spread) for v in d.interval())
+    return f"{number(d.mean, spread)} ± {number(d.std, d.std)}", f"{low} to {high}", n
 
 
 def verdict(c: Comparison, of: Kind) -> str:
@@ -97,8 +98,7 @@ def verdict(c: Comparison, of: Kind) -> str:
     if c.mean == c.std == 0:
         return "equal"
     if not c.settled:
-        more = f"; about {c.more_seeds} more seeds would settle it" if c.more_seeds else ""
-        return f"not settled{more}"
+        return "not settled" + (f" (about {c.more_seeds} more seeds would)" if c.more_seeds else "")
     if of.larger is None:
         return "higher" if c.mean > 0 else "lower"
     return "better" if (c.mean > 0) == of.larger else "worse"
@@ -136,14 +136,13 @@ def summary(run: Run) -> list[str]:
     text = f"{of.label[:1].upper()}{of.label[1:]} {value}{unit} over {d.n} replica{'s' * (d.n > 1)} {where}"
     text += f" (95 % interval of the mean {interval})." if d.n > 1 else ", so without an error bar."
     found = [versus(d.compare(other), of, name) for name, other in of_baselines(run, metric).items() if d.n > 1]
-    compared = "; ".join(found)
-    return [text, *([f"{compared[:1].upper()}{compared[1:]}."] if compared else []), f"{diverged(run)}."]
+    return [text, *([f"Against the baselines: {'; '.join(found)}."] if found else []), f"{diverged(run)}."]
 
 
 def diverged(run: Run) -> str:
     """How many replicas diverged, in words."""
     gone, R = sum(d is not None for d in run["diverged"]), len(run["seeds"])
-    return f"{gone} of {R} replicas diverged" + (" and are left out" if gone else "")
+    return f"{gone} of {R} replicas diverged" + (f" and {'is' if gone == 1 else 'are'} left out" if gone else "")
 
 
 def caveats(run: Run) -> Iterable[str]:
@@ -157,7 +156,7 @@ def caveats(run: Run) -> Iterable[str]:
         accuracy = of_network(run, which).get("accuracy")
         if accuracy and accuracy.n and rows and 0 < accuracy.mean < 1:
             error = 100 * math.sqrt(accuracy.mean * (1 - accuracy.mean) / rows)
-            text += f" Another {rows:,} rows would move an accuracy of {accuracy.mean:.3f} by a standard error of "
+            text += f" That choice alone gives an accuracy of {accuracy.mean:.3f} a standard error of "
             text += f"{number(error, error)} {POINTS}."
         yield text
     elif split:
