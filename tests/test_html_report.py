@@ -199,6 +199,14 @@ def test_a_dead_replica_does_not_count_even_where_it_has_numbers() -> None:
     assert "5 of 6" in text
 
 
+def test_figures_of_predictions_leave_out_what_diverged() -> None:
+    counts = [[[9.0, 1.0], [2.0, 8.0]]] * 5 + [[[0.0, 10.0], [10.0, 0.0]]]
+    dead: list[Any] = [None] * 5 + [{"epoch": 0, "step": 1, "layer": "the loss"}]
+    page = render(small(diverged=dead, confusion=counts))
+    assert "Confusion matrix. Right: 0 90.0 %, 1 80.0 %." in page
+    assert "over 5 replicas. Rows sum to 100" in page
+
+
 def test_an_undefined_metric_says_why() -> None:
     metrics = {"test": {"accuracy": [0.9] * 6, "auc": [None] * 6}}
     text = Page(render(small(metrics=metrics, undefined={"auc": "the targets have one class only"}))).text
@@ -286,6 +294,7 @@ def test_the_page_stands_alone() -> None:
         found = Page(page := render(run))
         assert "http" not in page.casefold().replace("http-equiv", "")
         assert "@import" not in page
+        assert ("content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:") in found.attributes
         assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
         ids = [value for name, value in found.attributes if name == "id"]
         assert len(ids) == len(set(ids))
@@ -456,7 +465,7 @@ def test_in_a_browser(browser: Any, pages: dict[str, Path], name: str, scheme: s
 def test_texts_of_a_figure_lie_in_it_and_can_be_read(browser: Any, pages: dict[str, Path], width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800})
     page = context.new_page()
-    for name in ("classification", "regression"):
+    for name in NAMES:
         page.goto(pages[name].as_uri())
         found = page.evaluate(
             """[...document.querySelectorAll('figure svg')].flatMap(svg => {
@@ -464,12 +473,13 @@ def test_texts_of_a_figure_lie_in_it_and_can_be_read(browser: Any, pages: dict[s
                 return [...svg.querySelectorAll('text')].map(t => {
                     const b = t.getBoundingClientRect();
                     return [t.textContent, b.left >= box.left - 3 && b.right <= box.right + 3 && b.top >= box.top - 3
-                        && b.bottom <= box.bottom + 3, Math.min(b.height, b.width)];
+                        && b.bottom <= box.bottom + 3, parseFloat(getComputedStyle(t).fontSize) * box.width / 331.2];
                 });
             })"""
         )
-        assert len(found) > 50
+        assert len(found) > 20
         assert [text for text, inside, _ in found if not inside] == []
+        assert [text for text, _, size in found if size < 8.5] == []
     context.close()
 
 

@@ -49,7 +49,7 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
         ax.tick_params(axis="y", length=0)
         ax.margins(x=0.06)
         ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(5))
-        ax.set_xlabel(label)
+        ax.set_xlabel(_short(label, 40))
 
     told = "; ".join(f"{who} {d}" for who, d in found.items())
     caption = _upper(label) + (f", {better}." if better else ".")
@@ -73,6 +73,7 @@ def curves(
     every = np.concatenate([s.ravel() for s in series.values()])
     every = every[np.isfinite(every)]
     log = every.size > 0 and every.min() > 0 and every.max() > 30 * every.min()
+    shown = list(series)[-1]
     stopped = any(np.isfinite(s[0]).sum() > np.isfinite(s[-1]).sum() for s in series.values() if s.size)
 
     def draw(_: Any, ax: Any) -> None:
@@ -81,14 +82,14 @@ def curves(
             measured = counts > 0
             if not measured.any():
                 continue
-            if len(kept) <= MOST_LINES and split != "train":
+            if len(kept) <= MOST_LINES and split == shown:
                 step = max(1, len(values) // MOST_POINTS)
                 ax.plot(epochs[measured][::step], values[measured][::step], color=colour, alpha=0.22, linewidth=0.6)
             mean, low, high = _band(values[measured], log)
             x, whole = epochs[measured], counts[measured] == counts.max()
             ax.fill_between(x, low, high, where=whole, color=colour, alpha=0.2, linewidth=0)
             few = {"marker": "o", "markersize": 3} if len(x) == 1 else {}
-            ax.plot(x[whole], mean[whole], color=colour, linestyle=line, label=split, **few)
+            ax.plot(x[whole], mean[whole], color=colour, linestyle=line, label=_short(split, 20), **few)
             last = int(whole.sum()) - 1
             ax.plot(x[last:], mean[last:], color=colour, linestyle=":", linewidth=1)
         marks = [best[r] for r in kept if r < len(best)]
@@ -104,12 +105,12 @@ def curves(
             require("matplotlib.ticker", "cli").MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
         )
         ax.set_xlabel("epoch")
-        ax.set_ylabel(label)
+        ax.set_ylabel(_short(label, 26))
         if len(series) > 1:
             ax.legend()
 
     caption = f"{_upper(label)} over the epochs{', logarithmic' if log else ''}: mean and ± standard deviation over "
-    caption += f"{len(kept)} replicas" + (", each faint." if len(kept) <= MOST_LINES else ".")
+    caption += f"{len(kept)} replicas" + (f", faint each of them in {shown}." if len(kept) <= MOST_LINES else ".")
     if stopped:
         caption += " Dotted: the mean of the replicas still in training, once the first has stopped."
     if any(b is not None for b in best):
@@ -140,7 +141,7 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
                 ax.add_patch(require("matplotlib.patches", "cli").Rectangle(
                     (j - 0.48, i - 0.48), 0.96, 0.96, facecolor=ONE, alpha=float(share), linewidth=0))  # fmt: skip
                 if K <= MOST_NUMBERS and np.isfinite(mean[i, j]):
-                    size = 11 if K <= 4 else 7 if K <= 7 else 6
+                    size = 11 if K <= 4 else 9
                     text = f"{100 * mean[i, j]:.1f}" if K <= 7 else f"{100 * mean[i, j]:.0f}"
                     if R > 1 and K <= 4:
                         text += f"\n± {100 * std[i, j]:.1f}"
@@ -235,7 +236,7 @@ def residuals(name: str, found: Residuals, target: str) -> Drawing:
         ax.axhline(0, color=INK, linewidth=0.8)
         ax.vlines(y, t - y - spread, t - y + spread, color=ONE, alpha=0.18, linewidth=0.8)
         ax.plot(y, t - y, "o", color=ONE, **SPOT)
-        ax.set_xlabel(f"prediction of {_short(target, 24)}")
+        ax.set_xlabel(f"prediction of {_short(target, 26)}")
         ax.set_ylabel("true − predicted")
 
     shown = f"{len(y)} of {found['rows']} rows" if len(y) < found["rows"] else f"{len(y)} rows"
@@ -259,7 +260,7 @@ def predictions(name: str, found: Residuals, target: str) -> Drawing:
             ends = [min(y.min(), t.min()), max(y.max(), t.max())]
             ax.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
         ax.plot(y, t, "o", color=ONE, **SPOT)
-        ax.set_xlabel(f"prediction of {_short(target, 24)}")
+        ax.set_xlabel(f"prediction of {_short(target, 26)}")
         ax.set_ylabel("true value")
 
     r = float(np.corrcoef(y, t)[0, 1]) if len(y) > 1 and y.std() > 0 and t.std() > 0 else float("nan")

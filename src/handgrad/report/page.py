@@ -141,15 +141,22 @@ def _curves(run: Run) -> list[Drawing]:
 
 
 def _predictions(run: Run) -> list[Drawing]:
+    def kept(rows: list[Any]) -> list[Any]:
+        """Those of the replicas that did not diverge: of one that did, the weights may still give numbers."""
+        return [row for row, note in zip(rows, run["diverged"]) if note is None]
+
     found = []
+    if all(run["diverged"]):
+        return []
     if "confusion" in run:
         K = len(run["confusion"][0])
         classes = run["data"].get("classes", [str(k) for k in range(K)])
-        found.append(figures.confusion("confusion", run["confusion"], classes))
+        found.append(figures.confusion("confusion", kept(run["confusion"]), classes))
     if "reliability" in run:
-        found.append(figures.reliability("reliability", run["reliability"]))
+        sure, right, count = (kept(run["reliability"][key]) for key in ("confidence", "accuracy", "count"))
+        found.append(figures.reliability("reliability", {"confidence": sure, "accuracy": right, "count": count}))
     if "roc" in run:
-        found.append(figures.roc("roc", run["roc"]))
+        found.append(figures.roc("roc", {"false": run["roc"]["false"], "true": kept(run["roc"]["true"])}))
     if "residuals" in run:
         found.append(figures.predictions("predictions", run["residuals"], run["target"]))
         found.append(figures.residuals("residuals", run["residuals"], run["target"]))

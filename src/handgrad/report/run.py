@@ -166,7 +166,8 @@ def checked(run: Run) -> Run:
     checks.one_of("task", run["task"], TASKS, where)
     R = checks.positive_int("the number of seeds", len(run["seeds"]), where)
     rows: list[tuple[str, Any]] = [("diverged", run["diverged"]), ("best_epochs", run.get("best_epochs"))]
-    rows += [("confusion", run.get("confusion"))]
+    rows += [("confusion", run.get("confusion")), ("roc", run.get("roc", {}).get("true"))]
+    rows += [(f"{key} of reliability", values) for key, values in run.get("reliability", {}).items()]
     rows += [(f"{name} of {split}", v) for split, found in run["metrics"].items() for name, v in found.items()]
     for split, found in run["history"].items():
         rows += [(f"the history of {split} {name}", row) for name, curve in found.items() for row in curve]
