@@ -218,11 +218,12 @@ LEVELS = [
     ["handgrad.nn.fuse"],
     ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
-    ["handgrad.statistics", "handgrad.data", "handgrad.workers"],
-    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit"],
+    ["handgrad.statistics", "handgrad.data", "handgrad.workers", "handgrad.scoring"],
+    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit", "handgrad.metrics"],
     ["handgrad.results", "handgrad.tables", "handgrad.tables.*"],
     ["handgrad", "handgrad.testing", "handgrad.mini", "handgrad.interop", "handgrad.interop.*", "handgrad.sweeps"],
     ["handgrad.plots"],
+    ["handgrad.report", "handgrad.report.*"],
     ["handgrad.experiments", "handgrad.experiments.*"],
     ["handgrad.cli", "handgrad.cli.*"],
     ["handgrad.__main__"],
@@ -235,6 +236,7 @@ PACKAGES_OF_ONE_LEVEL = (
     "handgrad.optim.lr_scheduler",
     "handgrad.training",
     "handgrad.tables",
+    "handgrad.report",
 )
 BELOW_OPTIM = {
     "handgrad.errors",

@@ -63,8 +63,11 @@ class EarlyStopping:
         self.best = self.best_epoch = self.stopped = torch.empty(0)
         self.weights: list[Tensor] = []
 
-    def update(self, epoch: int, values: Tensor, model: Module) -> None:
-        """Take note of the measure after an epoch, (R,), and of the weights of replicas that have improved."""
+    def update(self, epoch: int, values: Tensor, *models: Module) -> None:
+        """Take note of the measure after an epoch, (R,), and of the weights of replicas that have improved.
+
+        With several models, such as one and its average, the weights are those of all.
+        """
         values, sign = values.detach().double().reshape(-1), 1 if self.mode == "min" else -1
         if not self.best.numel():
             self.best = torch.full_like(values, sign * math.inf)
@@ -74,11 +77,11 @@ class EarlyStopping:
         self.best = torch.where(better, values, self.best)
         self.best_epoch = torch.where(better, epoch, self.best_epoch)
         if self.restore_best and bool(better.any()):
-            self._take(better, model)
+            self._take(better, models)
         self.stopped = self.stopped | (epoch - self.best_epoch >= self.patience)
 
-    def _take(self, better: Tensor, model: Module) -> None:
-        tensors = weights_of(model)
+    def _take(self, better: Tensor, models: Sequence[Module]) -> None:
+        tensors = weights_of(models)
         if not self.weights:
             self.weights = [value.clone() for value in tensors]
             return
@@ -88,12 +91,12 @@ class EarlyStopping:
             else:
                 kept[better] = value[better]
 
-    def restore(self, model: Module) -> None:
+    def restore(self, *models: Module) -> None:
         """Put each replica's best weights back; one without any keeps what it has."""
         if not self.weights:
             return
         found = self.best_epoch >= 0
-        for kept, value in zip(self.weights, weights_of(model)):
+        for kept, value in zip(self.weights, weights_of(models)):
             if len(found) == 1:
                 value.copy_(kept)
             else:
@@ -109,6 +112,6 @@ class EarlyStopping:
         self.weights = list(state["weights"])
 
 
-def weights_of(model: Module) -> Sequence[Tensor]:
-    """Every value of a model that its state has: parameters and buffers."""
-    return [*(p.value for p in model.parameters()), *model.buffers()]
+def weights_of(models: Sequence[Module]) -> list[Tensor]:
+    """Every value of models that their states have: parameters and buffers."""
+    return [value for m in models for value in (*(p.value for p in m.parameters()), *m.buffers())]

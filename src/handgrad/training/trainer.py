@@ -162,7 +162,7 @@ class Trainer:
                 advance(self.history.loss[:, self.epoch - 1].tolist())
             self.history.interrupted = not self._over()
             if self.stopping is not None and self.stopping.restore_best:
-                self.stopping.restore(self._result())
+                self.stopping.restore(*self._models())
         fast.forget()
         self.optimizer.zero_grad()
         for state in self.optimizer.state.values():  # made in inference mode, which tensors do not leave by themselves
@@ -263,7 +263,7 @@ class Trainer:
             raise ArgumentError(f"early stopping to watch one of {listed}", watched, remedy, "EarlyStopping")
         value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
         if stopping is not None and (watched == "loss" or watched in found):
-            stopping.update(epoch, value, self._result())
+            stopping.update(epoch, value, *self._models())
             history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(value[0] if self.single else value)
@@ -271,9 +271,9 @@ class Trainer:
             self.schedule.step()
         self.epoch = history.epochs = epoch + 1
 
-    def _result(self) -> Module:
-        """What training is for: the model, or the average of its weights."""
-        return self.model if self.average is None else self.average
+    def _models(self) -> list[Module]:
+        """What training changes: the model, and the average of its weights if there is one."""
+        return [self.model, *([self.average] if self.average is not None else [])]
 
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:

@@ -1,0 +1,294 @@
+"""The figures of a report: each an svg element, a text for who cannot see it, and a caption."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from handgrad.optional import require
+from handgrad.plots import DOT, _jitter
+from handgrad.report.run import Curve, Reliability, Residuals, Roc
+from handgrad.report.svg import HEIGHT, INK, ON, ONE, PAPER, SOFT, TWO, drawn
+from handgrad.results import Distribution
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+SPOT = {**DOT, "markersize": 4.5}
+MOST_LINES, MOST_POINTS, MOST_CLASSES, MOST_NUMBERS = 20, 120, 30, 10
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the page."""
+
+    svg: str
+    alt: str
+    caption: str
+
+
+def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]) -> Drawing:
+    """One metric of the network and of each baseline: every replica a dot, the mean and its interval."""
+    rows = [(who, d) for who, d in found.items() if d.n]
+
+    def draw(_: Any, ax: Any) -> None:
+        for place, (_, d) in enumerate(rows):
+            colour = ONE if place == 0 else SOFT
+            ax.plot(d.finite, [place - 0.2 + 0.14 * _jitter(i) for i in range(d.n)], "o", color=colour, **SPOT)
+            if d.n > 1:
+                ax.plot(d.interval(), [place + 0.18] * 2, color=colour, linewidth=3, solid_capstyle="butt")
+            ax.plot(d.mean, place + 0.18, "o", color=PAPER, markeredgecolor=colour, markersize=6, zorder=3)
+        ax.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(who, 16)[:3]) for who, _ in rows])
+        ax.set_ylim(len(rows) - 0.5, -0.55)
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+        ax.margins(x=0.06)
+        ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(5))
+        ax.set_xlabel(_short(label, 40))
+
+    told = "; ".join(f"{who} {d}" for who, d in found.items())
+    caption = _upper(label) + (f", {better}." if better else ".")
+    return Drawing(drawn(name, draw, 0.75 + 0.5 * max(len(rows), 1)), f"{label}: {told}.", caption)
+
+
+def curves(
+    name: str, label: str, found: Mapping[str, Curve], diverged: Sequence[bool], best: Sequence[int | None]
+) -> Drawing:
+    """A metric over the epochs, by split: mean and standard deviation over replicas, and each replica faint.
+
+    Replicas that diverged are left out. Where some have stopped early, the mean of the others goes on dotted, for it is
+    no longer the mean of the same replicas.
+    """
+    import numpy as np
+
+    kept = [r for r, gone in enumerate(diverged) if not gone]
+    series = {
+        split: np.array(curve, dtype=np.float64).reshape(len(curve), -1)[:, kept] for split, curve in found.items()
+    }
+    every = np.concatenate([s.ravel() for s in series.values()])
+    every = every[np.isfinite(every)]
+    log = every.size > 0 and every.min() > 0 and every.max() > 30 * every.min()
+    shown = list(series)[-1]
+    stopped = any(np.isfinite(s[0]).sum() > np.isfinite(s[-1]).sum() for s in series.values() if s.size)
+
+    def draw(_: Any, ax: Any) -> None:
+        for (split, values), (colour, line) in zip(series.items(), ((SOFT, "--"), (ONE, "-"), (TWO, "-."))):
+            epochs, counts = np.arange(1, len(values) + 1), np.isfinite(values).sum(1)
+            measured = counts > 0
+            if not measured.any():
+                continue
+            if len(kept) <= MOST_LINES and split == shown:
+                step = max(1, len(values) // MOST_POINTS)
+                ax.plot(epochs[measured][::step], values[measured][::step], color=colour, alpha=0.22, linewidth=0.6)
+            mean, low, high = _band(values[measured], log)
+            x, whole = epochs[measured], counts[measured] == counts.max()
+            ax.fill_between(x, low, high, where=whole, color=colour, alpha=0.2, linewidth=0)
+            few = {"marker": "o", "markersize": 3} if len(x) == 1 else {}
+            ax.plot(x[whole], mean[whole], color=colour, linestyle=line, label=_short(split, 20), **few)
+            last = int(whole.sum()) - 1
+            ax.plot(x[last:], mean[last:], color=colour, linestyle=":", linewidth=1)
+        marks = [best[r] for r in kept if r < len(best)]
+        if any(b is not None for b in marks):
+            ax.plot([b + 1 for b in marks if b is not None], [0.0] * sum(b is not None for b in marks), "|", color=INK,
+                    markersize=7, alpha=0.6, transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
+        ticker = require("matplotlib.ticker", "cli")
+        if log:
+            ax.set_yscale("log")
+            ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+            ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+        ax.xaxis.set_major_locator(
+            require("matplotlib.ticker", "cli").MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
+        )
+        ax.set_xlabel("epoch")
+        ax.set_ylabel(_short(label, 26))
+        if len(series) > 1:
+            ax.legend()
+
+    caption = f"{_upper(label)} over the epochs{', logarithmic' if log else ''}: mean and ± standard deviation over "
+    caption += f"{len(kept)} replicas" + (f", faint each of them in {shown}." if len(kept) <= MOST_LINES else ".")
+    if stopped:
+        caption += " Dotted: the mean of the replicas still in training, once the first has stopped."
+    if any(b is not None for b in best):
+        caption += " Marks at the foot: the epoch whose weights each replica kept."
+    ends = [f"{split} {_ends(values)}" for split, values in series.items()]
+    return Drawing(
+        drawn(name, draw), f"{label} over {len(next(iter(series.values())))} epochs: {'; '.join(ends)}.", caption
+    )
+
+
+def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
+    """Shares of each class, down, that are predicted as each, across: mean and standard deviation over replicas."""
+    import numpy as np
+
+    cells = np.array(counts, dtype=np.float64)  # (R, K, K)
+    cells = cells[cells.sum((1, 2)) > 0]
+    total = cells.sum(2, keepdims=True)
+    shares = np.divide(cells, total, out=np.full_like(cells, np.nan), where=total > 0)
+    R, K = shares.shape[:2]
+    mean = shares.mean(0) if R else np.full((K, K), np.nan)
+    std = shares.std(0, ddof=1) if R > 1 else np.full((K, K), np.nan)
+    names = [textwrap.shorten(str(c), 14, placeholder="…") if " " in str(c) else _short(str(c), 12) for c in classes]
+
+    def draw(_: Any, ax: Any) -> None:
+        for i in range(K):
+            for j in range(K):
+                share = mean[i, j] if np.isfinite(mean[i, j]) else 0.0
+                ax.add_patch(require("matplotlib.patches", "cli").Rectangle(
+                    (j - 0.48, i - 0.48), 0.96, 0.96, facecolor=ONE, alpha=float(share), linewidth=0))  # fmt: skip
+                if K <= MOST_NUMBERS and np.isfinite(mean[i, j]):
+                    size = 11 if K <= 4 else 9
+                    text = f"{100 * mean[i, j]:.1f}" if K <= 7 else f"{100 * mean[i, j]:.0f}"
+                    if R > 1 and K <= 4:
+                        text += f"\n± {100 * std[i, j]:.1f}"
+                    ax.text(j, i, text, ha="center", va="center", fontsize=size, color=ON if share > 0.6 else INK)
+        ax.set_xlim(-0.5, K - 0.5)
+        ax.set_ylim(K - 0.5, -0.5)
+        step = 1 if K <= MOST_CLASSES else K // MOST_CLASSES + 1
+        ax.set_xticks(range(0, K, step), names[::step], rotation=0 if K <= 4 else 90)
+        ax.set_yticks(range(0, K, step), names[::step])
+        ax.tick_params(length=0, labelsize=10.5 if K <= 4 else 9 if K <= 10 else 6)
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        ax.set_xlabel("predicted")
+        ax.set_ylabel("true")
+
+    right = ", ".join(f"{c} {100 * mean[i, i]:.1f} %" for i, c in enumerate(classes[:K]) if np.isfinite(mean[i, i]))
+    spread = " ± standard deviation" if R > 1 and K <= 4 else ""
+    caption = f"Of each class, the percentage predicted as each: mean{spread} over {R} replicas. Rows sum to 100."
+    return Drawing(drawn(name, draw, HEIGHT + (0.5 if K > 4 else 0)), f"Confusion matrix. Right: {right}.", caption)
+
+
+def reliability(name: str, found: Reliability) -> Drawing:
+    """How often the network is right when it is so sure, and how often it is so sure."""
+    import numpy as np
+
+    sure, right, count = (np.array(found[key], dtype=np.float64) for key in ("confidence", "accuracy", "count"))
+    live = np.isfinite(count).all(1)
+    bins, R = count.shape[1], int(live.sum())
+    share = count[live].sum(0) / max(count[live].sum(), 1)
+    # a bin that only some replicas reach has no mean over replicas
+    full = (np.isfinite(right[live]).sum(0) >= max(1, R / 2)) & (share > 0)
+    x, mean, low, high = (np.full(bins, np.nan) for _ in range(4))
+    for b in np.flatnonzero(full):
+        d = Distribution(tuple(right[live][:, b]), tuple(range(R)))
+        x[b], mean[b] = np.nanmean(sure[live][:, b]), d.mean
+        low[b], high[b] = d.interval() if d.n > 1 else (np.nan, np.nan)
+
+    def draw(figure: Any, ax: Any) -> None:
+        ax.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", label="calibrated")
+        centres = (np.arange(bins) + 0.5) / bins
+        ax.bar(centres, share, 0.9 / bins, color=SOFT, alpha=0.25, linewidth=0, label="share")
+        half = np.nan_to_num(np.stack([mean - low, high - mean]))
+        ax.errorbar(x[full], mean[full], half[:, full], color=ONE, fmt="none", linewidth=1.2, capsize=2)
+        ax.scatter(x[full], mean[full], 12 + 60 * share[full], color=ONE, linewidths=0, label="network", zorder=3)
+        first = np.flatnonzero(share > 0)
+        ax.set_xlim(first[0] / bins if first.size else 0, 1.01)
+        ax.set_ylim(0, 1.03)
+        ax.set_xlabel("confidence")
+        ax.set_ylabel("accuracy")
+        figure.legend(loc="outside upper left", ncols=3)
+
+    told = ", ".join(f"{x[b]:.2f}: {mean[b]:.2f}" for b in np.flatnonzero(full))
+    caption = f"Calibration: accuracy at each confidence, mean and 95 % interval over {R} replicas. On the dashed line "
+    caption += "the network is right as often as it says. Bars, and the points' size: the share of the predictions."
+    return Drawing(drawn(name, draw), f"Accuracy by confidence: {told}.", caption)
+
+
+def roc(name: str, found: Roc) -> Drawing:
+    """True against false positive rate."""
+    import numpy as np
+
+    false, true = np.array(found["false"]), np.array(found["true"], dtype=np.float64)
+    true = true[np.isfinite(true).all(1)]
+
+    def draw(_: Any, ax: Any) -> None:
+        ax.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", label="chance")
+        if len(true):
+            mean, low, high = _band(true.T, False)
+            ax.fill_between(false, low.clip(0, 1), high.clip(0, 1), color=ONE, alpha=0.2, linewidth=0)
+            ax.plot(false, mean, color=ONE, label="network")
+        ax.set_xlim(-0.01, 1.01)
+        ax.set_ylim(-0.01, 1.02)
+        ax.set_xlabel("false positive rate")
+        ax.set_ylabel("true positive rate")
+        ax.legend(loc="lower right")
+
+    told = (
+        [f"{t:.2f} at {false[i]:.2f}" for i, t in enumerate(true.mean(0)) if i in (1, 5, 10, 20)] if len(true) else []
+    )
+    caption = f"ROC curve: mean and ± standard deviation over {len(true)} replicas at each false positive rate."
+    return Drawing(drawn(name, draw), f"True against false positive rate: {', '.join(told)}.", caption)
+
+
+def residuals(name: str, found: Residuals, target: str) -> Drawing:
+    """What the mean of the replicas' predictions gets wrong, against the prediction, with the spread over replicas."""
+    import numpy as np
+
+    y, t = np.array(found["prediction"], dtype=np.float64), np.array(found["target"], dtype=np.float64)
+    spread = np.nan_to_num(np.array(found["spread"], dtype=np.float64))
+
+    def draw(_: Any, ax: Any) -> None:
+        ax.axhline(0, color=INK, linewidth=0.8)
+        ax.vlines(y, t - y - spread, t - y + spread, color=ONE, alpha=0.18, linewidth=0.8)
+        ax.plot(y, t - y, "o", color=ONE, **SPOT)
+        ax.set_xlabel(f"prediction of {_short(target, 26)}")
+        ax.set_ylabel("true − predicted")
+
+    shown = f"{len(y)} of {found['rows']} rows" if len(y) < found["rows"] else f"{len(y)} rows"
+    caption = f"Residuals of {shown}: true value minus the replicas' mean prediction; bars are ± their standard "
+    caption += "deviation. A trend or a funnel would mean that something is left to model."
+    alt = "No prediction."
+    if len(y):
+        alt = f"Residuals have mean {(t - y).mean():.3g} and standard deviation {(t - y).std():.3g}, "
+        alt += f"for predictions from {y.min():.3g} to {y.max():.3g}."
+    return Drawing(drawn(name, draw), alt, caption)
+
+
+def predictions(name: str, found: Residuals, target: str) -> Drawing:
+    """True values against the mean of the replicas' predictions."""
+    import numpy as np
+
+    y, t = np.array(found["prediction"], dtype=np.float64), np.array(found["target"], dtype=np.float64)
+
+    def draw(_: Any, ax: Any) -> None:
+        if len(y):
+            ends = [min(y.min(), t.min()), max(y.max(), t.max())]
+            ax.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
+        ax.plot(y, t, "o", color=ONE, **SPOT)
+        ax.set_xlabel(f"prediction of {_short(target, 26)}")
+        ax.set_ylabel("true value")
+
+    r = float(np.corrcoef(y, t)[0, 1]) if len(y) > 1 and y.std() > 0 and t.std() > 0 else float("nan")
+    caption = "True values against the mean of the replicas' predictions; on the dashed line they are equal."
+    return Drawing(drawn(name, draw), f"True against predicted values, correlation {r:.3f}.", caption)
+
+
+def _band(values: Array, log: bool) -> tuple[Array, Array, Array]:
+    """(E, R) to mean and one standard deviation below and above; by logarithm, so that the band stays above 0."""
+    import numpy as np
+
+    x = np.ma.masked_invalid(np.log(values) if log else values)
+    mean = x.mean(1).filled(np.nan)
+    std = (x.std(1, ddof=1) if x.shape[1] > 1 else np.ma.zeros(len(x))).filled(0.0)
+    found = mean, mean - std, mean + std
+    return tuple(np.exp(v) for v in found) if log else found
+
+
+def _ends(values: Array) -> str:
+    """'from 0.5 to 0.1'."""
+    rows = [row[row == row] for row in values]
+    means = [float(row.mean()) for row in rows if row.size]
+    return f"from {means[0]:.3g} to {means[-1]:.3g}" if means else "none"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,494 @@
+"""The HTML report: what it says, that nothing in a run can break or abuse it, and how it stands in a real browser."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from handgrad import report
+from handgrad.distribution import Distribution
+from handgrad.errors import ArgumentError, HandgradError
+from handgrad.metrics import SCORES
+from handgrad.report import Run, confusion, reliability, render, residuals, roc
+from handgrad.report.words import caveats, kind, summary, verdict, versus
+from tests import runs
+
+HOSTILE = [
+    "<script>document.title = 'run'</script>",
+    '"><img src=x onerror="document.title = \'run\'">',
+    "</svg></style></title><script>document.title = 'run'</script>",
+    "{{ 7 * 7 }}{% raw %}",
+    "$\\frac{1}{$ id=\" #0072B2 url(#a) 'DejaVu Sans'",
+    "javascript:document.title='run'",
+    "http://example.invalid/x.png",
+    "x" * 400,
+    "日本語 🦜 עברית \u202eabc \x00\x1b[31m \ud800",
+]
+
+
+def small(**changes: Any) -> Run:
+    """A run of 6 replicas with two metrics and no pictures of predictions."""
+    made: dict[str, Any] = {
+        "title": "Small",
+        "task": "classification",
+        "target": "y",
+        "data": {
+            "source": "small.csv",
+            "rows": 100,
+            "columns": [{"name": "x", "kind": "number", "missing": 4}],
+            "split": {"rows": {"train": 80, "test": 20}, "how": "at random", "shared": True},
+        },
+        "network": {"description": "Linear(1, 1)", "parameters": 2},
+        "seeds": [3, 4, 5, 6, 7, 8],
+        "diverged": [None] * 6,
+        "history": {"train": {"loss": [[1.0, 1.1, 0.9, 1.0, 1.2, 1.0], [0.5, 0.6, 0.4, 0.5, 0.7, 0.5]]}},
+        "metrics": {"test": {"accuracy": [0.90, 0.92, 0.91, 0.93, 0.90, 0.92], "log_loss": [0.3] * 6}},
+    }
+    return cast(Run, {**made, **changes})
+
+
+def hostile(text: str) -> Run:
+    """The run on breast cancer with one text in every place of a text."""
+
+    def spoilt(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            fixed = key in ("history", "metrics", "rows")
+            return {k if fixed or key in KEYS else f"{k}{text}": spoilt(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [spoilt(v, key) for v in value]
+        return value if not isinstance(value, str) or key == "task" else text
+
+    made = spoilt(copy.deepcopy(runs.classification()), "run")
+    made["metrics"]["test"][text] = [0.5 + 0.01 * r for r in range(runs.R)]
+    made["history"]["train"][text] = [[0.5] * runs.R, [0.4] * runs.R]
+    made["diverged"][2] = {"epoch": 1, "step": 2, "layer": text}
+    made["warnings"] = [text]
+    return cast(Run, made)
+
+
+KEYS = {"run", "data", "split", "network", "columns", "dropped", "reliability", "roc", "residuals", "diverged"}
+
+
+class Page(HTMLParser):
+    """Elements and attributes of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += " ".join(data.split()) + " "
+
+
+# What it says
+
+
+def test_classification_says_what_was_found() -> None:
+    run = runs.classification()
+    text = Page(render(run)).text
+    d = Distribution(tuple(cast(list[float], run["metrics"]["test"]["accuracy"])), tuple(run["seeds"]))
+    assert f"Accuracy {str(d).split(' (')[0]} over 10 replicas on the 114 test rows" in text
+    assert "0 of 10 replicas diverged." in text
+    assert "logistic regression" in text
+    assert "gradient boosting" in text
+    for name in run["metrics"]["test"]:
+        assert SCORES[name].label in text
+    for heading in ("Results", "Against baselines", "Predictions", "Training", "Replicas", "Data", "Repeat it"):
+        assert heading in text
+    assert run["command"] in text
+    for column in run["data"]["columns"]:
+        assert column["name"] in text
+
+
+def test_regression_tells_what_diverged_everywhere() -> None:
+    run = runs.regression()
+    assert [d is not None for d in run["diverged"]].index(True) == 3
+    text = Page(render(run)).text
+    assert "over 9 replicas on the 89 test rows" in text
+    assert "1 of 10 replicas diverged and is left out." in text
+    assert text.count("9 of 10") == 3 * len(run["metrics"]["test"])
+    assert re.search(r"diverged, epoch \d+, step \d+, in model\.\d", text)
+    assert "RMSE (points)" in text
+
+
+def test_the_same_run_gives_the_same_page_from_json_too() -> None:
+    run = runs.regression()
+    page = render(run)
+    assert render(run) == page
+    assert render(json.loads(json.dumps(run))) == page
+
+
+def test_a_run_is_left_as_it_was() -> None:
+    run = runs.classification()
+    before = copy.deepcopy(run)
+    render(run)
+    assert run == before
+
+
+def test_summary_of_clear_and_unclear_differences() -> None:
+    accuracy = [0.90, 0.92, 0.91, 0.93, 0.90, 0.92]
+    baselines = {
+        "a stump": {"accuracy": [v - d for v, d in zip(accuracy, [0.02, 0.03, 0.02, 0.04, 0.03, 0.04])]},
+        "chance": {"accuracy": [v + d for v, d in zip(accuracy, [0.02, -0.02, 0.01, -0.01, 0.03, -0.02])]},
+        "itself": {"accuracy": accuracy},
+    }
+    first, second, third = summary(small(baselines=baselines))
+    assert first == (
+        "Accuracy 0.913 ± 0.012 over 6 replicas on the 20 test rows (95 % interval of the mean 0.901 to 0.926)."
+    )
+    assert re.search(r": 3\.00 percentage points \(2\.\d+ to 3\.\d+\) better than a stump; ", second)
+    assert re.search(r"; no clear difference from chance \(−0\.17 percentage points, −\d\.\d+ to \+\d\.\d+\); ", second)
+    assert second.endswith("; equal to itself.")
+    assert third == "0 of 6 replicas diverged."
+
+
+@pytest.mark.parametrize(("name", "word"), [("accuracy", "better"), ("log_loss", "worse"), ("my own", "higher")])
+def test_better_depends_on_the_metric(name: str, word: str) -> None:
+    seeds = tuple(range(8))
+    a, b = (Distribution(tuple(base + 0.01 * s for s in seeds), seeds) for base in (0.9, 0.5))
+    assert verdict(a.compare(b), kind(name)) == word
+    assert {"better": "worse", "worse": "better", "higher": "lower"}[word] == verdict(b.compare(a), kind(name))
+    assert f"{word} than X" in versus(a.compare(b), kind(name), "X")
+
+
+def test_few_replicas_are_not_compared() -> None:
+    changes = {"seeds": [0, 1, 2], "diverged": [None] * 3, "history": {}}
+    run = small(**changes, metrics={"test": {"accuracy": [0.9, 0.8, 0.9]}}, baselines={"a stump": {"accuracy": [0.1]}})
+    assert "too few pairs (3) to compare with a stump" in summary(run)[1]
+    assert "too few: 3" in Page(render(run)).text
+
+
+def test_caveats_name_what_intervals_do_not_cover() -> None:
+    shared = " ".join(caveats(small()))
+    assert "not the choice of the 20 test rows" in shared
+    assert "standard error of 6.3 percentage points" in shared  # √(0.913 · 0.087 / 20)
+    own = {**small()["data"], "split": {**small()["data"]["split"], "shared": False}}
+    assert "Nadeau and Bengio" in " ".join(caveats(small(data=own)))
+    assert "no test split" in " ".join(caveats(small(metrics={"train": small()["metrics"]["test"]})))
+    both = small(baselines={"a": {"accuracy": [0.5], "log_loss": [1.0]}, "b": {"accuracy": [0.5]}})
+    assert "3 comparisons were made" in " ".join(caveats(both))
+
+
+def test_a_dead_replica_does_not_count_even_where_it_has_numbers() -> None:
+    dead: list[Any] = [None, {"epoch": 0, "step": 1, "layer": "the loss"}, None, None, None, None]
+    text = Page(render(small(diverged=dead))).text
+    assert "over 5 replicas" in text
+    assert "1 of 6 replicas diverged and is left out" in text
+    assert "5 of 6" in text
+
+
+def test_figures_of_predictions_leave_out_what_diverged() -> None:
+    counts = [[[9.0, 1.0], [2.0, 8.0]]] * 5 + [[[0.0, 10.0], [10.0, 0.0]]]
+    dead: list[Any] = [None] * 5 + [{"epoch": 0, "step": 1, "layer": "the loss"}]
+    page = render(small(diverged=dead, confusion=counts))
+    assert "Confusion matrix. Right: 0 90.0 %, 1 80.0 %." in page
+    assert "over 5 replicas. Rows sum to 100" in page
+
+
+def test_an_undefined_metric_says_why() -> None:
+    metrics = {"test": {"accuracy": [0.9] * 6, "auc": [None] * 6}}
+    text = Page(render(small(metrics=metrics, undefined={"auc": "the targets have one class only"}))).text
+    assert "the targets have one class only" in text
+    first = summary(small(metrics={"test": {"auc": [None] * 6}}, undefined={"auc": "one class"}))
+    assert first == ["There is no AUC: one class."]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"diverged": [{"epoch": 0, "step": 0, "layer": "x"}] * 6, "metrics": {"test": {"accuracy": [None] * 6}}},
+        {"seeds": [0], "diverged": [None], "history": {}, "metrics": {"test": {"accuracy": [0.9]}}},
+        {"history": {"train": {"loss": [[1.0] * 6]}}},
+        {"history": {"train": {"loss": []}, "validation": {}}},
+        {"history": {"train": {"loss": [[math.nan] * 6, [math.inf] * 6]}}},
+        {"metrics": {"validation": {"accuracy": [0.9] * 6, "my own": [1e9, 2e9, 1e-9, 0.0, -1.0, 5.0]}}},
+        {"confusion": [[[0.0] * 3] * 3] * 6, "data": dict(small()["data"], classes=["a", "b", "c"])},
+        {"confusion": np.ones((6, 12, 12)).tolist()},
+        {"confusion": np.ones((6, 40, 40)).tolist()},
+        {
+            "baselines": {},
+            "options": {"lr": 1e-3, "list": [1, None, {"a": 1}], "flag": True},
+            "best_epochs": [None] * 6,
+        },
+        {"task": "regression", "residuals": {"prediction": [], "spread": [], "target": [], "rows": 0}},
+        {"task": "regression", "residuals": {"prediction": [1.0], "spread": [None], "target": [2.0], "rows": 9}},
+        {"data": {"source": "x", "rows": 0, "columns": [{"name": "a", "kind": "number"}] * 40}},
+        {"reliability": reliability(torch.full((6, 3, 1), math.nan), torch.zeros(3))},
+        {"roc": roc(torch.full((6, 3, 1), math.nan), torch.zeros(3))},
+    ],
+    ids=range(15),
+)
+def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
+    page = Page(render(small(**changes)))
+    assert "nan" not in re.sub(r"[a-z]nan|nan[a-z]", "", page.text.casefold())
+    assert "of 6 replicas" in page.text or "of 1 replicas" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seeds": [1, 2]}, "diverged of 2 replicas, got 6 numbers"),
+        ({"seeds": []}, "number of seeds"),
+        ({"task": "clustering"}, "'classification', 'regression'"),
+        ({"metrics": {}}, "metrics of test, validation, train"),
+        ({"metrics": {"test": {"accuracy": [0.5]}}}, "accuracy of test of 6 replicas, got 1 numbers"),
+        ({"history": {"train": {"loss": [[1.0] * 5]}}}, "the history of train loss of 6 replicas"),
+        ({"baselines": {"a": {"accuracy": [0.5, 0.5]}}}, "accuracy of a of 6 replicas"),
+        ({"data": {"rows": 3}}, "no data['source'], data['columns']"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ArgumentError, match=re.escape(says)):
+        render(small(**changes))
+
+
+def test_a_run_that_lacks_something_is_refused() -> None:
+    run = cast(dict[str, Any], small())
+    del run["target"], run["metrics"]
+    with pytest.raises(ArgumentError, match="no target, metrics"):
+        render(cast(Run, run))
+
+
+# What it must not do
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_texts_stay_texts(text: str) -> None:
+    page = render(hostile(text))
+    page.encode()
+    found = Page(page)
+    assert not {"script", "img", "iframe", "object", "form", "base", "image"} & set(found.tags)
+    assert found.tags.count("title") == found.tags.count("style") == 1
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    links = [value for name, value in found.attributes if name in ("href", "src", "xlink:href", "action")]
+    assert all(link.startswith("#") or link == "data:," for link in links)
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\ud800-\udfff]", page.replace("\n", ""))
+    if text in ("{{ 7 * 7 }}{% raw %}", HOSTILE[0]):
+        assert text in found.text
+
+
+def test_the_page_stands_alone() -> None:
+    for run in (runs.classification(), runs.regression()):
+        found = Page(page := render(run))
+        assert "http" not in page.casefold().replace("http-equiv", "")
+        assert "@import" not in page
+        assert ("content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:") in found.attributes
+        assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+        ids = [value for name, value in found.attributes if name == "id"]
+        assert len(ids) == len(set(ids))
+        used = [v[1:] for name, v in found.attributes if name == "href" and v[:1] == "#"] + re.findall(
+            r"url\(#([^)]*)", page
+        )
+        assert set(used) <= set(ids)
+        assert all(v for name, v in found.attributes if name == "aria-label")
+        assert len(page) < 400_000
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear))
+
+
+@pytest.mark.parametrize("block", [0, 1, 2], ids=["light", "dark", "print"])
+def test_contrast(block: int) -> None:
+    css = (Path(report.__file__).parent / "style.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", re.findall(r":root \{(.*?)\}", css, re.DOTALL)[block]))
+
+    def contrast(a: str, b: str) -> float:
+        low, high = sorted((luminance(colours[a]), luminance(colours[b])))
+        return (high + 0.05) / (low + 0.05)
+
+    for text in ("ink", "soft", "link", "good", "bad"):
+        assert contrast(text, "paper") >= 4.5
+    for text, ground in (("ink", "raised"), ("soft", "raised"), ("ink", "alarm"), ("on-one", "one")):
+        assert contrast(text, ground) >= 4.5
+    for line in ("one", "two"):
+        assert contrast(line, "paper") >= 3
+
+
+# Curves
+
+
+@given(seed=st.integers(0, 10**6), N=st.integers(2, 40))
+def test_roc_has_the_area_that_scikit_learn_finds(seed: int, N: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    z, t = torch.randn(2, N, 1, generator=rng).round(decimals=1), torch.randint(2, (N,), generator=rng)
+    t[:2] = torch.tensor([0, 1])
+    found = roc(z, t, points=2001)
+    for row, scores in zip(found["true"], z[..., 0]):
+        assert row == sorted(cast(list[float], row))
+        assert row[-1] == 1
+        area = np.trapezoid(cast(list[float], row), found["false"])
+        assert area == pytest.approx(sk.roc_auc_score(t, scores), abs=2e-3)
+
+
+def test_confusion_is_scikit_learns() -> None:
+    z, t, w = torch.randn(3, 30, 4), torch.randint(4, (30,)), torch.rand(30).double()
+    for counts, row in zip(confusion(z, t, w), z):
+        assert np.array(counts) == pytest.approx(
+            sk.confusion_matrix(t, row.argmax(-1), sample_weight=w, labels=range(4))
+        )
+    z[1, 0] = math.nan
+    assert np.array(confusion(z, t)).sum((1, 2)).tolist() == [30, 0, 30]
+
+
+def test_reliability_counts_every_sample() -> None:
+    z, t = 3 * torch.randn(3, 200, 4), torch.randint(4, (200,))
+    found = reliability(z, t)
+    p, y = z.double().softmax(-1).max(-1)
+    for r in range(3):
+        count, right, sure = (np.array(found[key][r], dtype=float) for key in ("count", "accuracy", "confidence"))
+        assert count.sum() == 200
+        assert np.nansum(count * right) == pytest.approx((y[r] == t).sum().item())
+        assert np.nansum(count * sure) == pytest.approx(p[r].sum().item())
+
+
+def test_residuals_are_of_the_mean_of_what_did_not_diverge() -> None:
+    y, t = torch.randn(4, 2000), torch.randn(2000)
+    y[2, 7] = math.inf
+    found = residuals(y, t, most=100)
+    kept = y[[0, 1, 3]].double()
+    assert len(found["prediction"]) == 100
+    assert (found["prediction"][0], found["prediction"][-1]) == (kept.mean(0).min().item(), kept.mean(0).max().item())
+    row = int(kept.mean(0).argmin())
+    assert found["target"][0] == float(t[row])
+    assert found["spread"][0] == pytest.approx(float(kept[:, row].std()))
+    assert residuals(y[2:3], t)["prediction"] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: roc(torch.zeros(2, 5, 3), torch.zeros(5)), "two classes, got 3"),
+        (lambda: residuals(torch.zeros(2, 5, 3), torch.zeros(5, 3)), "3 outputs"),
+        (lambda: residuals(torch.zeros(2, 5), torch.arange(10.0).view(2, 5)), "different ones"),
+    ],
+)
+def test_curves_refuse(call: Any, says: str) -> None:
+    with pytest.raises(HandgradError, match=says):
+        call()
+
+
+# In a real browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if path is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    with playwright.sync_playwright() as p:
+        found = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    made = {"classification": runs.classification(), "regression": runs.regression(), "small": small()}
+    made |= {f"hostile{i}": hostile(text) for i, text in enumerate(HOSTILE)}
+    for name, run in made.items():
+        (folder / f"{name}.html").write_text(render(run), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in made}
+
+
+NAMES = ["classification", "regression", "small", *(f"hostile{i}" for i in range(len(HOSTILE)))]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_in_a_browser(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
+    address = pages[name].as_uri()
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 360, "height": 800})
+    page = context.new_page()
+    told: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("dialog", lambda dialog: told.append(dialog.message))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    for width in (360, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        outside = """[...document.querySelectorAll('body *')].filter(e => {
+            if (e.closest('.scroll, pre, svg, .skip')) return false;
+            const box = e.getBoundingClientRect();
+            return box.right > innerWidth + 0.5 || box.left < -0.5;
+        }).map(e => e.outerHTML.slice(0, 80))"""
+        assert page.evaluate(outside) == []
+    assert told == []
+    assert set(requests) <= {address, "data:,"}
+    assert page.evaluate("document.scripts.length") == 0
+    assert page.title() != "run"
+    assert page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
+    sizes = page.evaluate("[...document.querySelectorAll('figure svg')].map(e => e.getBoundingClientRect().height)")
+    assert all(size > 80 for size in sizes)
+    assert len(sizes) == len(page.query_selector_all("figure"))
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert page.evaluate("[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_texts_of_a_figure_lie_in_it_and_can_be_read(browser: Any, pages: dict[str, Path], width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    for name in NAMES:
+        page.goto(pages[name].as_uri())
+        found = page.evaluate(
+            """[...document.querySelectorAll('figure svg')].flatMap(svg => {
+                const box = svg.getBoundingClientRect();
+                return [...svg.querySelectorAll('text')].map(t => {
+                    const b = t.getBoundingClientRect();
+                    return [t.textContent, b.left >= box.left - 3 && b.right <= box.right + 3 && b.top >= box.top - 3
+                        && b.bottom <= box.bottom + 3, parseFloat(getComputedStyle(t).fontSize) * box.width / 331.2];
+                });
+            })"""
+        )
+        assert len(found) > 20
+        assert [text for text, inside, _ in found if not inside] == []
+        assert [text for text, _, size in found if size < 8.5] == []
+    context.close()
+
+
+def test_printed_pages_are_light(browser: Any, pages: dict[str, Path]) -> None:
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(pages["classification"].as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert page.pdf()[:5] == b"%PDF-"
+    context.close()
