@@ -189,6 +189,7 @@ def test_gradients_are_written_by_hand(path: Path) -> None:
 LEVELS = [
     ["handgrad.errors"],
     ["handgrad.checks", "handgrad.seeds", "handgrad.grid", "handgrad.optional", "handgrad.files"],
+    ["handgrad.tensorfile"],
     ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.slot", "handgrad.optim.arithmetic"],
     ["handgrad.nn.parameter"],
     ["handgrad.nn.module", "handgrad.nn.steps", "handgrad.optim.optimizer"],
