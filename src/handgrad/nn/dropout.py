@@ -26,6 +26,7 @@ class Masked(Random):
     """
 
     alpha = 0.0
+    inplace = False
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Masked(Random):
         super().__init__(generator, replicas=replicas)
         if inplace:
             raise NotImplementedError(f"{self.label}(inplace=True): a module never changes its input. Leave it out.")
-        self.p, self.inplace = p if isinstance(p, (int, float)) else tuple(p), inplace
+        self.p = p if isinstance(p, (int, float)) else tuple(p)
         self.rates()
 
     def rates(self) -> tuple[float, ...]:

@@ -61,6 +61,9 @@ class Module:
     buffer_names: ClassVar[tuple[str, ...]] = ()
     """Attributes that are saved with the parameters but not trained."""
 
+    found: ClassVar[Mapping[str, str]] = {}
+    """Where arguments of the constructor are found that are not attributes of their own name, as dotted paths."""
+
     training: bool = True
     seeds: tuple[int, ...] | None = None
     """Where what forward draws comes from, one a replica, in modules that draw; None is torch's default generator."""
