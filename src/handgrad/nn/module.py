@@ -375,6 +375,12 @@ class Module:
                 value.copy_(state_dict[name].detach())
         return LoadResult(missing, unexpected)
 
+    def to_torch(self) -> Any:
+        """Return a copy of this network in torch.nn, as `handgrad.interop.to_torch` makes it."""
+        from handgrad.interop import to_torch  # the only import that goes up
+
+        return to_torch(self)
+
     # Reading
 
     def extra_repr(self) -> str:
