@@ -118,7 +118,14 @@ def _checksum(tensors: Mapping[str, Tensor], notes: str) -> str:
     parts = [[name, str(tensors[name].dtype), list(tensors[name].shape)] for name in names]
     digest.update(json.dumps([notes, parts]).encode())
     for name in names:
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+        # cloned where one number has a stride of 0, as an expanded one has, which no view takes
+        flat = tensors[name].reshape(-1)
+        digest.update(
+            (flat if flat.stride(0) else flat.clone(memory_format=torch.contiguous_format))
+            .view(torch.uint8)
+            .numpy()
+            .data
+        )
     return digest.hexdigest()
 
 

@@ -150,16 +150,16 @@ class TransformerEncoderLayer(Module):
         return dx
 
     @property
-    def _between(self) -> Module:
+    def between(self) -> Module:
         return self.activation if isinstance(self.activation, Module) else self._activation[0]
 
     def _fed(self, u: Tensor) -> Tensor:
-        y: Tensor = self.dropout2(self.linear2(self.dropout(self._between(self.linear1(u)))))
+        y: Tensor = self.dropout2(self.linear2(self.dropout(self.between(self.linear1(u)))))
         return y
 
     def _backward_fed(self, dy: Tensor) -> Tensor:
         dh = self.dropout.backward(self.linear2.backward(self.dropout2.backward(dy)))
-        return self.linear1.backward(self._between.backward(dh))
+        return self.linear1.backward(self.between.backward(dh))
 
 
 class TransformerEncoder(Module):
