@@ -14,6 +14,7 @@ from handgrad import nn
 from handgrad.architecture import describe
 from handgrad.errors import ArgumentError, DTypeError, HandgradError
 from handgrad.interop import from_torch, modules, to_torch
+from handgrad.optim.swa_utils import AveragedModel
 from tests.cases import CASES, Case, explains, ids, leaves, network
 from tests.cases.containers import Stack
 from tests.test_saving import filled
@@ -252,6 +253,7 @@ def test_what_nobody_can_translate(convert: Any, match: str) -> None:
         (lambda: from_torch(torch.nn.Embedding(3, 4, sparse=True)), "sparse"),
         (lambda: from_torch(torch.nn.MaxPool1d(2, return_indices=True)), "return_indices"),
         (lambda: to_torch(nn.MSELoss(reduction="batchmean")), "batchmean"),
+        (lambda: to_torch(AveragedModel(nn.Tanh())), "AveragedModel"),
     ],
 )
 def test_options_that_one_side_lacks(convert: Any, match: str) -> None:

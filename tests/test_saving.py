@@ -17,6 +17,7 @@ import handgrad
 from handgrad import nn
 from handgrad.architecture import CLASSES, build, describe
 from handgrad.errors import ArgumentError, DTypeError, HandgradError, OutputError
+from handgrad.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from handgrad.saving import load, save
 from handgrad.tensorfile import load_tensors, save_tensors
 from tests.cases import CASES, Case, explains, ids, leaves, network
@@ -76,7 +77,14 @@ def test_every_row_comes_back_with_replicas_in_float64_and_evaluation(case: Case
 
 def test_the_table_has_every_class() -> None:
     rows = {type(part).__name__ for case in CASES for part in case.ours().modules()}
-    bases = {"Module", "Elementwise", "Loss", "Random", "LinearChain"}  # a chain runs within a fused Sequential
+    bases = {
+        "Module",
+        "Elementwise",
+        "Loss",
+        "Random",
+        "LinearChain",
+        "AveragedModel",
+    }  # a chain runs within a fused one
     assert set(CLASSES) - rows == bases
 
 
@@ -165,6 +173,17 @@ def test_the_metadata_says_what_it_is(tmp_path: Path) -> None:
     assert (metadata["format"], metadata["handgrad"], len(metadata["sha256"])) == ("pt", "1", 64)
     notes = json.loads(metadata["notes"])
     assert notes == {"kind": "model", "version": handgrad.__version__, "architecture": as_data(network())}
+
+
+def test_averages(tmp_path: Path) -> None:
+    for model in (network(), nn.replicate(network(), [1, 2])):
+        average = AveragedModel(model, use_buffers=True)
+        average.update_parameters(model)
+        back = load(save(average, tmp_path / "m"))
+        assert repr(back) == repr(average)
+        same_state(average, back)
+    with pytest.raises(DTypeError, match=r"AveragedModel\(multi_avg_fn=…\)"):
+        save(AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9)), tmp_path / "m")
 
 
 # Classes of one's own

@@ -14,6 +14,7 @@ from torch import Tensor
 from handgrad import nn
 from handgrad.checks import short
 from handgrad.errors import ArgumentError, DTypeError, HandgradError
+from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.container import Container
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
@@ -22,7 +23,7 @@ CLASSES: dict[str, type[Module]] = {
     name: kind
     for name, kind in vars(nn).items()
     if name in nn.__all__ and isinstance(kind, type) and issubclass(kind, Module)
-}
+} | {"AveragedModel": AveragedModel}
 """The modules that a description may name without further ado."""
 
 
@@ -177,6 +178,8 @@ def built(description: Mapping[str, Any], library: Library) -> Any:
         for first, *others in description.get("tied", []):
             for other in others:
                 _tie(module, first, other, library)
+    except HandgradError:
+        raise
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         remedy = "Pass what handgrad.architecture.describe returned."
         raise ArgumentError("the description of a network", f"one that fails with {error!r}", remedy) from error

@@ -12,7 +12,7 @@ import torch
 
 from handgrad import nn
 from handgrad.architecture import CLASSES, HANDGRAD, Library, at, built, described
-from handgrad.errors import ArgumentError, DTypeError
+from handgrad.errors import ArgumentError, DTypeError, UnsupportedError
 from handgrad.interop import modules
 
 
@@ -140,7 +140,9 @@ def _own(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 def _make(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
     plain = name == "TransformerEncoderLayer" and "is_causal" not in arguments
-    kind: Any = getattr(torch.nn if plain else modules, name, None) or getattr(torch.nn, name)
+    kind: Any = getattr(torch.nn if plain else modules, name, None) or getattr(torch.nn, name, None)
+    if kind is None:
+        raise UnsupportedError("a module that torch.nn has", name, "Convert its parts.", "to_torch")
     del arguments["replicas"]
     if name != "PReLU":
         arguments.pop("init", None)  # it only says how values are drawn
