@@ -86,3 +86,7 @@ class OutputError(HandgradError, OSError):
 
 class MissingExtraError(HandgradError, ImportError):  # type: ignore[misc] # both have a path, of another type
     """A package that only one of the extras needs is not installed."""
+
+
+class UnsupportedError(HandgradError, NotImplementedError):
+    """Something has no counterpart in the format or framework that it should go to."""

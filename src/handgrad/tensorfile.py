@@ -69,7 +69,7 @@ def save_tensors(
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote: the tensors, on the CPU, and the notes.
+    """Read what `save_tensors` wrote: the tensors, on the CPU, in no particular order, and the notes.
 
     A file of another library has no notes, and they are then {}; nothing but its structure can be checked.
 

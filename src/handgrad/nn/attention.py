@@ -65,6 +65,9 @@ class MultiheadAttention(Random):
         torch.Size([4, 5, 8])
     """
 
+    found = {"bias": "in_proj_bias", "add_bias_kv": "bias_k"}  # noqa: RUF012
+    bias_k, add_zero_attn = None, False
+
     def __init__(
         self,
         embed_dim: int,

@@ -64,6 +64,7 @@ class AveragedModel(Module):
     """
 
     buffer_names = ("n_averaged",)
+    found = {"model": "module"}  # noqa: RUF012
 
     n_averaged: Tensor
 

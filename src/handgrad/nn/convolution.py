@@ -95,6 +95,7 @@ class Convolution(Module):
 
         rows, columns = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape, area = (rows, columns // groups, *self.kernel_size), math.prod(self.kernel_size)
+        self.init = init
         rules, fans = named(init), (columns // groups * area, rows * area)
         device = None if device is None else checks.device(device, self.label)
         value = torch.empty(shape, device=device, dtype=dtype)

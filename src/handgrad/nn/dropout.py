@@ -27,6 +27,7 @@ class Masked(Random):
 
     number_names = ("p",)
     alpha = 0.0
+    inplace = False
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Masked(Random):
         super().__init__(generator, replicas=replicas)
         if inplace:
             raise NotImplementedError(f"{self.label}(inplace=True): a module never changes its input. Leave it out.")
-        self.p, self.inplace = p, inplace
+        self.p = p
         self.rates()
 
     def rates(self) -> tuple[float, ...]:

@@ -64,6 +64,8 @@ class NeverInplace(Elementwise):
     Errors: NotImplementedError for inplace=True.
     """
 
+    inplace = False
+
     def __init__(self, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)
         if inplace:

@@ -73,6 +73,10 @@ class Embedding(Module):
                 [1., 1., 1.]])
     """
 
+    found = {"_freeze": "frozen"}  # noqa: RUF012
+    max_norm, scale_grad_by_freq, sparse = None, False, False
+    _weight = None  # only what it starts from
+
     def __init__(
         self,
         num_embeddings: int,

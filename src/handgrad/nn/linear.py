@@ -63,6 +63,7 @@ class Linear(Module):
         self.in_features = checks.positive_int("in_features", in_features, "Linear")
         self.out_features = checks.positive_int("out_features", out_features, "Linear")
         super().__init__(replicas)
+        self.init = init
         rules, fans = named(init), (in_features, out_features)
         device = None if device is None else checks.device(device, self.label)
         value = torch.empty(out_features, in_features, device=device, dtype=dtype)

@@ -61,6 +61,8 @@ class Loss(Module):
     unfit: ClassVar[Mapping[str, str]] = {}
     """Classes that are a mistake as the last layer below this loss, each with its remedy."""
 
+    size_average = reduce = None
+
     def __init__(
         self,
         size_average: None = None,

@@ -5,26 +5,20 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.errors import ArgumentError, BackwardError, ShapeError, StateError
+from handgrad.errors import ArgumentError, BackwardError, ShapeError
 from handgrad.nn.numbers import taken
 from handgrad.nn.parameter import Generators, Parameter
 from handgrad.nn.slot import check_gradient, described
+from handgrad.nn.state import LoadResult, matched
 
 Self = TypeVar("Self", bound="Module")
 Y = TypeVar("Y")
-
-
-class LoadResult(NamedTuple):
-    """What `load_state_dict(strict=False)` did not find, and did not use."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class Module:
@@ -64,6 +58,8 @@ class Module:
 
     number_names: ClassVar[tuple[str, ...]] = ()
     """Options that are one number, or a tuple of R, one a replica: see `nn.numbers`."""
+    found: ClassVar[Mapping[str, str]] = {}
+    """Where arguments of the constructor are found that are not attributes of their own name, as dotted paths."""
 
     training: bool = True
     seeds: tuple[int, ...] | None = None
@@ -360,26 +356,17 @@ class Module:
         Errors: StateError lists all that is missing, unexpected or misshapen; then nothing has been changed.
         """
         own = dict(self._named_state())
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        wrong = []
-        for name, value in own.items():
-            new = state_dict.get(name)
-            if name in state_dict and not isinstance(new, Tensor):
-                wrong.append(f"{name} is a {type(new).__name__} instead of a tensor")
-            elif isinstance(new, Tensor) and new.shape != value.shape:
-                wrong.append(f"{name} has shape {tuple(new.shape)} instead of {tuple(value.shape)}")
-        if wrong or (strict and (missing or unexpected)):
-            parts = [f"missing: {', '.join(missing)}"] if missing else []
-            parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
-            parts += [f"misshapen: {'; '.join(wrong)}"] if wrong else []
-            remedy = "Nothing was loaded. Build the same network as the one that was saved"
-            remedy += ", or pass strict=False to skip names that do not match." if not wrong else "."
-            raise StateError(f"the {len(own)} entries of this network", "; ".join(parts), remedy, "load_state_dict")
+        result = matched(own, state_dict, strict)
         for name, value in own.items():
             if name in state_dict:
                 value.copy_(state_dict[name].detach())
-        return LoadResult(missing, unexpected)
+        return result
+
+    def to_torch(self) -> Any:
+        """Return a copy of this network in torch.nn, as `handgrad.interop.to_torch` makes it."""
+        from handgrad.interop import to_torch  # the only import that goes up
+
+        return to_torch(self)
 
     # Reading
 

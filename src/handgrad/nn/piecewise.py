@@ -145,6 +145,8 @@ class Threshold(NeverInplace):
         tensor([-7.,  2.])
     """
 
+    found = {"value": "fill"}  # noqa: RUF012
+
     def __init__(self, threshold: float, value: float, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(inplace, replicas=replicas)
         self.threshold, self.fill = threshold, value
@@ -180,6 +182,8 @@ class Hardtanh(NeverInplace):
         >>> nn.Hardtanh()(torch.tensor([-3.0, 0.5, 3.0]))
         tensor([-1.0000,  0.5000,  1.0000])
     """
+
+    min_value = max_value = None
 
     def __init__(
         self,

@@ -228,6 +228,8 @@ class LPPool1d(Average, Sliding):
 
     dims = 1
 
+    found = {"stride": "stride_given"}  # noqa: RUF012
+
     def __init__(
         self,
         norm_type: float,

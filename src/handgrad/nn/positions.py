@@ -51,14 +51,15 @@ class PositionalEncoding(Module):
         T = tokens(checks.tensor(x, self), self.embed_dim, self)
         waves = self._waves
         if waves is None or len(waves) < T or waves.dtype is not x.dtype or waves.device != x.device:
-            self._waves = waves = self._made(T).to(x)
+            self._waves = waves = self.waves(T).to(x)
         return self.keep(x + waves[:T])
 
     def backward(self, dy: Tensor) -> Tensor:
         self.take(dy)
         return dy.clone()
 
-    def _made(self, T: int) -> Tensor:
+    def waves(self, T: int) -> Tensor:
+        """What is added to T tokens, (T, E) in float64."""
         even = torch.arange(0, self.embed_dim, 2, dtype=torch.float64)
         angles = torch.arange(T, dtype=torch.float64).unsqueeze(1) * torch.exp(even * (-math.log(1e4) / self.embed_dim))
         return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)  # (T, E)

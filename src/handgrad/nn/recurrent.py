@@ -296,6 +296,8 @@ class LSTM(RNNBase):
         (torch.Size([5, 7, 3]), torch.Size([1, 5, 4]), torch.Size([1, 5, 4]))
     """
 
+    proj_size = 0
+
     def __init__(
         self,
         input_size: int,

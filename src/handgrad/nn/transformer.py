@@ -62,6 +62,16 @@ class TransformerEncoderLayer(Module):
         (torch.Size([4, 5, 8]), torch.Size([4, 5, 8]))
     """
 
+    found = {  # noqa: RUF012
+        "d_model": "self_attn.embed_dim",
+        "nhead": "self_attn.num_heads",
+        "dim_feedforward": "linear1.out_features",
+        "dropout": "self_attn.dropout",
+        "layer_norm_eps": "norm1.eps",
+        "batch_first": "self_attn.batch_first",
+        "bias": "linear1.bias",
+    }
+
     def __init__(
         self,
         d_model: int,
@@ -93,9 +103,8 @@ class TransformerEncoderLayer(Module):
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **place, replicas=replicas)
         self.dropout1, self.dropout2 = Dropout(**noise), Dropout(**noise)
         self.norm_first, self.is_causal = norm_first, is_causal
-        if isinstance(activation, Module):
-            self.activation = activation
-        else:  # in a tuple, as PyTorch's function is no part of the tree either
+        self.activation = activation
+        if not isinstance(activation, Module):  # in a tuple, as PyTorch's function is no part of the tree either
             checks.one_of("activation", activation, ("relu", "gelu"), self.label)
             self._activation = (ReLU() if activation == "relu" else GELU(),)
         if generator is not None:
@@ -141,16 +150,16 @@ class TransformerEncoderLayer(Module):
         return dx
 
     @property
-    def _between(self) -> Module:
-        return self.activation if hasattr(self, "activation") else self._activation[0]
+    def between(self) -> Module:
+        return self.activation if isinstance(self.activation, Module) else self._activation[0]
 
     def _fed(self, u: Tensor) -> Tensor:
-        y: Tensor = self.dropout2(self.linear2(self.dropout(self._between(self.linear1(u)))))
+        y: Tensor = self.dropout2(self.linear2(self.dropout(self.between(self.linear1(u)))))
         return y
 
     def _backward_fed(self, dy: Tensor) -> Tensor:
         dh = self.dropout.backward(self.linear2.backward(self.dropout2.backward(dy)))
-        return self.linear1.backward(self._between.backward(dh))
+        return self.linear1.backward(self.between.backward(dh))
 
 
 class TransformerEncoder(Module):
@@ -175,24 +184,26 @@ class TransformerEncoder(Module):
         (torch.Size([4, 5, 8]), 2)
     """
 
+    found = {"encoder_layer": "layers.0"}  # noqa: RUF012
+
     def __init__(
         self,
         encoder_layer: TransformerEncoderLayer,
         num_layers: int,
         norm: Module | None = None,
-        enable_nested_tensor: bool = True,  # noqa: ARG002
-        mask_check: bool = True,  # noqa: ARG002
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
         *,
         generator: Generators = None,
     ) -> None:
         super().__init__(encoder_layer.replicas)
-        checks.positive_int("num_layers", num_layers, self.label)
+        num_layers = checks.positive_int("num_layers", num_layers, self.label)
         self.layers = ModuleList(copy.deepcopy(encoder_layer) for _ in range(num_layers))
         for index, layer in enumerate(self.layers):
             for part in layer.modules():  # copies would draw the same dropout
                 part.seeds = part.seeds and tuple(derive(seed, "layer", index) for seed in part.seeds)
-        if norm is not None:
-            self.norm = norm
+        self.norm, self.num_layers = norm, num_layers
+        self.enable_nested_tensor, self.mask_check = enable_nested_tensor, mask_check
         if generator is not None:
             self.reset(generator)
 
@@ -207,10 +218,10 @@ class TransformerEncoder(Module):
         y = src
         for layer in self.layers:
             y = layer(y, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
-        return self.norm(y) if hasattr(self, "norm") else y
+        return y if self.norm is None else self.norm(y)
 
     def backward(self, dy: Tensor) -> Tensor:
-        dx: Tensor = self.norm.backward(dy) if hasattr(self, "norm") else dy
+        dx: Tensor = dy if self.norm is None else self.norm.backward(dy)
         for layer in reversed(list(self.layers)):
             dx = layer.backward(dx)
         return dx

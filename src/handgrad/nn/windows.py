@@ -234,6 +234,8 @@ class Sliding(Pool):
 class Max(Pool):
     """y = max over each window: rows first, so that of equal maxima the first one in the order of reading wins."""
 
+    return_indices = False
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.checked(x)
         steps = []

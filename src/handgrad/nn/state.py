@@ -1,0 +1,41 @@
+"""How a state fits a network, before anything of it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from handgrad.errors import StateError
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict(strict=False)` did not find, and did not use."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def matched(own: Mapping[str, Tensor], state: Mapping[str, Any], strict: bool) -> LoadResult:
+    """Compare a network's own state with one that is to be loaded.
+
+    Errors: StateError lists all that is misshapen and, if `strict`, all that is missing or unexpected.
+    """
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    wrong = []
+    for name, value in own.items():
+        new = state.get(name)
+        if name in state and not isinstance(new, Tensor):
+            wrong.append(f"{name} is a {type(new).__name__} instead of a tensor")
+        elif isinstance(new, Tensor) and new.shape != value.shape:
+            wrong.append(f"{name} has shape {tuple(new.shape)} instead of {tuple(value.shape)}")
+    if wrong or (strict and (missing or unexpected)):
+        parts = [f"missing: {', '.join(missing)}"] if missing else []
+        parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+        parts += [f"misshapen: {'; '.join(wrong)}"] if wrong else []
+        remedy = "Nothing was loaded. Build the same network as the one that was saved"
+        remedy += ", or pass strict=False to skip names that do not match." if not wrong else "."
+        raise StateError(f"the {len(own)} entries of this network", "; ".join(parts), remedy, "load_state_dict")
+    return LoadResult(missing, unexpected)

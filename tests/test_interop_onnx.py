@@ -1,0 +1,175 @@
+"""ONNX models are checked, and compute in onnxruntime what the networks do: for every row of the table."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor
+
+from handgrad import nn
+from handgrad.architecture import CLASSES
+from handgrad.errors import DTypeError, HandgradError, ShapeError, UnsupportedError
+from handgrad.interop import to_onnx
+from handgrad.interop.graph import WRITERS
+from tests.cases import CASES, Case, each, explains, ids, leaves, network
+from tests.cases.containers import Stack
+from tests.test_interop_torch import opened
+from tests.test_saving import filled
+
+onnxruntime: Any = importlib.import_module("onnxruntime")  # which has no types
+
+
+def exported(case: Case) -> bool:
+    """Losses, a class of the user's own, and rows whose forward has options, such as masks, stay here."""
+    module = case.ours()
+    return not isinstance(module, (nn.Loss, Stack)) and "forward" not in vars(module)
+
+
+ROWS = [case for case in CASES if exported(case)]
+
+
+def run(path: Path, *inputs: Tensor) -> list[Tensor]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    fed = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
+    return [torch.from_numpy(np.asarray(y)) for y in session.run(None, fed)]
+
+
+def batch_dims(module: Any, inputs: list[Any]) -> Any:
+    """Where each tensor counts its samples: behind the steps of a sequence, unless batch_first."""
+    inner = getattr(module, "module", module)
+    sequence = isinstance(inner, (nn.RNN, nn.GRU, nn.LSTM, nn.MultiheadAttention, nn.TransformerEncoderLayer))
+    batch_first = getattr(inner, "batch_first", getattr(getattr(inner, "self_attn", None), "batch_first", False))
+    first = 1 if sequence and not batch_first else 0
+    tensors = leaves(inputs)
+    later = 1 if sequence and not isinstance(inner, nn.MultiheadAttention) else first  # states
+    return tuple([first] + [later] * (len(tensors) - 1))
+
+
+@pytest.mark.parametrize("case", ROWS, ids=ids(ROWS))
+def test_every_row_computes_the_same(case: Case, tmp_path: Path) -> None:
+    ours = filled(case.ours()).eval()
+    for shape in case.shapes:
+        inputs = case.inputs(shape)
+        if any(x.numel() == 0 for x in leaves(inputs)):  # there is no sample to begin with
+            continue
+        dims = batch_dims(ours, inputs)
+        free = shape in case.batched() and case.name not in NO_BATCH and all(x.ndim for x in leaves(inputs))
+        path = to_onnx(ours, tmp_path / "model.onnx", tuple(inputs), dims if free else None)
+        assert_equal(ours, path, inputs)
+        if free:
+            more = iter([torch.cat([x, x.narrow(dim, 0, 1)], dim) for x, dim in zip(leaves(inputs), dims)])
+            assert_equal(ours, path, each(lambda _: next(more), inputs))  # noqa: B023
+
+
+NO_BATCH = {"PositionalEncoding", "Unflatten-list", "Unflatten-last"}
+"""Rows of shapes of which the first dimension counts no samples."""
+
+
+def assert_equal(ours: nn.Module, path: Path, inputs: list[Any]) -> None:
+    expected = leaves(ours(*inputs))
+    for y, right in zip(run(path, *leaves(inputs)), expected, strict=True):
+        torch.testing.assert_close(y, right, rtol=1e-5, atol=1e-5)
+
+
+def test_every_class_is_exported_or_known_not_to_be() -> None:
+    without = {name for name, kind in CLASSES.items() if kind not in WRITERS and not issubclass(kind, nn.Loss)}
+    assert without == {"Module", "Elementwise", "Random", "LinearChain", "AveragedModel"}
+    rows = {type(part) for case in ROWS for part in case.ours().modules()} | {nn.ModuleList}
+    assert set(WRITERS) <= rows
+
+
+def test_training_mode_and_the_slot_stay(tmp_path: Path) -> None:
+    model = nn.Sequential(network(), nn.Dropout(0.5))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = torch.randn(5, 3)
+    path = to_onnx(model, tmp_path / "m.onnx", x)
+    assert all(part.training and part.kept is None for part in model.modules())
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert_equal(model.eval(), path, [x])
+
+
+def test_replicas_are_an_ensemble(tmp_path: Path) -> None:
+    model = nn.replicate(nn.Sequential(network(), nn.Parallel(nn.Tanh(), nn.Linear(2, 4))), seeds=[1, 2, 3]).eval()
+    x = torch.randn(5, 3)
+    path = to_onnx(model, tmp_path / "m.onnx", x)
+    assert_equal(model, path, [x])
+    assert_equal(model, path, [torch.randn(9, 3)])
+    shapes = [[d.dim_param or d.dim_value for d in o.type.tensor_type.shape.dim] for o in onnx.load(path).graph.output]
+    assert shapes == [[3, "N", 2], [3, "N", 4]]
+    one = to_onnx(model.replica(1), tmp_path / "one.onnx", x)
+    torch.testing.assert_close(run(one, x)[0], model(x)[0][1], rtol=1e-5, atol=1e-5)
+
+
+def test_the_file_is_readable(tmp_path: Path) -> None:
+    path = to_onnx(network().eval(), tmp_path / "deep" / "m.onnx", torch.zeros(1, 3))
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.producer_name, model.opset_import[0].version) == ("handgrad", 20)
+    assert [entry.name for entry in model.graph.input] == ["input"]
+    assert [entry.name for entry in model.graph.output] == ["output"]
+    assert {"0.weight", "0.bias", "2.weight", "2.bias"} <= {value.name for value in model.graph.initializer}
+    names = [name for node in model.graph.node for name in node.output]
+    assert len(set(names)) == len(names)
+
+
+def test_several_inputs_have_names(tmp_path: Path) -> None:
+    layer, x, h, c = nn.LSTM(3, 4), torch.randn(6, 2, 3), torch.randn(1, 2, 4), torch.randn(1, 2, 4)
+    path = to_onnx(layer, tmp_path / "m.onnx", (x, (h, c)), batch_dim=1)
+    graph = onnx.load(path).graph
+    assert [entry.name for entry in graph.input] == ["input", "input_1", "input_2"]
+    assert [entry.name for entry in graph.output] == ["output", "output_1", "output_2"]
+    more = [torch.cat([part] * 4, 1) for part in (x, h, c)]
+    assert_equal(layer, path, [more[0], (more[1], more[2])])
+
+
+def test_causal_and_other_activations(tmp_path: Path) -> None:
+    layer = nn.TransformerEncoderLayer(6, 2, 8, activation=nn.SiLU(), batch_first=True, is_causal=True)
+    model = nn.Sequential(nn.Embedding(9, 6), nn.PositionalEmbedding(7, 6), nn.TransformerEncoder(layer, 2)).eval()
+    tokens = torch.randint(9, (4, 5))
+    path = to_onnx(model, tmp_path / "m.onnx", tokens)
+    assert_equal(model, path, [tokens])
+    assert_equal(model, path, [torch.randint(9, (11, 5))])
+
+
+class Own(nn.Tanh):
+    pass
+
+
+def test_what_cannot_be_exported(tmp_path: Path) -> None:
+    x, path = torch.randn(5, 3), tmp_path / "m.onnx"
+    changed = nn.Tanh()
+    changed.forward = lambda x: x * 2  # type: ignore[method-assign]
+    for part in (Own(), changed, nn.ModuleList([nn.Tanh()]), nn.MSELoss()):
+        with pytest.raises(UnsupportedError, match=r"model\.0\.1 \(\w+\): ") as raised:
+            to_onnx(nn.Sequential(nn.Sequential(nn.ReLU(), part)), path, x)
+        assert isinstance(raised.value, NotImplementedError)
+        assert isinstance(raised.value, HandgradError)
+        assert explains(raised.value)
+    with pytest.raises(DTypeError, match=r"float32, got float64 in 0\.weight"):
+        to_onnx(network().double(), path, x.double())
+    with pytest.raises(ShapeError, match=r"model\.0 \(Linear 3→5\): .*got \(5, 4\)"):
+        to_onnx(network(), path, torch.randn(5, 4))
+    with pytest.raises(ShapeError, match="samples in dimension 2"):
+        to_onnx(network(), path, x, batch_dim=2)
+    with pytest.raises(ShapeError, match="samples in dimension 0"):
+        to_onnx(network().eval(), path, torch.zeros(0, 3))
+    for wrong, match in (([1.0], "got list"), (x.double(), "got float64"), (np.zeros((2, 3)), "got ndarray")):
+        with pytest.raises(DTypeError, match=match) as wrongly:
+            to_onnx(network(), path, wrong)
+        assert explains(wrongly.value)
+    assert not path.exists()
+
+
+def test_rows_left_out_are_those_with_options_of_forward() -> None:
+    left = [case for case in CASES if case not in ROWS and not isinstance(case.ours(), (nn.Loss, Stack))]
+    assert left
+    assert all(opened(case.ours())[1] for case in left)
