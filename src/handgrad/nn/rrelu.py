@@ -49,6 +49,8 @@ class RReLU(Random):
         tensor([-0.2000,  2.0000])
     """
 
+    inplace = False
+
     def __init__(
         self,
         lower: float = 1.0 / 8,
