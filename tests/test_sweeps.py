@@ -130,7 +130,7 @@ def test_data_that_fit_no_layout():
 
 
 def test_too_large_for_memory_is_said_before_training(monkeypatch):
-    monkeypatch.setattr(sweeps, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(workers, "free_memory", lambda: 1000)
     with pytest.raises(ArgumentError, match=r"GiB for .* groups"):
         sweep(build(), (X, T), grid(seeds=2), epochs=1, batch_size=8)
 
@@ -150,7 +150,7 @@ def test_training_can_go_on_by_hand():
 
 
 def test_free_memory_is_read_from_the_system():
-    assert sweeps._free_memory() > 2**20
+    assert workers.free_memory() > 2**20
 
 
 # The loss's hyper-parameters

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -193,7 +191,7 @@ class _Plan:
     def check_memory(self, tasks: list[Task], threads: int) -> None:
         """Raise if the groups that run at once need more memory than is free."""
         need = max(_bytes(self, task) for task in tasks) * min(threads, len(tasks))
-        free = _free_memory()
+        free = workers.free_memory()
         if need > free:
             remedy = "Take smaller batches or data, fewer workers, or a smaller network."
             got = f"about {need / 2**30:.1f} GiB for {min(threads, len(tasks))} groups of replicas at a time"
@@ -300,12 +298,3 @@ def _bytes(plan: _Plan, task: Task) -> int:
     kept = 4 * plan.size(task.configs[0]) * sum(max(p.shape) for p in parameters if len(p.shape) > 1)
     own = sum(v.numel() for source in (plan.data, plan.test) if callable(source) for v in source(task.seeds[0]))
     return R * (numbers + kept + own) * (parameters[0].value.element_size() if parameters else 4)
-
-
-def _free_memory() -> int:
-    """Bytes that can be had without swapping: on Linux what the system says is available, caches included."""
-    try:
-        found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
-        return int(found[1]) * 1024 if found else 2**63
-    except OSError:
-        return 2**63

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -290,3 +292,12 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping: on Linux what the system says is available, caches included."""
+    try:
+        found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+        return int(found[1]) * 1024 if found else 2**63
+    except OSError:
+        return 2**63

@@ -1,0 +1,36 @@
+"""compare: two runs on the same data, metric by metric, paired by seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from handgrad.errors import ArgumentError
+from handgrad.report.words import of_network
+from handgrad.results import Comparison
+from handgrad.runs.folder import Folder
+
+
+def compare(a: Folder, b: Folder, *, part: str = "test") -> dict[str, Comparison]:
+    """Return, for each metric that both runs have, the difference a − b with its interval, test and pairs.
+
+    Runs are paired by seed: the same seed has the same split of the same rows.
+
+    Errors: ArgumentError for runs on other data, with another target or another way to split, or without a common
+    seed.
+    """
+    for what, one, other in (
+        ("data", a.digest, b.digest),
+        ("target", a.run["target"], b.run["target"]),
+        ("split", a.run["data"]["split"]["how"], b.run["data"]["split"]["how"]),
+    ):
+        if one != other:
+            got = f"{str(one)[:40]} and {str(other)[:40]}"
+            remedy = "Train both on the same file, with the same options of the split."
+            raise ArgumentError(f"runs with the same {what}", got, remedy, "compare")
+    mine, theirs = (of_network(folder.run, part) for folder in (a, b))
+    names = a.path.name, b.path.name
+    return {
+        name: replace(d, name=names[0]).compare(replace(theirs[name], name=names[1]))
+        for name, d in mine.items()
+        if name in theirs
+    }

@@ -1,0 +1,187 @@
+"""The model folder: everything that a trained run leaves, and what opens it again."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad import nn
+from handgrad.errors import HandgradError, OutputError
+from handgrad.files import write_atomically
+from handgrad.optional import require
+from handgrad.report import Run, render
+from handgrad.runs.training import Trained
+from handgrad.saving import load, save
+from handgrad.tables import Encoder, Schema, Table, outside
+
+FORMAT = 1
+"""Of run.json and encoding.json."""
+MODEL, RUN, ENCODING, REPORT = "model.safetensors", "run.json", "encoding.json", "report.html"
+CHUNK = 4096
+"""Rows that are predicted at a time."""
+
+
+def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
+    """Write a run's folder: the networks, the encoders, the run as JSON and its report. The networks come last.
+
+    So a folder with `model.safetensors` is whole.
+
+    Errors: OutputError if it cannot be written.
+    """
+    folder, prepared = Path(folder), trained.prepared
+    encoding = {
+        "format": FORMAT,
+        "schema": prepared.table.schema.to_json(),
+        "encoders": [encoder.to_json() for encoder in prepared.encoders],
+        "seen": Encoder.fit(prepared.table).to_json(),
+        "diverged": [note is not None for note in trained.history.diverged],
+    }
+    run = {"format": FORMAT, "digest": prepared.digest, "run": trained.run}
+    write_atomically(folder / ENCODING, json.dumps(encoding) + "\n")
+    write_atomically(folder / RUN, json.dumps(_finite(run), indent=1, allow_nan=False) + "\n")
+    write_atomically(folder / REPORT, render(trained.run))
+    save(trained.model, folder / MODEL)
+    return folder
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model folder: R networks, what encodes rows for each of them, and the run that made them.
+
+    Example:
+        >>> import tempfile
+        >>> from handgrad.recipes import Recipe
+        >>> from handgrad.runs import Folder, prepare, train, write
+        >>> data = {"x": [n / 50 for n in range(200)], "y": [(n / 50) ** 2 for n in range(200)]}
+        >>> trained = train(prepare(data, "y", seeds=range(3)), Recipe(epochs=40), baselines=False)
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = Folder.open(write(trained, place))
+        >>> frame = folder.predict({"x": [1.0, 9.0]})
+        >>> frame.columns, bool(abs(frame["prediction"][0] - 1) < 0.5), frame["outside"].to_list()
+        (['prediction', 'spread', 'low', 'high', 'outside'], True, ['', 'x is 9, beyond 0 to 3.98.'])
+    """
+
+    path: Path
+    model: nn.Module
+    schema: Schema
+    encoders: list[Encoder]
+    seen: Encoder
+    diverged: list[bool]
+    run: Run
+    digest: str
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Folder:
+        """Open a folder.
+
+        Errors: OutputError for one that is not there, not whole, damaged, or of another format.
+        """
+        path = Path(path)
+        if not (path / MODEL).exists():
+            found = "none" if not path.is_dir() else f"a folder without {MODEL}"
+            remedy = "Name the folder of a `handgrad train` that has finished."
+            raise OutputError("a model folder", found, remedy, str(path))
+        run, encoding = (_read(path / name) for name in (RUN, ENCODING))
+        try:
+            schema = Schema.from_json(encoding["schema"])
+            encoders = [Encoder.from_json(schema, one) for one in encoding["encoders"]]
+            seen, diverged = Encoder.from_json(schema, encoding["seen"]), list(encoding["diverged"])
+            of_run, digest = run["run"], run["digest"]
+        except HandgradError as error:
+            error.where = str(path / ENCODING)
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path / ENCODING, error) from error
+        model = load(path / MODEL).eval()
+        return cls(path, model, schema, encoders, seen, diverged, of_run, digest)
+
+    def outputs(self, table: Table) -> Tensor:
+        """What each network that has not diverged gives for the rows: (R, N, K) logits, or (R, N, 1) values."""
+        kept = [r for r, gone in enumerate(self.diverged) if not gone]
+        if not kept:
+            remedy = "Train again with a smaller learning rate."
+            raise OutputError(
+                "a network that has not diverged", f"{len(self.diverged)} that have", remedy, str(self.path)
+            )
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(table), CHUNK):
+                rows = list(range(start, min(start + CHUNK, len(table))))
+                x = torch.stack([encoder.transform(table, rows) for encoder in self.encoders])  # (R, n, I)
+                parts.append(self.model(x)[kept])
+        self.model.forget()
+        return torch.cat(parts, 1)
+
+    def predict(self, source: Any, **reading: Any) -> Any:
+        """Return a polars frame with a row of predictions for each row of `source`.
+
+        The prediction is that of the ensemble: the mean of the networks' probabilities, or of their values. `spread` is
+        the standard deviation over the networks, of the predicted class's probability or of the value: how far
+        networks of other seeds and splits disagree, which is not the error of a prediction. `low` and `high` are the
+        5 % and 95 % quantiles of the networks' values. `outside` says what of a row lies outside what was seen.
+
+        Args:
+            source: a file, or what else `tables.read` takes, with the columns that were used in training.
+            reading: separator, decimal, encoding.
+
+        Errors: DataError for a column that is missing.
+        """
+        polars = require("polars", "tables")
+        from handgrad.tables import read
+
+        table = Table.of(self.schema, read(source, **reading), where="the data")
+        y = self.outputs(table)
+        columns: dict[str, Any] = {}
+        target = self.schema.target
+        assert target is not None
+        if target.task == "classification":
+            p = y.double().softmax(-1) if y.shape[-1] > 1 else None
+            assert p is not None
+            mean, std = p.mean(0), p.std(0) if len(p) > 1 else torch.zeros_like(p[0])
+            best = mean.argmax(-1)
+            columns["prediction"] = [target.labels[k] for k in best.tolist()]
+            columns["probability"] = mean.gather(1, best.unsqueeze(1)).squeeze(1).numpy()
+            columns["spread"] = std.gather(1, best.unsqueeze(1)).squeeze(1).numpy()
+            columns |= {f"p({label})": mean[:, k].numpy() for k, label in enumerate(target.labels)}
+        else:
+            values = y[..., 0].double()
+            columns["prediction"] = values.mean(0).numpy()
+            columns["spread"] = (values.std(0) if len(values) > 1 else torch.zeros_like(values[0])).numpy()
+            low, high = values.quantile(torch.tensor([0.05, 0.95], dtype=values.dtype), 0)
+            columns |= {"low": low.numpy(), "high": high.numpy()}
+        columns["outside"] = list(outside(self.seen, table).sentences)
+        return polars.DataFrame(columns)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        remedy = "The folder is not whole: train again."
+        raise OutputError(f"the file {path.name}", error.strerror or str(error), remedy, str(path)) from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        remedy = "Read it with the version of handgrad that wrote it, or a later one."
+        raise OutputError(f"{path.name} of format {FORMAT}", f"format {found}", remedy, str(path))
+    return dict(content)
+
+
+def _damaged(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"a whole {path.name}", f"a damaged one ({error})", "Restore it, or train again.", str(path))
+
+
+def _finite(value: Any) -> Any:
+    """None in place of every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value - value != 0 else value
