@@ -92,7 +92,7 @@ def prepare(
 
     Example:
         >>> from handgrad.runs import prepare
-        >>> data = {"size": [n % 7 / 2 for n in range(50)], "kind": ["a", "b"] * 25, "y": [n % 3 / 2 for n in range(50)]}
+        >>> data = {"size": [n % 7 / 2 for n in range(50)], "kind": [*"ab"] * 25, "y": [n % 3 / 2 for n in range(50)]}
         >>> prepared = prepare(data, "y", seeds=[0, 1], task="regression")
         >>> prepared.x.shape, {name: tuple(rows.shape) for name, rows in prepared.rows.items()}
         (torch.Size([2, 50, 3]), {'train': (2, 30), 'validation': (2, 10), 'test': (2, 10)})

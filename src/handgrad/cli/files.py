@@ -1,0 +1,210 @@
+"""`handgrad train`, `predict`, `show` and `compare`: from a data file to a model folder, and what is done with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar
+from handgrad.errors import ArgumentError, OutputError
+from handgrad.files import writable_folder, write_atomically
+
+if TYPE_CHECKING:
+    from handgrad.report import Run
+
+Data = Annotated[Path, typer.Argument(help="CSV or Parquet file.")]
+Model = Annotated[Path, typer.Argument(help="Folder that `handgrad train` left.")]
+INTERRUPTED = 130
+"""Exit code of a run that was stopped, as shells have it for Ctrl-C."""
+
+
+@app.command()
+def train(
+    data: Data,
+    target: Annotated[str, typer.Option(help="Column to predict.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder that it leaves.")] = Path("model"),
+    seeds: Annotated[int, typer.Option(help="Networks, each with its own split, order and initial weights.")] = 20,
+    task: Annotated[str | None, typer.Option(help="classification or regression; told from the target.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="COLUMN=number, category, boolean or date; repeated.")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="A word for a missing value; may be repeated.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Of a CSV file; told from it.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Column whose equal rows stay in one part.")] = None,
+    time_column: Annotated[str | None, typer.Option("--time", help="Column by which the last rows are tested.")] = None,
+    hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers, as 64x64.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Probability.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a batch.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Of handgrad.optim, as AdamW.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Also fit a linear model and gradient boosting.")] = True,
+    overwrite: Annotated[bool, typer.Option(help="Replace a finished model in the folder.")] = False,
+    workers: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
+) -> None:
+    """Train networks on a data file, and judge them beside two baselines on rows that nobody has seen.
+
+    Leaves a model folder with a report. Stopped by Ctrl-C or killed, the same command goes on where it was.
+    """
+
+    def action() -> None:
+        from handgrad import runs
+        from handgrad.recipes import Recipe
+
+        folder = writable_folder(output)
+        if (folder / "model.safetensors").exists() and not overwrite:
+            remedy = "Choose another folder with --output, or pass --overwrite."
+            raise OutputError("a folder without a finished model", "one with", remedy, str(folder))
+        start = time.perf_counter()
+        kinds = {**_kinds(kind or []), **dict.fromkeys(drop or [], "drop")}
+        reading: dict[str, Any] = {"task": task, "kinds": kinds, "missing": missing or (), "separator": separator}
+        prepared = runs.prepare(data, target, range(seeds), groups=groups, time=time_column, **reading)
+        options: dict[str, Any] = {
+            "hidden": None if hidden is None else _widths(hidden),
+            "epochs": epochs,
+            "lr": lr,
+            "dropout": dropout,
+            "weight_decay": weight_decay,
+            "batch_size": batch_size,
+            "optimizer": optimizer,
+        }
+        recipe = dataclasses.replace(Recipe(), **{name: v for name, v in options.items() if v is not None})
+        console.print(prepared.table.schema.report(), highlight=False, markup=False)
+        for note in prepared.notes:
+            console.print(note, highlight=False, markup=False)
+        checkpoints = folder / "checkpoints"
+        going_on = checkpoints.exists()
+        if going_on:
+            console.print("Going on where an earlier run was stopped.", highlight=False)
+        with progress_bar() as progress:
+            advance = advancing(progress)(f"{seeds} networks", seeds * recipe.epochs)
+            trained = runs.train(
+                prepared,
+                recipe,
+                title=f"{target} from {data.name}",
+                source=data.name,
+                command=shlex.join(["handgrad", *sys.argv[1:]]),
+                baselines=baselines,
+                checkpoints=checkpoints,
+                workers_=workers,
+                advance=advance,
+            )
+        if trained is None:
+            errors.print("Stopped. The same command goes on from here.", style="yellow", highlight=False)
+            raise typer.Exit(INTERRUPTED)
+        runs.write(trained, folder)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        _show(trained.run)
+        console.print(f"\nFinished in {time.perf_counter() - start:.0f} s.", highlight=False)
+        console.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+
+    guarded(action)
+
+
+@app.command()
+def predict(
+    model: Model,
+    data: Data,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV or Parquet file; else printed.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Of a CSV file; told from it.")] = None,
+) -> None:
+    """Predict a file's rows with a model folder's ensemble: mean, spread, and what lies outside what was seen."""
+
+    def action() -> None:
+        from handgrad.runs import Folder
+
+        folder = Folder.open(model)
+        frame = folder.predict(data, separator=separator)
+        outside = int((frame["outside"] != "").sum())
+        if output is None:
+            console.file.write(frame.write_csv())
+        elif output.suffix == ".parquet":
+            import io
+
+            content = io.BytesIO()
+            frame.write_parquet(content)
+            write_atomically(output, content.getvalue())
+        else:
+            write_atomically(output, frame.write_csv())
+        gone = sum(folder.diverged)
+        said = [f"{len(frame)} rows by {len(folder.diverged) - gone} networks"]
+        said += [f"{gone} of {len(folder.diverged)} diverged and are left out"] if gone else []
+        said += [f"{outside} rows lie outside what was seen in training: see the column outside"] if outside else []
+        errors.print("; ".join(said) + ".", highlight=False)
+
+    guarded(action)
+
+
+@app.command()
+def show(model: Model) -> None:
+    """Show what a model folder holds: the data, the network, its metrics beside the baselines."""
+
+    def action() -> None:
+        from handgrad.runs import Folder
+
+        folder = Folder.open(model)
+        console.print(folder.schema.report(), highlight=False, markup=False)
+        console.print(f"\n{folder.model.replica(0)}", highlight=False, markup=False)
+        _show(folder.run)
+        for line in (f"command: {folder.run.get('command', '')}", f"report: {folder.path / 'report.html'}"):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    guarded(action)
+
+
+@app.command()
+def compare(
+    first: Model,
+    second: Model,
+) -> None:
+    """Compare two model folders trained on the same file, metric by metric, paired by seed."""
+
+    def action() -> None:
+        from handgrad.runs import Folder
+        from handgrad.runs import compare as compared
+
+        found = compared(Folder.open(first), Folder.open(second))
+        for name, comparison in found.items():
+            console.print(f"{name}: {comparison}", highlight=False, markup=False)
+
+    guarded(action)
+
+
+def _show(run: Run) -> None:
+    """Print a run's summary and its table of metrics on the test rows, with the baselines'."""
+    from handgrad.report.words import cells, kind, of_baselines, of_network, summary
+
+    console.print()
+    for sentence in summary(run):
+        console.print(sentence, highlight=False, markup=False)
+    table = Table("test rows", "network", "95 % interval", "n", *run.get("baselines", {}))
+    for name, d in of_network(run, "test").items():
+        others = of_baselines(run, name)
+        values = [cells(others[other])[0] if other in others else "" for other in run.get("baselines", {})]
+        table.add_row(kind(name, run.get("unit", "")).label, *cells(d), *values)
+    console.print(table)
+
+
+def _kinds(texts: list[str]) -> dict[str, str]:
+    kinds = {}
+    for text in texts:
+        name, sign, kind = text.rpartition("=")
+        if not sign or not name:
+            raise ArgumentError("COLUMN=KIND", repr(text), "Write --kind year=category, say.", "train")
+        kinds[name] = kind
+    return kinds
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(width) for width in text.split("x") if width)
+    except ValueError:
+        raise ArgumentError("widths such as 64x64", repr(text), "Write numbers with x between them.", "train") from None
