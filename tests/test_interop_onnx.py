@@ -166,6 +166,8 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         with pytest.raises(DTypeError, match=match) as wrongly:
             to_onnx(network(), path, wrong)
         assert explains(wrongly.value)
+    with pytest.raises(DTypeError, match="got Tanh"):
+        to_onnx(torch.nn.Tanh(), path, x)  # type: ignore[arg-type]
     assert not path.exists()
 
 
