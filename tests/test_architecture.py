@@ -328,7 +328,7 @@ def test_framework_needs_only_torch_and_the_standard_library(path: Path) -> None
 
 
 def test_import_is_light() -> None:
-    heavy = ["matplotlib", "scipy", "typer", "rich", "pandas", "sklearn"]
+    heavy = ["matplotlib", "scipy", "typer", "rich", "pandas", "sklearn", "safetensors", "onnx", "handgrad.interop"]
     code = f"import sys, handgrad; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from handgrad import nn
 from handgrad.architecture import CLASSES
 from handgrad.errors import DTypeError, HandgradError, ShapeError, UnsupportedError
-from handgrad.interop import to_onnx
+from handgrad.interop import from_torch, to_onnx, to_torch
 from handgrad.interop.graph import WRITERS
+from handgrad.saving import load, save
 from tests.cases import CASES, Case, each, explains, ids, leaves, network
 from tests.cases.containers import Stack
 from tests.test_interop_torch import opened
@@ -78,6 +84,42 @@ def assert_equal(ours: nn.Module, path: Path, inputs: list[Any]) -> None:
     expected = leaves(ours(*inputs))
     for y, right in zip(run(path, *leaves(inputs)), expected, strict=True):
         torch.testing.assert_close(y, right, rtol=1e-5, atol=1e-5)
+
+
+PARTS: list[Callable[[], nn.Module]] = [
+    lambda: nn.Linear(4, 4),
+    lambda: nn.Sequential(nn.Linear(4, 6, bias=False), nn.GELU(), nn.Linear(6, 4)),
+    lambda: nn.BatchNorm1d(4),
+    lambda: nn.Sequential(OrderedDict(up=nn.Unflatten(1, (2, 2)), turn=nn.Transpose(1, 2), down=nn.Flatten())),
+    lambda: nn.Sequential(nn.Permute(1, 0), nn.Permute(1, 0)),
+    lambda: nn.First(nn.Parallel(nn.LayerNorm(4), nn.Tanh())),
+    lambda: nn.Dropout(0.5),
+]
+NETWORKS = st.recursive(
+    st.sampled_from(PARTS).map(lambda make: make()),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: nn.Sequential(*parts)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: nn.Residual(*parts)),
+        inner.map(lambda part: nn.Sequential(nn.Concat(part, nn.SiLU()), nn.Linear(8, 4))),
+    ),
+    max_leaves=6,
+)
+
+
+@given(NETWORKS, st.integers(1, 3))
+def test_networks_of_any_shape_go_everywhere(
+    tmp_path_factory: pytest.TempPathFactory, model: nn.Module, R: int
+) -> None:
+    """To a file, to torch.nn and back, and to ONNX, as an ensemble: one network in four forms."""
+    folder, x = tmp_path_factory.mktemp("any"), torch.randn(5, 4)
+    ours = filled(nn.replicate(copy.deepcopy(model), range(R))).eval()
+    y = ours(x.unsqueeze(0))
+    torch.testing.assert_close(load(save(ours, folder / "m"))(x.unsqueeze(0)), y, rtol=0, atol=0)
+    alone = [ours.replica(r) for r in range(R)]
+    back = from_torch([to_torch(one) for one in alone])
+    torch.testing.assert_close(back(x.unsqueeze(0)), y)
+    (stacked,) = run(to_onnx(ours, folder / "m.onnx", x), x)
+    torch.testing.assert_close(stacked, torch.stack([one(x) for one in alone]), rtol=1e-5, atol=1e-5)
 
 
 def test_every_class_is_exported_or_known_not_to_be() -> None:
@@ -166,6 +208,8 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         with pytest.raises(DTypeError, match=match) as wrongly:
             to_onnx(network(), path, wrong)
         assert explains(wrongly.value)
+    with pytest.raises(DTypeError, match="got Tanh"):
+        to_onnx(torch.nn.Tanh(), path, x)  # type: ignore[arg-type]
     assert not path.exists()
 
 

@@ -233,6 +233,9 @@ def hooked() -> torch.nn.Module:
         ),
         (lambda: from_torch(nested(hooked())), r"model\.1\.0 \(Linear\): .*hooks"),
         (lambda: to_torch(nn.Sequential(nn.Tanh(), Stack())), r"model\.1 \(Stack\): .*got tests.*Stack"),
+        (lambda: from_torch("network"), "got str"),  # type: ignore[arg-type]
+        (lambda: from_torch([nn.Tanh()]), "got Tanh"),  # type: ignore[list-item]
+        (lambda: to_torch(torch.nn.Tanh()), "got Tanh"),  # type: ignore[arg-type]
         (lambda: to_torch(nn.Sequential(ReLU())), r"model\.0 \(ReLU\): .*got tests"),
     ],
 )

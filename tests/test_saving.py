@@ -246,7 +246,19 @@ def test_what_cannot_be_saved(tmp_path: Path, model: Any, match: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "description", [{}, {"class": "Linear"}, {"class": "Linear", "arguments": [1]}, {"class": "replicate"}]
+    "description",
+    [
+        {},
+        [],
+        {"class": "Linear"},
+        {"class": "Linear", "arguments": [1]},
+        {"class": "Linear", "arguments": {"in_features": 2, "out_features": 2, "dtype": {"dtype": "load"}}},
+        {"class": "Linear", "arguments": {"in_features": 2, "out_features": 2, "depth": 3}},
+        {"class": "Linear", "arguments": {"in_features": 2, "out_features": {"part": "nowhere"}}},
+        {"class": "ReLU", "tied": [["0.weight", "1.weight"]]},
+        {"class": "replicate"},
+    ],
+    ids=str,
 )
 def test_what_is_no_description(description: Any) -> None:
     with pytest.raises(ArgumentError) as raised:
@@ -300,6 +312,16 @@ def test_a_file_of_another_library(path: Path) -> None:
 def test_notes_of_another_kind(path: Path) -> None:
     save_tensors(path, network().state_dict(), {"kind": "checkpoint"})
     refused(path, "kind 'checkpoint'")
+
+
+def test_a_file_whose_description_is_none(path: Path) -> None:
+    tensors, notes = load_tensors(path)
+    for architecture in ({}, {"class": "Sequential", "parts": {"0": {"class": "Mine"}}}):
+        save_tensors(path, tensors, {**notes, "architecture": architecture})
+        with pytest.raises(ArgumentError) as raised:
+            load(path)
+        assert explains(raised.value)
+        assert str(path) in str(raised.value)
 
 
 def test_a_later_format(path: Path) -> None:

@@ -118,6 +118,12 @@ def test_truncated_anywhere(path: Path) -> None:
         refused(path, rf"{length} bytes. It is truncated")
 
 
+def test_a_header_without_end(path: Path) -> None:
+    header = b'{"x":' + b"[" * 100_000
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    refused(path, "damaged header")
+
+
 def test_longer(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
     refused(path, "damaged")

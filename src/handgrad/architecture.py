@@ -180,7 +180,7 @@ def built(description: Mapping[str, Any], library: Library) -> Any:
                 _tie(module, first, other, library)
     except HandgradError:
         raise
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         remedy = "Pass what handgrad.architecture.describe returned."
         raise ArgumentError("the description of a network", f"one that fails with {error!r}", remedy) from error
     return module
@@ -236,7 +236,9 @@ def _decoded(value: Any, description: Mapping[str, Any], library: Library) -> An
         for step in value["part"].split("."):
             description = description["parts"][step]
         return _built(description, library)
-    dtype = getattr(torch, value["dtype"])
+    dtype = getattr(torch, value["dtype"], None)
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"no dtype {value['dtype']!r}")
     shape = value.get("tensor")
     lead = 0 if description.get("replicas") is None else 1  # which the constructor adds
     return dtype if shape is None else torch.ones(shape[lead:], dtype=dtype)

@@ -56,7 +56,7 @@ def load(path: str | os.PathLike[str], classes: Iterable[type[Module]] = ()) -> 
         remedy = "Build the network, and load its tensors with model.load_state_dict(load_tensors(path)[0])."
         raise OutputError("a model that handgrad.save wrote", got, remedy, str(path))
     try:
-        model = build(notes["architecture"], classes)
+        model = build(notes.get("architecture", {}), classes)
         dtypes = {value.dtype for value in tensors.values() if value.dtype.is_floating_point}
         if len(dtypes) == 1:  # also where a class of your own has no argument for it
             model.to(*dtypes)

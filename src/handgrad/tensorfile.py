@@ -140,7 +140,7 @@ def _metadata(data: bytes, where: str) -> dict[str, str]:
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         whole = 8 + length + max(ends, default=0)
         found = {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         if len(data) < 8 + length:
             whole = 8 + length
         else:

@@ -50,6 +50,9 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
         ...     path.name
         'model.onnx'
     """
+    given_model: object = model
+    if not isinstance(given_model, nn.Module):
+        raise DTypeError("a handgrad module", type(given_model).__name__, "Convert it with from_torch.", "to_onnx")
     for name, value in model.state_dict().items():
         if value.dtype.is_floating_point and value.dtype is not torch.float32:
             remedy = "Export a copy in float32: copy.deepcopy(model).float()."

@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any
 
 import torch
 
@@ -16,10 +16,6 @@ from handgrad.errors import ArgumentError, DTypeError, UnsupportedError
 from handgrad.interop import modules
 
 
-@overload
-def from_torch(module: torch.nn.Module) -> nn.Module: ...
-@overload
-def from_torch(module: Sequence[torch.nn.Module]) -> nn.Module: ...
 def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module:
     """Return the handgrad network that computes what a network of torch.nn does; values are copied.
 
@@ -40,8 +36,10 @@ def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module
         >>> from_torch([torch.nn.Linear(2, 3) for _ in range(5)])(x).shape
         torch.Size([5, 4, 3])
     """
-    if not isinstance(module, torch.nn.Module):
+    if isinstance(module, (list, tuple)):
         return nn.stack([from_torch(one) for one in module])
+    if not isinstance(module, torch.nn.Module):
+        raise DTypeError("a torch.nn.Module, or a list of them", type(module).__name__, "Pass a network.", "from_torch")
     ours: nn.Module = built(described(module, TORCH), HANDGRAD)
     ours.load_state_dict(module.state_dict())
     where = next((value.device for value in module.state_dict().values()), None)
@@ -67,6 +65,9 @@ def to_torch(module: nn.Module) -> torch.nn.Module:
           )
         )
     """
+    given: object = module
+    if not isinstance(given, nn.Module):
+        raise DTypeError("a handgrad module", type(given).__name__, "Pass a network of handgrad.nn.", "to_torch")
     R = next((part.replicas for part in module.modules() if part.replicas is not None), None)
     if R is not None:
         remedy = f"Take one of them, model.replica(r) with r from 0 to {R - 1}."
