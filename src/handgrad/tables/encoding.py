@@ -214,13 +214,7 @@ def _places(schema: Schema) -> dict[str, slice]:
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean and standard deviation of each column, (F,), the latter 0 where all values are one.
-
-    Counted from the least value: so a constant column has exactly no spread, and a large offset costs no digits.
-    """
-    least = values.min(0)
-    above = values - least
-    mean = above.mean(0)
-    scale = np.sqrt(((above - mean) ** 2).mean(0))
+    """The mean and standard deviation of each column, (F,), the latter 0 where the values differ by rounding only."""
+    mean, scale = values.mean(0), values.std(0)
     scale[scale <= STEADY * np.abs(values).max(0)] = 0.0
-    return least + mean, scale
+    return mean, scale
