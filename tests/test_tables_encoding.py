@@ -205,6 +205,24 @@ def test_a_rare_or_unseen_level_is_pooled_where_there_is_a_pool():
     )
 
 
+def test_what_was_never_missing_is_filled_with_the_median_too():
+    table = tables.load({"n": [1.0, 2.0, 9.0], "c": ["a", "b", "b"]})
+    encoder = tables.Encoder.fit(table)
+    x = encoder.transform(tables.Table.of(table.schema, {"n": [None, 2.0], "c": [None, "a"]}))
+    assert x[0, 0] == x[1, 0]
+    assert x[0, 1:].tolist() == [0, 0]
+
+
+def test_rows_may_be_a_mask_or_a_tensor_and_what_is_returned_is_a_copy():
+    table = tables.load({"n": [1.0, 2.0, 9.0], "y": ["a", "b", "b"]}, "y")
+    encoder = tables.Encoder.fit(table)
+    for rows in (np.array([True, False, True]), torch.tensor([0, 2])):
+        assert torch.equal(encoder.transform(table, rows), encoder.transform(table, [0, 2]))
+        assert encoder.targets(table, rows).tolist() == [0, 1]
+    encoder.targets(table).zero_()
+    assert encoder.targets(table).tolist() == [0, 1, 1]
+
+
 def test_a_constant_part_of_training_says_nothing():
     table = tables.load({"n": [0.1, 0.1, 0.1, 5.0], "m": [1e9, 1e9 + 1, 1e9 + 2, 0.0]})
     encoder = tables.Encoder.fit(table, [0, 1, 2])
