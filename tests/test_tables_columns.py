@@ -31,7 +31,9 @@ def column(values, kind=None, name="x", missing=()):
         (["1e3", "+2", " .5"], "number"),
         (["1", "2", "?", "NA", "", None], "number"),
         ([*["1.5", "2.5"] * 20, "unknown"], "number"),  # a stray word
-        ([*[str(i / 7) for i in range(60)], *"abcdef"], "identifier"),  # too many of them
+        ([*[str(i / 7) for i in range(120)], *"abcde"], "number"),
+        ([*[str(i / 7) for i in range(120)], *"abcdef"], "identifier"),  # six such words
+        ([*[str(i / 7) for i in range(60)], *"abcd"], "identifier"),  # more than 5 %
         ([dt.timedelta(hours=1), dt.timedelta(hours=2)], "number"),
         (["a", "b", "a"], "category"),
         (["01", "02", "10"], "category"),

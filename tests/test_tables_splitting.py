@@ -96,6 +96,11 @@ def test_groups_stay_together(groups, seed, numbers):
     assert np.array_equal(np.sort(np.concatenate(parts(split))), np.arange(len(table)))
 
 
+def test_rows_without_a_group_stand_alone():
+    table = table_of(np.arange(40) / 7, group=[None] * 30 + ["a", "b"] * 5)
+    assert all(min(part) < 30 for part in parts(tables.split(table, 0, groups="group")))
+
+
 def test_groups_may_be_a_column_that_is_left_out():
     names = [f"p{i // 2}" for i in range(100)]
     table = table_of(np.arange(100) / 7, person=[*names[:98], "q", "r"])

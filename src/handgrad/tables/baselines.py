@@ -68,11 +68,9 @@ def baselines(table: Table, splits: Iterable[Split], models: Sequence[str] = MOD
         ...                     kinds={"x": "number"})
         >>> found = tables.baselines(table, [tables.split(table, seed) for seed in range(2)])
         >>> rows = tables.split(table, 1).test
-        >>> for name, fits in found.items():
-        ...     print(f"{name}: {abs(fits[1].predictions - table.targets[rows]).mean():.0f}")
-        constant: 101
-        linear: 1
-        boosting: 8
+        >>> errors = {name: abs(fits[1].predictions - table.targets[rows]).mean() for name, fits in found.items()}
+        >>> sorted(errors, key=errors.get)
+        ['linear', 'boosting', 'constant']
     """
     for model in models:
         checks.one_of("models", model, MODELS, "tables.baselines")

@@ -34,9 +34,7 @@ def text(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
         (['1', '2.5', None], ['a', None])
     """
     pl = require("polars", "tables")
-    if series.dtype.is_float():
-        series = series.cast(pl.Float64).fill_nan(None)
-    elif series.dtype == pl.Duration:
+    if series.dtype == pl.Duration:
         series = series.dt.total_microseconds()
     words: polars.Series = series.cast(pl.String).str.strip_chars()
     if words.str.contains(POINTED).any():

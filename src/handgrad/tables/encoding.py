@@ -21,6 +21,8 @@ FORMAT = 1
 """Of `Encoder.to_json`."""
 STEADY = 1e-13
 """A spread below this share of the largest value is rounding: the column is constant."""
+TINY = 1e-150
+"""Squares of a spread below it are lost."""
 FARTHEST = 1e6
 """Standard deviations beyond which a number is cut off, so that it fits into float32; no training row is so far out."""
 
@@ -71,8 +73,8 @@ class Encoder:
     target: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
-    def fit(cls, table: Table, rows: Sequence[int] | NDArray[Any] | None = None) -> Encoder:
-        """Return the encoder that these rows of the table make, all rows by default.
+    def fit(cls, table: Table, rows: Sequence[int] | NDArray[Any] | Tensor | None = None) -> Encoder:
+        """Return the encoder that these rows of the table (places, or a mask) make, all rows by default.
 
         Errors: DataError for no rows.
         """
@@ -80,13 +82,12 @@ class Encoder:
         if not len(numbers):
             raise DataError("at least one training row", "none", "Choose a larger training part.", "Encoder.fit")
         absent = np.isnan(numbers)
-        fill = np.zeros(numbers.shape[1])
-        for f in np.flatnonzero(absent.any(0) & ~absent.all(0)):
-            fill[f] = np.median(numbers[~absent[:, f], f])
         some = ~np.asarray(absent.all(0))
+        fill = np.zeros(numbers.shape[1])
+        for f in np.flatnonzero(some):
+            fill[f] = np.median(numbers[~absent[:, f], f])
         low = np.where(some, np.where(absent, np.inf, numbers).min(0, initial=np.inf), 0.0)
         high = np.where(some, np.where(absent, -np.inf, numbers).max(0, initial=-np.inf), 0.0)
-        fill = np.where(absent.any(0), fill, np.where(some, low, 0.0))
         mean, scale = _moments(np.where(absent, fill, numbers))
         missing = {c.name: bool((codes[:, at] == GONE).any()) for at, c in enumerate(table.schema.categories)}
         missing |= {name: bool(absent[:, at].any()) for name, at in _places(table.schema).items()}
@@ -107,7 +108,7 @@ class Encoder:
         """The names of the inputs, (I,)."""
         return self.schema.inputs
 
-    def transform(self, table: Table, rows: Sequence[int] | NDArray[Any] | None = None) -> Tensor:
+    def transform(self, table: Table, rows: Sequence[int] | NDArray[Any] | Tensor | None = None) -> Tensor:
         """Return the inputs of these rows of a table, all rows by default: (N, I) float32, never NaN or infinite.
 
         Errors: DataError for a table of another schema.
@@ -131,7 +132,7 @@ class Encoder:
             blocks.append(np.eye(none + 1, none, dtype=np.float32)[slot[codes[:, at]]])
         return torch.from_numpy(np.concatenate([b.astype(np.float32) for b in blocks], 1))
 
-    def targets(self, table: Table, rows: Sequence[int] | NDArray[Any] | None = None) -> Tensor:
+    def targets(self, table: Table, rows: Sequence[int] | NDArray[Any] | Tensor | None = None) -> Tensor:
         """Return the targets of these rows, (N,): classes as int64, or standardised numbers as float32.
 
         Errors: DataError for a table without targets, or of another schema.
@@ -142,7 +143,7 @@ class Encoder:
             remedy = "Name the target in load, or read the table with Table.of(…, targets=True)."
             raise DataError("a table with targets", "one without", remedy, "Encoder.targets")
         if targets.dtype != np.float64:
-            return torch.from_numpy(targets)
+            return torch.tensor(targets)
         mean, scale = self.target
         return torch.from_numpy(((targets - mean) / scale).astype(np.float32))
 
@@ -200,7 +201,8 @@ class Encoder:
 def _chosen(table: Table, rows: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[Any] | None]:
     if rows is None:
         return table.numbers, table.codes, table.targets
-    rows = np.asarray(rows, np.int64)
+    rows = np.asarray(rows)
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
     return table.numbers[rows], table.codes[rows], None if table.targets is None else table.targets[rows]
 
 
@@ -214,13 +216,7 @@ def _places(schema: Schema) -> dict[str, slice]:
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean and standard deviation of each column, (F,), the latter 0 where all values are one.
-
-    Counted from the least value: so a constant column has exactly no spread, and a large offset costs no digits.
-    """
-    least = values.min(0)
-    above = values - least
-    mean = above.mean(0)
-    scale = np.sqrt(((above - mean) ** 2).mean(0))
-    scale[scale <= STEADY * np.abs(values).max(0)] = 0.0
-    return least + mean, scale
+    """The mean and standard deviation of each column, (F,), the latter 0 where the values differ by rounding only."""
+    mean, scale = values.mean(0), values.std(0)
+    scale[scale <= np.maximum(STEADY * np.abs(values).max(0), TINY)] = 0.0
+    return mean, scale

@@ -87,9 +87,9 @@ def split(
         parts = np.split(rows, ends)
     else:
         labels = _labels(table, groups)
-        state = derive(seed, "split")
-        rest, last = _cut(rows, labels, test, groups is not None, state % 2**32)
-        first, middle = _cut(rest, labels, validation / (1 - test), groups is not None, state >> 31)
+        state = derive(seed, "split") % 2**32
+        rest, last = _cut(rows, labels, test, groups is not None, state)
+        first, middle = _cut(rest, labels, validation / (1 - test), groups is not None, state)
         parts = [first, middle, last]
         if groups is None and table.counts:
             parts = _with_every_class(parts, table.targets)
