@@ -93,13 +93,14 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str]] = []
         self.text = ""
         self.feed(page)
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
 
     def handle_data(self, data: str) -> None:
-        self.text += " ".join(data.split()) + " "
+        self.text += f"{data} "
 
 
 # What it says
@@ -162,6 +163,10 @@ def test_summary_of_clear_and_unclear_differences() -> None:
     assert re.search(r"; no clear difference from chance \(−0\.17 percentage points, −\d\.\d+ to \+\d\.\d+\); ", second)
     assert second.endswith("; equal to itself.")
     assert third == "0 of 6 replicas diverged."
+    text = Page(render(small(baselines=baselines))).text
+    assert re.search(r"\+3\.00 points \+2\.\d+ to \+3\.\d+ better 0\.031 6 0\.8833 ± 0\.0082", text)
+    assert re.search(r"−0\.17 points −\d\.\d+ to \+\d\.\d+ not settled \(needs about \d+ more seeds\) 1 6 ", text)
+    assert re.search(r"0 points 0 to 0 equal 1 6 0\.913 ± 0\.012", text)
 
 
 @pytest.mark.parametrize(("name", "word"), [("accuracy", "better"), ("log_loss", "worse"), ("my own", "higher")])
@@ -364,6 +369,10 @@ def test_reliability_counts_every_sample() -> None:
         assert count.sum() == 200
         assert np.nansum(count * right) == pytest.approx((y[r] == t).sum().item())
         assert np.nansum(count * sure) == pytest.approx(p[r].sum().item())
+
+
+def test_the_edge_of_two_bins_belongs_to_the_lower_one() -> None:
+    assert reliability(torch.zeros(1, 3, 1), torch.zeros(3), bins=2)["count"] == [[3.0, 0.0]]
 
 
 def test_residuals_are_of_the_mean_of_what_did_not_diverge() -> None:

@@ -49,7 +49,7 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
         ax.tick_params(axis="y", length=0)
         ax.margins(x=0.06)
         ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(5))
-        ax.set_xlabel(_short(label, 40))
+        ax.set_xlabel(_short(label, 30))
 
     told = "; ".join(f"{who} {d}" for who, d in found.items())
     caption = _upper(label) + (f", {better}." if better else ".")
