@@ -25,6 +25,7 @@ from handgrad.distribution import Distribution
 from handgrad.errors import ArgumentError, HandgradError
 from handgrad.metrics import SCORES
 from handgrad.report import Run, confusion, reliability, render, residuals, roc
+from handgrad.report.figures import DARKEST
 from handgrad.report.words import caveats, kind, summary, verdict, versus
 from tests import runs
 
@@ -93,13 +94,14 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str]] = []
         self.text = ""
         self.feed(page)
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
 
     def handle_data(self, data: str) -> None:
-        self.text += " ".join(data.split()) + " "
+        self.text += f"{data} "
 
 
 # What it says
@@ -162,6 +164,10 @@ def test_summary_of_clear_and_unclear_differences() -> None:
     assert re.search(r"; no clear difference from chance \(−0\.17 percentage points, −\d\.\d+ to \+\d\.\d+\); ", second)
     assert second.endswith("; equal to itself.")
     assert third == "0 of 6 replicas diverged."
+    text = Page(render(small(baselines=baselines))).text
+    assert re.search(r"\+3\.00 points \+2\.\d+ to \+3\.\d+ better 0\.031 6 0\.8833 ± 0\.0082", text)
+    assert re.search(r"−0\.17 points −\d\.\d+ to \+\d\.\d+ not settled \(needs about \d+ more seeds\) 1 6 ", text)
+    assert re.search(r"0 points 0 to 0 equal 1 6 0\.913 ± 0\.012", text)
 
 
 @pytest.mark.parametrize(("name", "word"), [("accuracy", "better"), ("log_loss", "worse"), ("my own", "higher")])
@@ -323,8 +329,11 @@ def test_contrast(block: int) -> None:
 
     for text in ("ink", "soft", "link", "good", "bad"):
         assert contrast(text, "paper") >= 4.5
-    for text, ground in (("ink", "raised"), ("soft", "raised"), ("ink", "alarm"), ("on-one", "one")):
+    for text, ground in (("ink", "raised"), ("soft", "raised"), ("ink", "alarm")):
         assert contrast(text, ground) >= 4.5
+    parts = [[int(colours[name][i : i + 2], 16) for i in (1, 3, 5)] for name in ("one", "paper")]
+    colours["cell"] = "#" + "".join(f"{round(DARKEST * a + (1 - DARKEST) * b):02x}" for a, b in zip(*parts))
+    assert contrast("ink", "cell") >= 4.5
     for line in ("one", "two"):
         assert contrast(line, "paper") >= 3
 
@@ -364,6 +373,10 @@ def test_reliability_counts_every_sample() -> None:
         assert count.sum() == 200
         assert np.nansum(count * right) == pytest.approx((y[r] == t).sum().item())
         assert np.nansum(count * sure) == pytest.approx(p[r].sum().item())
+
+
+def test_the_edge_of_two_bins_belongs_to_the_lower_one() -> None:
+    assert reliability(torch.zeros(1, 3, 1), torch.zeros(3), bins=2)["count"] == [[3.0, 0.0]]
 
 
 def test_residuals_are_of_the_mean_of_what_did_not_diverge() -> None:

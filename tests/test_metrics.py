@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -259,3 +260,15 @@ def test_a_score_says_what_it_is(score: Score) -> None:
     better, worse = torch.tensor([[[4.0], [-4.0], [3.0]]]), torch.tensor([[[-4.0], [4.0], [-3.0]]])
     t = torch.tensor([1, 0, 1])
     assert bool(score(better, t) > score(worse, t)) is score.larger
+
+
+def test_the_documentation_has_every_formula() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = {
+        cells[1].strip(" `"): cells for line in text.splitlines() if len(cells := re.split(r"(?<!\\)\|", line)) == 6
+    }
+    for name, score in SCORES.items():
+        _, _, takes, better, formula, _ = rows[name]
+        assert takes.strip() == score.takes
+        assert better.strip() == ("higher" if score.larger else "lower")
+        assert formula.strip().replace("\\|", "|") == score.formula

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from handgrad.optional import require
 from handgrad.plots import DOT, _jitter
 from handgrad.report.run import Curve, Reliability, Residuals, Roc
-from handgrad.report.svg import HEIGHT, INK, ON, ONE, PAPER, SOFT, TWO, drawn
+from handgrad.report.svg import HEIGHT, INK, ONE, PAPER, SOFT, TWO, drawn
 from handgrad.results import Distribution
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 SPOT = {**DOT, "markersize": 4.5}
+DARKEST = 0.5  # of the cells of a confusion matrix, so that texts in them can be read in both colour schemes
 MOST_LINES, MOST_POINTS, MOST_CLASSES, MOST_NUMBERS = 20, 120, 30, 10
 
 
@@ -49,7 +50,7 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
         ax.tick_params(axis="y", length=0)
         ax.margins(x=0.06)
         ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(5))
-        ax.set_xlabel(_short(label, 40))
+        ax.set_xlabel(_short(label, 30))
 
     told = "; ".join(f"{who} {d}" for who, d in found.items())
     caption = _upper(label) + (f", {better}." if better else ".")
@@ -110,7 +111,7 @@ def curves(
             ax.legend()
 
     caption = f"{_upper(label)} over the epochs{', logarithmic' if log else ''}: mean and ± standard deviation over "
-    caption += f"{len(kept)} replicas" + (f", faint each of them in {shown}." if len(kept) <= MOST_LINES else ".")
+    caption += f"{len(kept)} replicas" + (f"; faint, each of them in {shown}." if len(kept) <= MOST_LINES else ".")
     if stopped:
         caption += " Dotted: the mean of the replicas still in training, once the first has stopped."
     if any(b is not None for b in best):
@@ -135,17 +136,18 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
     names = [textwrap.shorten(str(c), 14, placeholder="…") if " " in str(c) else _short(str(c), 12) for c in classes]
 
     def draw(_: Any, ax: Any) -> None:
+        rectangle = require("matplotlib.patches", "cli").Rectangle
         for i in range(K):
             for j in range(K):
-                share = mean[i, j] if np.isfinite(mean[i, j]) else 0.0
-                ax.add_patch(require("matplotlib.patches", "cli").Rectangle(
-                    (j - 0.48, i - 0.48), 0.96, 0.96, facecolor=ONE, alpha=float(share), linewidth=0))  # fmt: skip
+                share = float(mean[i, j]) if np.isfinite(mean[i, j]) else 0.0
+                cell = rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=ONE, alpha=DARKEST * share, linewidth=0)
+                ax.add_patch(cell)
                 if K <= MOST_NUMBERS and np.isfinite(mean[i, j]):
                     size = 11 if K <= 4 else 9
                     text = f"{100 * mean[i, j]:.1f}" if K <= 7 else f"{100 * mean[i, j]:.0f}"
                     if R > 1 and K <= 4:
                         text += f"\n± {100 * std[i, j]:.1f}"
-                    ax.text(j, i, text, ha="center", va="center", fontsize=size, color=ON if share > 0.6 else INK)
+                    ax.text(j, i, text, ha="center", va="center", fontsize=size, color=INK)
         ax.set_xlim(-0.5, K - 0.5)
         ax.set_ylim(K - 0.5, -0.5)
         step = 1 if K <= MOST_CLASSES else K // MOST_CLASSES + 1

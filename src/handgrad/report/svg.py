@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # what is drawn in these colours gets the page's variable of that name, which the colour scheme sets
-INK, SOFT, GRID, PAPER, ONE, TWO, ON = "#101010", "#505050", "#DDDDDD", "#FEFEFE", BLUE, VERMILION, "#FCFCFC"
-VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid", PAPER: "paper", ONE: "one", TWO: "two", ON: "on-one"}
+INK, SOFT, GRID, PAPER, ONE, TWO = "#101010", "#505050", "#DDDDDD", "#FEFEFE", BLUE, VERMILION
+VARIABLES = {INK: "ink", SOFT: "soft", GRID: "grid", PAPER: "paper", ONE: "one", TWO: "two"}
 
 WIDTH, HEIGHT = 4.6, 3.3  # inches: at 72 points an inch the width of a telephone, so that texts keep their size there
 

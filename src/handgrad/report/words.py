@@ -98,7 +98,7 @@ def verdict(c: Comparison, of: Kind) -> str:
     if c.mean == c.std == 0:
         return "equal"
     if not c.settled:
-        return "not settled" + (f" (about {c.more_seeds} more seeds would)" if c.more_seeds else "")
+        return "not settled" + (f" (needs about {c.more_seeds} more seeds)" if c.more_seeds else "")
     if of.larger is None:
         return "higher" if c.mean > 0 else "lower"
     return "better" if (c.mean > 0) == of.larger else "worse"
