@@ -29,6 +29,7 @@ for module, kind in {
     writes(module)(_plain(kind))
 writes(nn.Hardsigmoid)(_plain("HardSigmoid", alpha=1 / 6, beta=0.5))
 writes(nn.LeakyReLU)(lambda g, m, x: g.op("LeakyRelu", x, alpha=m.negative_slope))
+writes(nn.RReLU)(lambda g, m, x: g.op("LeakyRelu", x, alpha=(m.lower + m.upper) / 2))
 writes(nn.ELU)(lambda g, m, x: g.op("Elu", x, alpha=m.alpha))
 writes(nn.CELU)(lambda g, m, x: g.op("Celu", x, alpha=m.alpha))
 writes(nn.GELU)(lambda g, m, x: g.op("Gelu", x, approximate=m.approximate))
