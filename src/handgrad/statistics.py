@@ -19,6 +19,7 @@ FEWEST = 5  # values below which the bootstrap has too few distinct resamples to
 AT_ONCE = 2_000_000  # numbers drawn at once, which bounds the memory
 POWER = 0.8
 SMALLEST = 1e-4  # effect, in standard deviations, below which no number of seeds that one could train settles it
+ROUNDING = 1e-15  # share of the values below which a spread is that of rounding
 
 
 def mean(values: Sequence[float]) -> float:
@@ -34,13 +35,16 @@ def mean(values: Sequence[float]) -> float:
 
 
 def std(values: Sequence[float]) -> float:
-    """Return √(Σ (v − m)² / (n − 1)), exactly 0 for equal values, NaN for fewer than two.
+    """Return √(Σ (v − m)² / (n − 1)), NaN for fewer than two; 0 for values that are equal but for their last digit.
 
     Example:
         >>> std([1.0, 2.0, 3.0])
         1.0
     """
-    return float(_std(_array(values))) if len(values) > 1 else math.nan
+    if len(values) < 2:
+        return math.nan
+    found = float(_std(_array(values)))
+    return found if not found <= ROUNDING * max(map(abs, values)) else 0.0
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -90,7 +90,7 @@ def decide(series: polars.Series, missing: Collection[str] = (), kind: str | Non
         >>> import polars
         >>> column = decide(polars.Series("size", ["1,200", "35", "?", "35"]))
         >>> column.kind, column.reason, column.missing
-        ('number', 'text that holds numbers', True)
+        ('number', 'numbers', True)
         >>> decide(polars.Series("colour", ["red", "blue", "red"])).levels
         ('red', 'blue')
     """
@@ -157,13 +157,13 @@ def _text(series: polars.Series, words: polars.Series, there: int, distinct: int
     values = cells.numbers(series, missing)
     codes = bool(words.str.contains(r"^0\d+$").any())
     if not codes and _fits(words, values):
-        return _number(series, values, distinct, "text that holds numbers", missing)
+        return _number(series, values, distinct, "numbers", missing)
     form = "" if codes else _form(series, missing, enough=1 - STRAY)
     if form:
         twin = "%d/%m/%Y" if form == "%m/%d/%Y" else ""
         both = twin and _fits(words, cells.moments(series, twin, missing))
         doubt = f'; if the day comes first, say kinds={{{series.name!r}: "date:{twin}"}}' if both else ""
-        return _date(series, cells.moments(series, form, missing), form, f"text that holds dates ({form}){doubt}")
+        return _date(series, cells.moments(series, form, missing), form, f"dates ({form}){doubt}")
     if distinct > max(FEW, there / 2):
         spaces = words.str.count_matches(r"\s").mean()
         kind = "text" if isinstance(spaces, float) and spaces >= 2 else "identifier"

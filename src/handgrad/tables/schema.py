@@ -39,7 +39,7 @@ class Schema:
         >>> print(schema.report())
         | column | kind | inputs | why |
         | --- | --- | ---: | --- |
-        | size | number | 2 | text that holds numbers |
+        | size | number | 2 | numbers |
         | code | constant, left out | 0 | is '7' in every row |
         | sold | target: classification | | text of 2 values |
     """
