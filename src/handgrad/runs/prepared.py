@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad import tables
+from handgrad import checks, tables
 from handgrad.errors import ArgumentError
 from handgrad.seeds import generator
 from handgrad.tables import Encoder, Split, Table
@@ -99,6 +99,7 @@ def prepare(
     """
     table = tables.load(source, target, **reading)
     seeds = list(seeds)
+    checks.positive_int("the number of seeds", len(seeds), "prepare")
     need, free = 4 * len(seeds) * len(table) * len(table.schema.inputs), free_memory()
     if need > free / 2:
         got = f"{need / 2**30:.1f} GiB for {len(seeds)} replicas"

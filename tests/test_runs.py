@@ -1,0 +1,288 @@
+"""From a data file to a model folder and back, in Python and on the command line."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from handgrad import load
+from handgrad.cli import app
+from handgrad.errors import ArgumentError, DataError, OutputError
+from handgrad.grid import grid
+from handgrad.recipes import Recipe
+from handgrad.results import Results
+from handgrad.runs import Folder, compare, prepare, sweep, train, write
+from handgrad.tensorfile import load_tensors
+
+FAST = Recipe(hidden=(16,), epochs=40)
+
+
+def frame(rows=300, seed=0, task="classification"):
+    """Numbers, some missing, categories, a date, an identifier and a constant; what is predicted depends on them."""
+    chance = np.random.default_rng(seed)
+    a, b = chance.normal(size=(2, rows))
+    kind = chance.choice(["red", "green", "blue"], rows)
+    y = a + (kind == "red") + 0.3 * chance.normal(size=rows)
+    table = {
+        "a": [None if n % 17 == 0 else float(v) for n, v in enumerate(a)],
+        "b": b.tolist(),
+        "kind": kind.tolist(),
+        "when": [f"2024-{1 + n % 12:02d}-{1 + n % 28:02d}" for n in range(rows)],
+        "id": [f"row-{n:04d}" for n in range(rows)],
+        "constant": ["x"] * rows,
+        "y": y.tolist() if task == "regression" else ["high" if v > 0.5 else "low" for v in y],
+    }
+    return polars.DataFrame(table)
+
+
+def finished(*arguments, **options):
+    trained = train(*arguments, **options)
+    assert trained is not None
+    return trained
+
+
+@pytest.fixture(scope="module", params=["classification", "regression"])
+def trained(request):
+    return finished(prepare(frame(task=request.param), "y", range(4)), FAST)
+
+
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    return Folder.open(write(trained, tmp_path_factory.mktemp("run") / "model"))
+
+
+def test_networks_learn_and_are_judged_beside_baselines(trained):
+    run = trained.run
+    metric, least = ("accuracy", 0.75) if run["task"] == "classification" else ("r2", 0.6)
+    assert all(value > least for value in run["metrics"]["test"][metric])
+    linear = "logistic regression" if run["task"] == "classification" else "ridge regression"
+    assert set(run["baselines"]) == {"constant", linear, "gradient boosting"}
+    assert all(len(values) == 4 for table in run["baselines"].values() for values in table.values())
+    assert min(run["baselines"][linear][metric]) > min(run["baselines"]["constant"][metric])
+    assert {c["name"] for c in run["data"]["columns"]} == {"a", "b", "kind", "when"}
+    assert {c["name"] for c in run["data"]["dropped"]} == {"id", "constant"}
+    assert next(c["missing"] for c in run["data"]["columns"] if c["name"] == "a") == 18
+
+
+def test_metrics_are_those_of_the_networks_on_rows_that_nobody_has_seen(trained):
+    prepared, y = trained.prepared, trained.prepared.t
+    for r, split in enumerate(prepared.splits):
+        assert not set(split.train) & set(split.test)
+        assert not set(split.validation) & set(split.test)
+        out = trained.model.replica(r).eval()(prepared.x[r][split.test])
+        if prepared.task == "classification":
+            value, metric = float((out.argmax(-1) == y[split.test]).double().mean()), "accuracy"
+        else:
+            value, metric = math.sqrt(float((out - y[split.test]).double().square().mean())), "rmse"
+        assert trained.run["metrics"]["test"][metric][r] == pytest.approx(value, rel=1e-5)
+
+
+def test_what_a_row_becomes_is_learnt_from_training_rows_alone():
+    table = frame()
+    prepared = prepare(table, "y", [0])
+    changed = table.with_columns(polars.Series("b", table["b"].to_list()))
+    values = changed["b"].to_list()
+    for row in prepared.rows["test"][0].tolist():
+        values[row] = 1e6
+    other = prepare(table.with_columns(polars.Series("b", values)), "y", [0])
+    rows = prepared.rows["train"][0]
+    assert torch.equal(prepared.x[0][rows], other.x[0][rows])
+
+
+def test_a_seed_is_trained_as_in_any_company(trained):
+    alone = finished(prepare(frame(task=trained.run["task"]), "y", [2]), FAST, baselines=False)
+    for name, values in alone.run["metrics"]["test"].items():
+        assert values[0] == pytest.approx(trained.run["metrics"]["test"][name][2], rel=0.05, abs=0.02)
+
+
+def test_an_ensemble_predicts_as_its_networks_do(folder, trained):
+    table = frame(rows=200, seed=5, task=trained.run["task"])
+    found = folder.predict(table.drop("y"))
+    from handgrad.tables import Table
+
+    rows = Table.of(folder.schema, table.drop("y"))
+    outs = torch.stack([
+        folder.model.replica(r)(encoder.transform(rows)) for r, encoder in enumerate(folder.encoders)
+    ])  # fmt: skip
+    if trained.run["task"] == "classification":
+        p = outs.double().softmax(-1)
+        assert found["p(high)"].to_list() == pytest.approx(p.mean(0)[:, 0].tolist(), rel=1e-5)
+        likely = [["high", "low"][k] for k in p.mean(0).argmax(-1).tolist()]
+        assert found["prediction"].to_list() == likely
+        assert float((found["prediction"] == table["y"]).mean()) > 0.7
+    else:
+        assert found["prediction"].to_list() == pytest.approx(outs[..., 0].double().mean(0).tolist(), rel=1e-5)
+        assert found["spread"].to_list() == pytest.approx(outs[..., 0].double().std(0).tolist(), rel=1e-4)
+        assert bool((found["low"] <= found["prediction"]).all())
+        assert bool((found["prediction"] <= found["high"]).all())
+
+
+def test_rows_outside_of_what_was_seen_are_named(folder):
+    odd = {"a": [1e5, 0.0], "b": [0.0, 0.0], "kind": ["violet", "red"], "when": ["2024-05-05", "2024-05-05"]}
+    sentences = folder.predict(odd)["outside"].to_list()
+    assert "a is" in sentences[0]
+    assert "violet" in sentences[0]
+    assert sentences[1] == ""
+
+
+def test_any_library_reads_the_folder(folder, trained):
+    tensors, _ = load_tensors(folder.path / "model.safetensors")
+    assert all(len(value) == 4 for value in tensors.values())
+    again = load(folder.path / "model.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), trained.model.state_dict().values()))
+    run = json.loads((folder.path / "run.json").read_text())
+    assert run["run"]["seeds"] == [0, 1, 2, 3]
+    assert "<script" not in (folder.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "run.json", "encoding.json"])
+@pytest.mark.parametrize("harm", ["gone", "half", "future"])
+def test_a_folder_that_is_not_whole_is_refused(name, harm, folder, tmp_path):
+    for path in folder.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / name
+    if harm == "gone":
+        path.unlink()
+    elif harm == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif name.endswith("json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    else:
+        return
+    with pytest.raises(OutputError):
+        Folder.open(tmp_path)
+
+
+def test_a_file_without_a_column_is_refused(folder):
+    with pytest.raises(DataError, match="kind"):
+        folder.predict({"a": [1.0], "b": [2.0], "when": ["2024-01-01"]})
+
+
+def test_runs_are_compared_by_seed(folder, trained, tmp_path):
+    weak = finished(trained.prepared, Recipe(hidden=(2,), epochs=1), baselines=False)
+    other = Folder.open(write(weak, tmp_path / "weak"))
+    found = compare(folder, other)
+    metric = "accuracy" if trained.run["task"] == "classification" else "r2"
+    differences = [
+        a - b for a, b in zip(trained.run["metrics"]["test"][metric], weak.run["metrics"]["test"][metric])
+    ]  # fmt: skip
+    assert found[metric].mean == pytest.approx(sum(differences) / 4)
+    assert found[metric].n == 4
+    again = finished(prepare(frame(seed=1, task=trained.run["task"]), "y", range(4)), FAST, baselines=False)
+    with pytest.raises(ArgumentError, match="same data"):
+        compare(folder, Folder.open(write(again, tmp_path / "again")))
+
+
+def test_recipes_are_swept(trained):
+    results = sweep(trained.prepared, grid(seeds=4, lr=[1e-6, 0.01]), FAST)
+    metric = "accuracy" if trained.run["task"] == "classification" else "r2"
+    assert results.best(metric) == {"lr": 0.01}
+    with pytest.raises(ArgumentError, match="learning_rate"):
+        sweep(trained.prepared, grid(seeds=4, learning_rate=[0.1]), FAST)
+
+
+def test_groups_stay_together():
+    table = frame(400).with_columns(polars.Series("owner", [f"o{n % 40}" for n in range(400)]))
+    prepared = prepare(table, "y", range(3), groups="owner")
+    owners = np.array(table["owner"].to_list())
+    for split in prepared.splits:
+        assert not set(owners[split.train]) & set(owners[split.test])
+    finished(prepared, FAST, baselines=False)
+
+
+def test_what_is_rare_is_not_judged_by_accuracy():
+    table = frame(400)
+    rare = ["low" if n % 10 else "high" for n in range(400)]
+    found = finished(prepare(table.with_columns(polars.Series("y", rare)), "y", range(2)), FAST, baselines=False)
+    assert next(iter(found.run["metrics"]["test"])) == "auc"
+
+
+# The command line
+
+
+@pytest.fixture
+def data(tmp_path):
+    frame().write_csv(tmp_path / "data.csv")
+    return tmp_path / "data.csv"
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_train_predict_show_compare_sweep(data, tmp_path):
+    options = ["--target", "y", "--seeds", 3, "--epochs", 12, "--hidden", "16"]
+    for name in ("one", "two"):
+        more = ["--lr", "0.001"] if name == "two" else []
+        result = command("train", data, *options, *more, "--output", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        assert "over 3 replicas" in result.output
+        assert not (tmp_path / name / "checkpoints").exists()
+    assert command("train", data, *options, "--output", tmp_path / "one").exit_code == 2, "nothing is written over"
+    assert command("train", data, *options, "--output", tmp_path / "one", "--overwrite").exit_code == 0
+
+    frame(50, seed=3).drop("y").write_parquet(tmp_path / "new.parquet")
+    result = command("predict", tmp_path / "one", tmp_path / "new.parquet", "-o", tmp_path / "out.csv")
+    assert result.exit_code == 0, result.output
+    assert polars.read_csv(tmp_path / "out.csv").height == 50
+
+    assert "Linear" in command("show", tmp_path / "one").output
+    assert "whether one is higher than two" in command("compare", tmp_path / "one", tmp_path / "two").output
+    swept = ["--target", "y", "--lr", "0.001,0.01", "--hidden", "8,8x8", "--seeds", 2, "--epochs", 3]
+    result = command("sweep", data, *swept, "-o", tmp_path / "s")
+    assert result.exit_code == 0, result.output
+    assert len(Results.from_json(json.loads((tmp_path / "s" / "results.json").read_text())).grid.configs) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "z"], "z"),
+        (["--target", "y", "--kind", "a"], "COLUMN=KIND"),
+        (["--target", "y", "--hidden", "wide"], "64x64"),
+        (["--target", "y", "--lr", "-1"], "lr"),
+        (["--target", "y", "--optimizer", "Adan"], "Adam"),
+        (["--target", "y", "--seeds", "0"], "seed"),
+    ],
+)
+def test_a_bad_option_of_train_ends_with_one_message(arguments, message, data, tmp_path):
+    result = command("train", data, *arguments, "-o", tmp_path / "model")
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
+def test_a_killed_command_goes_on_where_it_was(data, tmp_path):
+    def begun(folder):
+        options = ["--target", "y", "--seeds", "12", "--epochs", "150", "--no-baselines"]
+        words = [sys.executable, "-m", "handgrad", "train", str(data), *options, "-o", str(tmp_path / folder)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+    whole = begun("whole")
+    whole.communicate()
+    assert whole.returncode == 0
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        before = set(tmp_path.glob("parts/checkpoints/*/*.safetensors"))
+        process = begun("parts")
+        while process.poll() is None and len(set(tmp_path.glob("parts/checkpoints/*/*.safetensors")) - before) < 2:
+            time.sleep(0.01)
+        os.kill(process.pid, number)
+        process.communicate()
+        assert process.returncode == (-number if number == signal.SIGKILL else 130)
+    process = begun("parts")
+    said, _ = process.communicate()
+    assert process.returncode == 0
+    assert b"Going on" in said
+    files = [tmp_path / name / "model.safetensors" for name in ("whole", "parts")]
+    first, second = (load_tensors(path)[0] for path in files)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
