@@ -19,6 +19,7 @@ T = X**2 + 0.3 * torch.sin(20 * X)
 SEEDS = [3, 5, 137]
 KILLS = 50
 EPOCHS = 60
+NOTED = [signal.SIGINT, signal.SIGTERM]
 
 
 def build(seeds):
@@ -52,16 +53,19 @@ def run(folder):
 
 
 def forked(folder):
-    """The run in a process of its own."""
+    """The run in a process of its own, which a signal ends outright where no run notes it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, NOTED)
     process = os.fork()
     if process == 0:
-        code = 3
+        code = 1
         try:
+            for number in NOTED:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, NOTED)
             code = 3 if run(folder).interrupted else 0
-        except KeyboardInterrupt:  # before or after training, when nothing notes it
-            pass
         finally:
             os._exit(code)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NOTED)
     return process
 
 
