@@ -242,6 +242,7 @@ PACKAGES_OF_ONE_LEVEL = (
     "handgrad.cli",
     "handgrad.optim.lr_scheduler",
     "handgrad.training",
+    "handgrad.estimators",
 )
 BELOW_OPTIM = {
     "handgrad.errors",
