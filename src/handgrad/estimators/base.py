@@ -47,17 +47,16 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
 
     def recipe(self) -> Recipe:
         """The options of the network and its training."""
-        options = self.get_params(deep=False)
-        hidden = options.get("hidden", ())
-        options["hidden"] = tuple(hidden) if hasattr(hidden, "__len__") else (hidden,)
-        return Recipe(**{name: value for name, value in options.items() if name in Recipe.__dataclass_fields__})
+        options = {n: plain(v) for n, v in self.get_params(deep=False).items() if n in Recipe.__dataclass_fields__}
+        options["hidden"] = options["hidden"] if isinstance(options["hidden"], list) else [options["hidden"]]
+        return Recipe(**options)
 
     def replica(self: E, r: int) -> E:
         """Replica r as a fitted estimator of its own, with `replicas=1`.
 
         Errors: NotFittedError before fit, ArgumentError for an r that is not one of them.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         one = copy.copy(self).set_params(replicas=1)
         one.model_, one.seeds_ = nn.stack([self.model_.replica(r)]).eval(), [self.seeds_[r]]
         one.__dict__.pop("_optimizer", None)
@@ -163,13 +162,20 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
 
     def _outputs(self, X: Array) -> Tensor:
         """What each replica gives, (R, N, O) in float64."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         x = self._scaled.inputs(X, self._kind)
         with torch.inference_mode():
             parts = [self.model_(part) for part in torch.split(x, CHUNK)]
         self.model_.forget()
         return torch.cat(parts, 1).double()
+
+
+def plain(value: Any) -> Any:
+    """Python's own numbers, and lists of them: a grid of options is often made by NumPy."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def sample_weights(given: Array | None, X: Array) -> Array | None:

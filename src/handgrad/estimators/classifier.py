@@ -54,7 +54,7 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         >>> from sklearn.model_selection import train_test_split
         >>> from handgrad.estimators import HandgradClassifier
         >>> X, X_test, y, y_test = train_test_split(*load_wine(return_X_y=True), random_state=0)
-        >>> classifier = HandgradClassifier(replicas=5, epochs=50, random_state=0).fit(X, y)
+        >>> classifier = HandgradClassifier(replicas=5, random_state=0).fit(X, y)
         >>> classifier.score(X_test, y_test) > 0.9
         True
         >>> p, std = classifier.predict_proba(X_test, return_std=True)
@@ -73,13 +73,13 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         batch_norm: bool = False,
         dropout: float = 0.0,
         optimizer: str = "AdamW",
-        lr: float = 3e-3,
-        weight_decay: float = 0.01,
+        lr: float = 0.01,
+        weight_decay: float | None = None,
         batch_size: int | None = None,
-        epochs: int = 200,
+        epochs: int = 60,
         patience: int | None = 20,
         validation: float = 0.1,
-        schedule: str = "cosine",
+        schedule: str = "onecycle",
         clip_norm: float | None = None,
         label_smoothing: float = 0.0,
         class_weight: str | Mapping[Any, float] | None = None,
@@ -111,11 +111,12 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         """Train all replicas anew on X (N, I) and y (N,)."""
         X, y = self._validated(X, y, True)
         weights = sample_weights(sample_weight, X)
-        self.classes_, t = np.unique(y, return_inverse=True)
+        classes, t = np.unique(y, return_inverse=True)
         if self.class_weight is not None:
             own = compute_sample_weight(self.class_weight, y)
             weights = own if weights is None else own * weights
-        self._fit(X, t, len(self.classes_), weights)
+        self._fit(X, t, len(classes), weights)
+        self.classes_ = classes
         return self
 
     def partial_fit(self: C, X: Array, y: Array, classes: Array | None = None, sample_weight: Array | None = None) -> C:
@@ -137,14 +138,14 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
             if not first and not np.array_equal(self.classes_, classes):
                 got = f"{classes} is not the same as on last call, {self.classes_}"
                 raise ValueError(f"`classes={got}")
-            self.classes_ = classes
-        if strange := set(np.unique(y).tolist()) - set(self.classes_.tolist()):
+        known = self.classes_ if classes is None else classes
+        if strange := set(np.unique(y).tolist()) - set(known.tolist()):
             raise ValueError(f"y has labels that are not in classes: {sorted(strange)}")
-        t = np.searchsorted(self.classes_, y)
         if isinstance(self.class_weight, Mapping):
             own = np.array([self.class_weight.get(label, 1) for label in y.tolist()], dtype=np.float64)
             weights = own if weights is None else own * weights
-        self._pass(X, t, len(self.classes_), weights)
+        self._pass(X, np.searchsorted(known, y), len(known), weights)
+        self.classes_ = known
         return self
 
     def predict_proba(self, X: Array, return_std: bool = False) -> Any:
