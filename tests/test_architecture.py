@@ -219,7 +219,7 @@ LEVELS = [
     ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
     ["handgrad.statistics", "handgrad.data", "handgrad.workers"],
-    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit"],
+    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit", "handgrad.targets"],
     ["handgrad.results", "handgrad.recipes"],
     [
         "handgrad",
@@ -229,6 +229,7 @@ LEVELS = [
         "handgrad.interop.*",
         "handgrad.sweeps",
         "handgrad.estimators",
+        "handgrad.estimators.*",
     ],
     ["handgrad.plots"],
     ["handgrad.experiments", "handgrad.experiments.*"],

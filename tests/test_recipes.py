@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from handgrad import nn, optim
 from handgrad.errors import ArgumentError, StateError
-from handgrad.recipes import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Recipe, StandardisedLoss, centre, rescale
+from handgrad.recipes import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Recipe
+from handgrad.targets import StandardisedLoss, centre, rescale
 
 SHORT = Recipe(hidden=(8,), epochs=3, patience=2)
 

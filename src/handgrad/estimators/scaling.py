@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.optional import require
-from handgrad.recipes import rescale
+from handgrad.targets import rescale
 
 require("sklearn", "sklearn")
 from sklearn.preprocessing import StandardScaler  # noqa: E402
