@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,9 @@ def test_a_replica_is_an_estimator(kind: Any) -> None:
     assert (one.replicas, model.replicas, len(one.seeds_), len(model.seeds_)) == (1, 3, 1, 3)
     assert one.history_.loss.shape == (1, 5)
     assert one.loss_curve_ == model.history_.loss[2].tolist()
-    one.partial_fit(X, target(kind))
+    before = model.predict(X)
+    one.partial_fit(3 * X + 1, target(kind))
+    np.testing.assert_array_equal(model.predict(X), before)
     assert one.n_iter_ == 6
     assert model.n_iter_ == 5
     with pytest.raises(ArgumentError, match="a replica from 0 to 2"):
@@ -399,3 +402,41 @@ def test_a_refused_fit_leaves_the_model_as_it_was(kind: Any) -> None:
         never.fit(X, target(kind))
     with pytest.raises(NotFittedError):
         never.predict(X)
+
+
+@BOTH
+def test_a_refused_pass_leaves_the_model_as_it_was(kind: Any) -> None:
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    never = quick(kind, batch_norm=True)
+    with pytest.raises(ArgumentError, match="at least 2 samples"):
+        never.partial_fit(X[:1], target(kind)[:1], **first)
+    with pytest.raises(NotFittedError):
+        never.predict(X)
+    model = quick(kind, batch_norm=True).partial_fit(X, target(kind), **first)
+    before = model.predict(X)
+    with pytest.raises(ArgumentError, match="at least 2 samples"):
+        model.partial_fit(100 * X[:1], target(kind)[:1])
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+@BOTH
+def test_replicas_that_diverge_are_left_out(kind: Any) -> None:
+    model = quick(kind).fit(X, target(kind))
+    sound = [model.replica(0).predict(X), model.replica(2).predict(X)]
+    next(model.model_.parameters()).value[1] = float("nan")
+    model._remember(model.history_)
+    assert np.isfinite(model.predict(X)).all()
+    if kind is HandgradRegressor:
+        np.testing.assert_allclose(model.predict(X), np.mean(sound, 0))
+    options: dict[str, Any] = {"optimizer": "SGD", "lr": 1e30, "patience": None}
+    with pytest.raises(ArgumentError, match=r"3 that diverged\. Choose a smaller lr"):
+        quick(kind, **options).fit(X, target(kind))
+
+
+@BOTH
+def test_trains_in_a_thread_and_refuses_no_processes(kind: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        model = pool.submit(quick(kind, replicas=7, n_jobs=2).fit, X, target(kind)).result()
+    np.testing.assert_array_equal(model.predict(X), quick(kind, replicas=7, n_jobs=1).fit(X, target(kind)).predict(X))
+    with pytest.raises(ArgumentError, match="n_jobs to be an integer other than 0"):
+        quick(kind, n_jobs=0).fit(X, target(kind))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 import multiprocessing
+import threading
 from typing import Any, TypeVar
 
 import numpy as np
@@ -88,43 +88,46 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         )
         if history.interrupted:
             raise KeyboardInterrupt
+        if not len(sound(model)):
+            got, remedy = f"{len(seeds)} that diverged", "Choose a smaller lr, or clip_norm=1.0."
+            raise ArgumentError("at least one replica with finite weights", got, remedy, type(self).__name__)
         self.model_, self.seeds_, self._scaled, self._passes = model.eval(), seeds, scaled, 0
         self.__dict__.pop("_optimizer", None)
         self._remember(history)
 
     def _pass(self, X: Array, t: Array, outputs: int, weights: Array | None) -> None:
         """Train the same replicas on for one epoch."""
-        recipe = self.recipe()
+        recipe, first = self.recipe(), not hasattr(self, "model_")
         X, t, weights = positive(X, t, weights)
-        if not hasattr(self, "model_"):
-            self.seeds_, self._scaled, self._passes = self._seeds(), Scaled(self.task), 0
-            plain = recipe.network(X.shape[1], outputs).to(self._dtype(X))
-            self.model_ = nn.replicate(plain, self.seeds_)
-            self._remember(History.empty(len(self.seeds_), 0, ()))
-        before = copy.deepcopy(self._scaled)
-        scaled = self._scaled.update(X, t, weights)
-        follow_inputs(self.model_, before, scaled)
-        if not hasattr(self, "_optimizer"):
-            self._optimizer = recipe.optimiser(self.model_)
-        x, criterion = scaled.inputs(X, self._kind), recipe.criterion(self.task, len(self.seeds_))
+        before = Scaled(self.task) if first else self._scaled
+        scaled = copy.deepcopy(before).update(X, t, weights)
+        if first:
+            seeds = self._seeds()
+            model = nn.replicate(recipe.network(X.shape[1], outputs).to(self._dtype(X)), seeds)
+            passes, known = 0, History.empty(len(seeds), 0, ())
+        else:
+            seeds, model, passes, known = self.seeds_, self.model_, self._passes, self.history_
+        optimizer = getattr(self, "_optimizer", None) or recipe.optimiser(model)
+        x = scaled.inputs(X, dtype_of(model))
         sample_weight = None if weights is None else torch.as_tensor(weights, dtype=x.dtype)
         target = scaled.targets(t)
         target = target.to(x.dtype) if target.is_floating_point() else target
-        seeds = [derive(seed, "pass", self._passes) for seed in self.seeds_]
-        batches = Batches(x, target, recipe.batch(len(x)), seeds, last="merge", weights=sample_weight)
-        trainer = Trainer(self.model_.train(), criterion, self._optimizer, batches, 1, clip_norm=recipe.clip_norm)
+        order = [derive(seed, "pass", passes) for seed in seeds]
+        batches = Batches(x, target, recipe.batch(len(x)), order, last="merge", weights=sample_weight)
+        criterion = recipe.criterion(self.task, len(seeds))
+        trainer = Trainer(model, criterion, optimizer, batches, 1, clip_norm=recipe.clip_norm)
+        follow_inputs(model, before, scaled)  # from here on nothing is refused any more
         found = trainer.run()
-        self.model_.eval()
-        self._passes += 1
-        history = self.history_.resized(self.history_.epochs + 1)
-        history.loss[:, -1], history.epochs = found.loss[:, 0], self.history_.epochs + 1
-        for values in history.metrics.values():
-            values[:, -1] = math.nan
-        history.diverged = [a or b for a, b in zip(history.diverged, found.diverged)]
+        history = known.resized(known.epochs + 1)
+        history.loss[:, -1], history.epochs = found.loss[:, 0], known.epochs + 1
+        history.diverged = [a or b for a, b in zip(known.diverged, found.diverged)]
         history.seconds += found.seconds
+        self.model_, self.seeds_, self._scaled, self._optimizer = model.eval(), seeds, scaled, optimizer
+        self._passes = passes + 1
         self._remember(history)
 
     def _remember(self, history: History) -> None:
+        self._sound = sound(self.model_)
         trained = (~history.loss.isnan()).sum(1)
         self.history_, self.n_iter_ = history, max(int(trained.max()), 1)
         self.loss_curve_: list[float] = history.loss.nanmean(0)[: self.n_iter_].tolist()
@@ -148,27 +151,37 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
 
     def _workers(self) -> int:
         """Processes to train on: by default as many as torch has threads, which joblib limits in its own workers."""
-        if multiprocessing.current_process().daemon:  # has no children
-            return 1
+        if multiprocessing.current_process().daemon or threading.current_thread() is not threading.main_thread():
+            return 1  # the one may not have children, the other must not fork
         if self.n_jobs is None:
             return min(torch.get_num_threads(), default_workers())
+        if not isinstance(self.n_jobs, (int, np.integer)) or self.n_jobs == 0:
+            got, remedy = repr(self.n_jobs), "Pass the number of processes, −1 for all cores, or None."
+            raise ArgumentError("n_jobs to be an integer other than 0, or None", got, remedy, type(self).__name__)
         return max(self.n_jobs if self.n_jobs > 0 else default_workers() + 1 + self.n_jobs, 1)
 
     # Prediction
 
-    @property
-    def _kind(self) -> torch.dtype:
-        return next(self.model_.parameters()).value.dtype
-
     def _outputs(self, X: Array) -> Tensor:
-        """What each replica gives, (R, N, O) in float64."""
+        """What each replica gives, (R, N, O) in float64, without those that have diverged."""
         check_is_fitted(self, "model_")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        x = self._scaled.inputs(X, self._kind)
+        x = self._scaled.inputs(X, dtype_of(self.model_))
         with torch.inference_mode():
             parts = [self.model_(part) for part in torch.split(x, CHUNK)]
         self.model_.forget()
-        return torch.cat(parts, 1).double()
+        return torch.cat(parts, 1)[self._sound].double()
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Of a model's parameters."""
+    return next(model.parameters()).value.dtype
+
+
+def sound(model: nn.Module) -> Tensor:
+    """Indices of the replicas whose weights are all finite."""
+    finite = [parameter.value.flatten(1).isfinite().all(1) for parameter in model.parameters()]
+    return torch.stack(finite).all(0).nonzero().flatten()
 
 
 def plain(value: Any) -> Any:
