@@ -219,6 +219,7 @@ LEVELS = [
     ["handgrad.nn", "handgrad.optim"],
     ["handgrad.statistics", "handgrad.data", "handgrad.workers", "handgrad.scoring", "handgrad.architecture"],
     ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit", "handgrad.metrics"],
+    ["handgrad.targets"],
     ["handgrad.results", "handgrad.recipes", "handgrad.tables", "handgrad.tables.*"],
     [
         "handgrad",
@@ -246,6 +247,7 @@ PACKAGES_OF_ONE_LEVEL = (
     "handgrad.tables",
     "handgrad.report",
     "handgrad.runs",
+    "handgrad.estimators",
 )
 BELOW_OPTIM = {
     "handgrad.errors",

@@ -18,6 +18,7 @@ from torch import Tensor
 from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches, selected, split
 from handgrad.errors import ArgumentError
+from handgrad.targets import StandardisedLoss, centre, rescale
 from handgrad.training import (
     Advance,
     Checkpoints,
@@ -56,15 +57,17 @@ class Recipe:
         batch_norm: normalise what each hidden layer gives.
         dropout: probability with which a hidden value is dropped.
         optimizer: a class of `handgrad.optim`.
-        lr, weight_decay: of the optimiser.
+        lr: of the optimiser; with a schedule the highest.
+        weight_decay: of the optimiser; None takes 0.5 for AdamW, which shrinks weights by lr · 0.5 a step, and 0 for
+            others, of which most mean another thing by it.
         batch_size: None takes N / 32, as a power of two from 32 to 256.
         epochs: at most.
         patience: epochs without a better validation loss after which a replica stops; it ends with its best weights.
             None trains all epochs and keeps the last weights.
         validation: fraction of the samples that each replica leaves out to watch its loss on. Where that would be
             fewer than ten samples, none are left out, and all epochs are trained.
-        schedule: of the learning rate: "constant"; "cosine", down to 0; "onecycle", up first, then down; "plateau",
-            halved when the validation loss has not improved for a third of the patience.
+        schedule: of the learning rate: "constant"; "cosine", down to 0; "onecycle", up for a tenth of the steps, then
+            down to 0; "plateau", halved when the validation loss has not improved for a third of the patience.
         clip_norm: bound of the gradient's norm, or None.
         label_smoothing: of the cross-entropy.
         loss: "cross_entropy", or for regression "mse", "huber" or "mae"; None takes the first of the task.
@@ -93,13 +96,13 @@ class Recipe:
     batch_norm: bool = False
     dropout: float = 0.0
     optimizer: str = "AdamW"
-    lr: float = 3e-3
-    weight_decay: float = 0.01
+    lr: float = 0.01
+    weight_decay: float | None = None
     batch_size: int | None = None
-    epochs: int = 200
+    epochs: int = 60
     patience: int | None = 20
     validation: float = 0.1
-    schedule: str = "cosine"
+    schedule: str = "onecycle"
     clip_norm: float | None = None
     label_smoothing: float = 0.0
     loss: str | None = None
@@ -113,13 +116,14 @@ class Recipe:
         for name in ("batch_size", "patience"):
             if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name), where)
-        for name in ("lr", "weight_decay", "dropout", "validation", "label_smoothing"):
+        for name in ("lr", "dropout", "validation", "label_smoothing"):
             checks.at_least(name, getattr(self, name), 0, where)
         for name in ("dropout", "validation", "label_smoothing"):
             if getattr(self, name) >= 1:
                 raise ArgumentError(f"{name} below 1", str(getattr(self, name)), "Pass 0.1, say.", where)
-        if self.clip_norm is not None:
-            checks.at_least("clip_norm", self.clip_norm, 0, where)
+        for name in ("weight_decay", "clip_norm"):
+            if getattr(self, name) is not None:
+                checks.at_least(name, getattr(self, name), 0, where)
         checks.one_of("activation", self.activation, ACTIVATIONS, where)
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS, where)
         checks.one_of("schedule", self.schedule, SCHEDULES, where)
@@ -159,7 +163,8 @@ class Recipe:
     def optimiser(self, model: nn.Module) -> optim.Optimizer:
         """The optimiser of a model's parameters."""
         kind = getattr(optim, self.optimizer)
-        options = {"lr": self.lr, "weight_decay": self.weight_decay}
+        decay = (0.5 if self.optimizer == "AdamW" else 0.0) if self.weight_decay is None else self.weight_decay
+        options = {"lr": self.lr, "weight_decay": decay}
         known = inspect.signature(kind).parameters
         return kind(model.parameters(), **{name: value for name, value in options.items() if name in known})  # type: ignore[no-any-return]
 
@@ -325,33 +330,6 @@ class Recipe:
         return cls(**options)
 
 
-class StandardisedLoss(nn.Loss):
-    r"""A loss of standardised targets, by a mean m and a scale s of each replica.
-
-    $$L(y, t) = \ell\left(y, \frac{t - m}{s}\right)$$
-
-    Shapes: y and t (R, N, O); m and s (R, O); loss (R,).
-
-    Example:
-        >>> import torch
-        >>> from handgrad import nn
-        >>> criterion = StandardisedLoss(nn.MSELoss(replicas=1), torch.tensor([[5.0]]), torch.tensor([[2.0]]))
-        >>> criterion(torch.zeros(1, 1, 1), torch.full((1, 1, 1), 9.0))
-        tensor([4.])
-    """
-
-    def __init__(self, loss: nn.Loss, mean: Tensor, scale: Tensor) -> None:
-        super().__init__(replicas=loss.replicas)
-        self.loss, self.mean, self.scale = loss, mean.unsqueeze(1), scale.unsqueeze(1)
-
-    def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
-        z = (t - self.mean) / self.scale  # (R, N, O), in float64
-        return self.loss.forward(y, z.to(y.dtype), weights)
-
-    def backward(self, dloss: Tensor | None = None) -> Any:
-        return self.loss.backward(dloss)
-
-
 class Validation:
     """The loss and measures on validation rows; unlike an `Evaluation`, with weights, and in the unit of the targets.
 
@@ -385,31 +363,3 @@ def rowwise(values: Tensor, rows: Tensor, own: bool) -> Tensor:
         rows = rows + torch.arange(len(rows)).unsqueeze(1) * values.shape[1]
         values = values.flatten(0, 1)
     return selected(values, rows)
-
-
-def centre(t: Tensor, rows: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation, (R, O) each in float64, of the targets of each replica's rows; 1 for a constant.
-
-    Example:
-        >>> import torch
-        >>> centre(torch.tensor([[1.0], [3.0], [3.0]]), torch.tensor([[0, 1], [1, 2]]))
-        (tensor([[2.],
-                [3.]], dtype=torch.float64), tensor([[1.],
-                [1.]], dtype=torch.float64))
-    """
-    z = selected(t.double(), rows)  # (R, M, O)
-    w = torch.ones_like(rows, dtype=z.dtype) if weights is None else selected(weights.double(), rows)
-    w = (w / w.sum(1, keepdim=True)).unsqueeze(2)  # (R, M, 1)
-    mean = (w * z).sum(1)  # (R, O)
-    scale = (w * (z - mean.unsqueeze(1)).square()).sum(1).sqrt()
-    constant = scale <= 1e-12 * mean.abs()
-    return mean, scale.masked_fill(constant, 1)
-
-
-def rescale(model: nn.Sequential, mean: Tensor, scale: Tensor) -> None:
-    """Let a model that ends in a Linear give s y + m in place of y, for m and s of (R, O)."""
-    last = list(model.children())[-1]
-    assert isinstance(last, nn.Linear)
-    assert last.bias is not None
-    last.weight.value = (last.weight.value * scale.unsqueeze(1)).to(last.weight.value.dtype)
-    last.bias.value = (last.bias.value * scale + mean).to(last.bias.value.dtype)

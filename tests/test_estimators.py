@@ -1,0 +1,442 @@
+"""The estimators keep scikit-learn's conventions, and their error bars mean what they say."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_diabetes, load_iris, make_regression
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.parallel import Parallel, delayed
+
+from handgrad import training
+from handgrad.errors import ArgumentError
+from handgrad.estimators import HandgradClassifier, HandgradRegressor
+from handgrad.estimators.scaling import Scaled, follow_inputs
+from handgrad.recipes import Recipe
+
+pandas: Any = pytest.importorskip("pandas")
+
+BOTH = pytest.mark.parametrize("kind", [HandgradClassifier, HandgradRegressor])
+X, Y = load_iris(return_X_y=True)
+ORDER = np.random.RandomState(0).permutation(150)
+NUMBERS = X[:, 2] * X[:, 3]
+
+
+def target(kind: Any) -> Any:
+    return Y if kind is HandgradClassifier else NUMBERS
+
+
+def quick(kind: Any, **options: Any) -> Any:
+    return kind(**{"replicas": 3, "hidden": (8,), "epochs": 5, "random_state": 0, **options})
+
+
+@parametrize_with_checks([HandgradClassifier(2), HandgradRegressor(2)])  # type: ignore[untyped-decorator]
+def test_keeps_the_conventions(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@BOTH
+def test_options_are_those_of_the_recipe(kind: Any) -> None:
+    assert kind().recipe() == Recipe(loss=None if kind is HandgradClassifier else "mse")
+    assert kind(hidden=7, epochs=3).recipe() == Recipe((7,), epochs=3, loss=kind().recipe().loss)
+    assert kind(hidden=np.array([7, 8])).recipe().hidden == (7, 8)
+
+
+@BOTH
+def test_works_where_scikit_learn_does(kind: Any) -> None:
+    y, model = target(kind), make_pipeline(MinMaxScaler(), quick(kind, epochs=30, lr=0.02))
+    found = cross_validate(model, X, y, cv=3 if kind is HandgradClassifier else 4, error_score="raise")
+    assert np.isfinite(found["test_score"]).all()
+    name = kind.__name__.lower()
+    grid = {f"{name}__lr": np.array([1e-6, 0.02]), f"{name}__epochs": np.arange(30, 31)}
+    search = GridSearchCV(model, grid, cv=3, error_score="raise").fit(X[ORDER], y[ORDER])
+    assert search.best_params_[f"{name}__lr"] == 0.02
+    copies = [pickle.loads(pickle.dumps(model.fit(X, y))), Parallel(2)([delayed(model.fit)(X, y)])[0]]
+    for other in copies:
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    assert not hasattr(clone(model)[-1], "model_")
+
+
+def test_works_on_a_transformed_target() -> None:
+    model = TransformedTargetRegressor(
+        quick(HandgradRegressor, epochs=60, lr=0.02), func=np.log1p, inverse_func=np.expm1
+    )
+    assert model.fit(X, NUMBERS).score(X, NUMBERS) > 0.9
+
+
+@BOTH
+def test_numbers_do_not_depend_on_workers(kind: Any) -> None:
+    one, two = (quick(kind, replicas=7, n_jobs=n).fit(X, target(kind)) for n in (1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(one.model_.state_dict().values(), two.model_.state_dict().values()))
+
+
+@BOTH
+def test_random_state_decides(kind: Any) -> None:
+    y = target(kind)
+    a, b = quick(kind).fit(X, y), quick(kind, replicas=2).fit(X, y)
+    assert a.seeds_[:2] == b.seeds_
+    np.testing.assert_allclose(a.replica(1).predict(X), b.replica(1).predict(X), rtol=1e-9)
+    state = np.random.RandomState(0)
+    assert quick(kind, random_state=state).fit(X, y).seeds_ == a.seeds_
+    assert quick(kind, random_state=state).fit(X, y).seeds_ != a.seeds_
+    unlike = [quick(kind, random_state=None).fit(X, y).seeds_ for _ in range(2)]
+    assert unlike[0] != unlike[1]
+
+
+# Predictions and their error bars
+
+
+@BOTH
+def test_a_prediction_is_the_mean_of_the_replicas_and_its_spread(kind: Any) -> None:
+    model = quick(kind).fit(X, target(kind))
+    method = "predict_proba" if kind is HandgradClassifier else "predict"
+    mean, std = getattr(model, method)(X, return_std=True)
+    each = np.stack([getattr(model.replica(r), method)(X) for r in range(3)])
+    np.testing.assert_allclose(mean, each.mean(0), rtol=1e-9)
+    np.testing.assert_allclose(std, each.std(0, ddof=1), rtol=1e-7, atol=1e-12)
+    np.testing.assert_array_equal(mean, getattr(model, method)(X))
+    assert (std > 0).all()
+    one, none = getattr(model.replica(0), method)(X, return_std=True)
+    np.testing.assert_allclose(one, each[0], rtol=1e-9)
+    assert (none == 0).all()
+
+
+@BOTH
+def test_a_replica_is_an_estimator(kind: Any) -> None:
+    model = quick(kind).fit(X, target(kind))
+    one = model.replica(-1)
+    assert (one.replicas, model.replicas, len(one.seeds_), len(model.seeds_)) == (1, 3, 1, 3)
+    assert one.history_.loss.shape == (1, 5)
+    assert one.loss_curve_ == model.history_.loss[2].tolist()
+    before = model.predict(X)
+    one.partial_fit(3 * X + 1, target(kind))
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert one.n_iter_ == 6
+    assert model.n_iter_ == 5
+    with pytest.raises(ArgumentError, match="a replica from 0 to 2"):
+        model.replica(3)
+    with pytest.raises(NotFittedError):
+        kind().replica(0)
+
+
+def test_spread_grows_away_from_the_data() -> None:
+    x = np.random.RandomState(0).uniform(-1, 1, (300, 1))
+    model = HandgradRegressor(random_state=0, epochs=60).fit(x, np.sin(3 * x[:, 0]))
+    _, std = model.predict(np.array([[0.0], [4.0]]), return_std=True)
+    assert std[1] > 5 * std[0]
+
+
+def test_logarithms_of_small_probabilities_are_exact() -> None:
+    x = np.array([[-1.0], [1.0]] * 20)
+    model = HandgradClassifier(replicas=2, hidden=(), epochs=50, lr=0.5, random_state=0).fit(x, [0, 1] * 20)
+    logs = model.predict_log_proba([[3000.0]])
+    assert np.isfinite(logs).all()
+    assert logs.min() < -1000
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(x)), model.predict_proba(x))
+
+
+def test_history() -> None:
+    model = HandgradClassifier(replicas=6, epochs=200, patience=3, lr=0.02, random_state=0).fit(X, Y)
+    assert isinstance(model.history_, training.History)
+    assert 3 < model.n_iter_ < 200
+    assert len(model.loss_curve_) == model.n_iter_
+    assert np.isfinite(model.loss_curve_).all()
+    assert max(best for best in model.history_.best if best is not None) + 3 + 1 == model.n_iter_
+
+
+# Weights
+
+
+@pytest.mark.parametrize("weights", ["balanced", {0: 50 / 60, 1: 50 / 15, 2: 50 / 75}])
+def test_class_weights_are_sample_weights(weights: Any) -> None:
+    y = np.repeat([0, 1, 2], [60, 15, 75])
+    counts = {0: 60, 1: 15, 2: 75}
+    a = quick(HandgradClassifier, class_weight=weights).fit(X, y)
+    b = quick(HandgradClassifier).fit(X, y, sample_weight=[50 / counts[label] for label in y])
+    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X))
+    assert not np.allclose(a.predict_proba(X), quick(HandgradClassifier).fit(X, y).predict_proba(X))
+    both = quick(HandgradClassifier, class_weight=weights).fit(X, y, sample_weight=np.full(150, 2.0))
+    np.testing.assert_allclose(a.predict_proba(X), both.predict_proba(X))
+
+
+def test_class_weights_shift_the_decision() -> None:
+    g = np.random.RandomState(0)
+    x, y = g.randn(600, 1), np.repeat([0, 1], [550, 50])
+    x[y == 1] += 1
+    plain, balanced = (HandgradClassifier(3, class_weight=w, random_state=0).fit(x, y) for w in (None, "balanced"))
+    assert balanced.predict(x).mean() > plain.predict(x).mean() + 0.2
+
+
+@BOTH
+def test_weights_count_in_fit_and_score(kind: Any) -> None:
+    x, y = X[ORDER], target(kind)[ORDER]
+    weights = np.where(np.arange(150) < 100, 1.0, 0.0)
+    a, b = quick(kind).fit(x, y, sample_weight=weights), quick(kind).fit(x[:100], y[:100])
+    np.testing.assert_allclose(a.predict(x), b.predict(x))
+    assert a.score(x, y, sample_weight=weights) == pytest.approx(a.score(x[:100], y[:100]))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.zeros(150), "at least one non-zero"),
+        (np.full(150, -1.0), "Negative values"),
+        (np.ones(149), r"expected \(150,\)"),
+        (np.full(150, np.nan), "contains NaN"),
+    ],
+)
+def test_bad_weights_are_refused(kind: Any, weights: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        quick(kind).fit(X, target(kind), sample_weight=weights)
+
+
+# Going on
+
+
+@BOTH
+def test_partial_fit_learns(kind: Any) -> None:
+    y, model = target(kind), quick(kind, lr=0.02, hidden=(16,))
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    for turn in range(30):
+        for part in np.array_split(ORDER, 5):
+            model.partial_fit(X[part], y[part], **(first if turn == 0 else {}))
+    assert model.score(X, y) > 0.9
+    assert model.n_iter_ == len(model.loss_curve_) == model.history_.epochs == 150
+    scaler = StandardScaler().fit(np.tile(X, (30, 1)))
+    np.testing.assert_allclose(model._scaled.x.mean_, scaler.mean_)
+    np.testing.assert_allclose(model._scaled.x.scale_, scaler.scale_)
+
+
+@BOTH
+def test_partial_fit_goes_on_from_fit(kind: Any) -> None:
+    model = quick(kind, epochs=40, lr=0.02).fit(X, target(kind))
+    before = model.score(X, target(kind))
+    model.partial_fit(X, target(kind))
+    assert model.n_iter_ == 41
+    assert abs(model.score(X, target(kind)) - before) < 0.1
+    assert model.fit(X, target(kind)).n_iter_ == 40
+
+
+@BOTH
+def test_partial_fit_is_a_function_of_random_state(kind: Any) -> None:
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    a, b = (quick(kind, dropout=0.2).partial_fit(X, target(kind), **first) for _ in range(2))
+    for model in (a, b):
+        model.partial_fit(X[::-1], target(kind)[::-1])
+    np.testing.assert_array_equal(a.predict(X), b.predict(X))
+    c = pickle.loads(pickle.dumps(a))
+    np.testing.assert_array_equal(a.partial_fit(X, target(kind)).predict(X), c.partial_fit(X, target(kind)).predict(X))
+
+
+def test_partial_fit_may_see_one_class_at_a_time() -> None:
+    model = quick(HandgradClassifier, lr=0.01)
+    for _ in range(20):
+        for label in range(3):
+            for sample in X[label == Y][:5]:
+                model.partial_fit(sample[None], [label], classes=[0, 1, 2])
+    assert model.predict_proba(X).shape == (150, 3)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_partial_fit_needs_its_classes() -> None:
+    model = quick(HandgradClassifier)
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        model.partial_fit(X, Y)
+    with pytest.raises(ValueError, match=r"labels that are not in classes: \[2\]"):
+        model.partial_fit(X, Y, classes=[0, 1])
+    model.partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="is not the same as on last call"):
+        model.partial_fit(X, Y, classes=[0, 1, 2, 3])
+    with pytest.raises(ValueError, match="balanced"):
+        quick(HandgradClassifier, class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_partial_fit_takes_class_weights() -> None:
+    a = quick(HandgradClassifier, class_weight={1: 3}).partial_fit(X, Y, classes=[0, 1, 2])
+    b = quick(HandgradClassifier).partial_fit(X, Y, [0, 1, 2], np.where(Y == 1, 3, 1))
+    np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+
+
+@BOTH
+def test_new_standardisation_leaves_what_was_learnt(kind: Any) -> None:
+    y = target(kind).reshape(150, -1) if kind is HandgradRegressor else Y
+    model = quick(kind, epochs=20).fit(X, target(kind))
+    before = model.predict(X) if kind is HandgradRegressor else model.predict_proba(X)
+    old, new = model._scaled, Scaled(kind.task).update(X, y, None).update(3 * X + 7, y * 2, None)
+    follow_inputs(model.model_, old, new)
+    model._scaled = new
+    np.testing.assert_allclose(model.predict(X) if kind is HandgradRegressor else model.predict_proba(X), before)
+
+
+# Odd data
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_network_has_the_dtype_of_the_data(kind: Any, dtype: Any) -> None:
+    y, x = target(kind), X.astype(dtype)
+    assert next(quick(kind).fit(x, y).model_.parameters()).value.dtype is torch.as_tensor(x).dtype
+    other = "float64" if dtype is np.float32 else "float32"
+    assert next(quick(kind, dtype=other).fit(x, y).model_.parameters()).value.dtype is getattr(torch, other)
+    with pytest.raises(ArgumentError, match="dtype to be 'float32', 'float64' or None"):
+        quick(kind, dtype="float16").fit(x, y)
+
+
+@BOTH
+def test_tiny_and_flat_data(kind: Any) -> None:
+    y = target(kind)[[0, 60, 120, 1, 61]]
+    few = X[[0, 60, 120, 1, 61]]
+    assert quick(kind, epochs=150, lr=0.02).fit(few, y).score(few, y) > 0.9
+    assert np.isfinite(quick(kind).fit(np.ones((20, 3)), target(kind)[:140:7]).predict(np.zeros((2, 3)))).all()
+    assert quick(kind).fit(X[:, :1], target(kind)).predict(X[:, :1]).shape == (150,)
+    assert quick(kind).fit(X[:1], target(kind)[:1]).predict(X).shape == (150,)
+
+
+def test_a_single_value_is_predicted() -> None:
+    assert (quick(HandgradClassifier).fit(X, ["only"] * 150).predict(X) == "only").all()
+    np.testing.assert_allclose(
+        quick(HandgradRegressor, epochs=300, lr=0.02).fit(X, np.full(150, 7.0)).predict(X), 7, 0.1
+    )
+
+
+def test_large_offsets_lose_nothing() -> None:
+    options: dict[str, Any] = {"dtype": "float32", "epochs": 30, "lr": 0.02}
+    a = quick(HandgradRegressor, **options).fit(X, NUMBERS)
+    b = quick(HandgradRegressor, **options).fit(X + 1e8, 1e8 + NUMBERS)
+    assert b.score(X + 1e8, 1e8 + NUMBERS) == pytest.approx(a.score(X, NUMBERS), abs=0.01)
+
+
+def test_several_outputs() -> None:
+    x, y = make_regression(300, 5, n_targets=3, noise=1, random_state=0)
+    model = HandgradRegressor(3, epochs=60, random_state=0).fit(x, y)
+    mean, std = model.predict(x, return_std=True)
+    assert mean.shape == std.shape == (300, 3)
+    assert model.score(x, y) > 0.9
+    model.partial_fit(x, y)
+    with pytest.raises(ValueError, match="y has 1 outputs, but HandgradRegressor expects 3"):
+        model.partial_fit(x, y[:, 0])
+
+
+@BOTH
+def test_names_of_features_are_kept(kind: Any) -> None:
+    frame = pandas.DataFrame(X, columns=["a", "b", "c", "d"])
+    model = quick(kind).fit(frame, target(kind))
+    assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    assert model.n_features_in_ == 4
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[["b", "a", "c", "d"]])
+
+
+@BOTH
+def test_sparse_input_is_refused(kind: Any) -> None:
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        quick(kind).fit(sparse.csr_array(X), target(kind))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "options", [{"replicas": 0}, {"epochs": 0}, {"hidden": (0,)}, {"lr": -1.0}, {"optimizer": "x"}]
+)
+def test_bad_options_are_refused_in_fit(kind: Any, options: dict[str, Any]) -> None:
+    model = quick(kind, **options)
+    with pytest.raises(ArgumentError, match=next(iter(options))):
+        model.fit(X, target(kind))
+
+
+@BOTH
+def test_interruption_reaches_the_caller(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **options: Any) -> Any:
+        model, history = original(*args, **options)
+        history.interrupted = True
+        return model, history
+
+    original = Recipe.train
+    monkeypatch.setattr(Recipe, "train", interrupted)
+    model = quick(kind)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, target(kind))
+    assert not hasattr(model, "model_")
+
+
+def test_no_warnings_in_normal_use() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        HandgradRegressor(2, epochs=5).fit(*load_diabetes(return_X_y=True)).predict(load_diabetes().data)
+        HandgradClassifier(2, epochs=5).fit(X, Y).predict_proba(X)
+
+
+def test_a_missing_scikit_learn_is_told() -> None:
+    code = "import sys; sys.modules['sklearn'] = None; import handgrad.estimators"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingExtraError: expected the package sklearn" in done.stderr
+    assert "pip install 'handgrad[sklearn]'" in done.stderr
+
+
+@BOTH
+def test_a_refused_fit_leaves_the_model_as_it_was(kind: Any) -> None:
+    model = quick(kind).fit(X, target(kind))
+    before = model.predict(X)
+    for options in ({"dtype": "float16"}, {"lr": -1.0}):
+        with pytest.raises(ArgumentError):
+            model.set_params(**options).fit(X, target(kind)[::-1].copy())
+        np.testing.assert_array_equal(model.predict(X), before)
+        model.set_params(dtype=None, lr=0.003)
+    never = quick(kind, lr=-1.0)
+    with pytest.raises(ArgumentError):
+        never.fit(X, target(kind))
+    with pytest.raises(NotFittedError):
+        never.predict(X)
+
+
+@BOTH
+def test_a_refused_pass_leaves_the_model_as_it_was(kind: Any) -> None:
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    never = quick(kind, batch_norm=True)
+    with pytest.raises(ArgumentError, match="at least 2 samples"):
+        never.partial_fit(X[:1], target(kind)[:1], **first)
+    with pytest.raises(NotFittedError):
+        never.predict(X)
+    model = quick(kind, batch_norm=True).partial_fit(X, target(kind), **first)
+    before = model.predict(X)
+    with pytest.raises(ArgumentError, match="at least 2 samples"):
+        model.partial_fit(100 * X[:1], target(kind)[:1])
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+@BOTH
+def test_replicas_that_diverge_are_left_out(kind: Any) -> None:
+    model = quick(kind).fit(X, target(kind))
+    sound = [model.replica(0).predict(X), model.replica(2).predict(X)]
+    next(model.model_.parameters()).value[1] = float("nan")
+    model._remember(model.history_)
+    assert np.isfinite(model.predict(X)).all()
+    if kind is HandgradRegressor:
+        np.testing.assert_allclose(model.predict(X), np.mean(sound, 0))
+    options: dict[str, Any] = {"optimizer": "SGD", "lr": 1e30, "patience": None}
+    with pytest.raises(ArgumentError, match=r"3 that diverged\. Choose a smaller lr"):
+        quick(kind, **options).fit(X, target(kind))
+
+
+@BOTH
+def test_trains_in_a_thread_and_refuses_no_processes(kind: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        model = pool.submit(quick(kind, replicas=7, n_jobs=2).fit, X, target(kind)).result()
+    np.testing.assert_array_equal(model.predict(X), quick(kind, replicas=7, n_jobs=1).fit(X, target(kind)).predict(X))
+    with pytest.raises(ArgumentError, match="n_jobs to be an integer other than 0"):
+        quick(kind, n_jobs=0).fit(X, target(kind))
