@@ -218,7 +218,8 @@ LEVELS = [
     ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
     ["handgrad.statistics", "handgrad.data", "handgrad.workers", "handgrad.scoring", "handgrad.architecture"],
-    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit", "handgrad.metrics"],
+    ["handgrad.metrics"],
+    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit"],
     ["handgrad.targets"],
     ["handgrad.results", "handgrad.recipes", "handgrad.tables", "handgrad.tables.*"],
     [

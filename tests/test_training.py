@@ -226,6 +226,35 @@ def test_metrics_are_measured_without_touching_training():
     assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), watched.state_dict().values()))
 
 
+@pytest.mark.parametrize("replicas", [None, 3])
+@pytest.mark.parametrize(
+    ("criterion", "outputs", "targets"),
+    [(nn.CrossEntropyLoss, 2, LABELS), (nn.BCEWithLogitsLoss, 1, LABELS.float().unsqueeze(1)), (nn.MSELoss, 1, T)],
+)
+def test_metrics_go_by_name_and_by_task(criterion, outputs, targets, replicas):
+    model = network(outputs)
+    model = model if replicas is None else nn.replicate(model, range(3))
+    adam = optim.Adam(model.parameters(), 0.05)
+    history = fit(
+        model, criterion(replicas=replicas), adam, (X, targets), validation=0.25, epochs=20, metrics=None, batch_size=16
+    )
+    if criterion is nn.MSELoss:
+        wanted = {"rmse", "mae", "r2"}
+        rmse, mse = (history.metrics[f"validation_{name}"][:, -1] for name in ("rmse", "loss"))
+        assert torch.allclose(rmse.square(), mse, rtol=1e-5)
+    else:
+        wanted = {"accuracy", "balanced_accuracy", "f1", "auc", "log_loss", "calibration_error"}
+        loss, log_loss = (history.metrics[f"validation_{name}"][:, -1] for name in ("loss", "log_loss"))
+        assert torch.allclose(loss, log_loss, rtol=1e-4, atol=1e-6)
+        assert bool((history.metrics["validation_accuracy"][:, -1] > 0.7).all())
+    assert {name.removeprefix("validation_") for name in history.metrics} == {"loss", *wanted}
+
+
+def test_a_metric_of_no_name_is_refused_with_one_that_is_near():
+    with pytest.raises(ArgumentError, match="rmse"):
+        trained([0], metrics="rmsee")
+
+
 def test_a_diverged_replica_is_noted_and_stops_early_stopping_for_itself():
     model = nn.replicate(network(), [0, 1])
     sgd = optim.SGD(model.parameters(), lr=[0.05, 1e20])

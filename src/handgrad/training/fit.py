@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.data import Batches, Loader, split
 from handgrad.errors import ArgumentError
+from handgrad.metrics import Wanted, resolve
 from handgrad.nn.averaging import AveragedModel
+from handgrad.nn.binary_losses import BCEWithLogitsLoss
+from handgrad.nn.classification_losses import CrossEntropyLoss, NLLLoss
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.optim.arithmetic import Number
@@ -43,7 +46,7 @@ def fit(
     seeds: Sequence[int] | None = None,
     validation: float | tuple[Any, ...] | None = None,
     stratify: bool | None = None,
-    metrics: Mapping[str, Measure] | None = None,
+    metrics: Wanted = (),
     every: int = 1,
     early_stopping: EarlyStopping | int | None = None,
     schedule: LRScheduler | None = None,
@@ -79,8 +82,10 @@ def fit(
         validation: a fraction that each replica leaves out, by its own seed, or data (x, t) for all. The history then
             has "validation_loss" and the metrics as "validation_…".
         stratify: split so that classes keep their proportions; by default where targets are class indices.
-        metrics: measures of outputs (R, N, …) and targets (R, N, …), (R,) each, by name. They are measured on the
-            validation data; without any, on the training data, as "training_…".
+        metrics: names of `handgrad.metrics`, such as "accuracy" or ["rmse", "r2"], or functions of outputs (R, N, …)
+            and targets (R, N, …) to (R,), with R = 1 for a model without replicas; None for all that suit the task,
+            which is classification where the targets are class indices or the loss is one of logits. They are measured
+            on the validation data; without any, on the training data, as "training_…".
         every: measure after every so many epochs.
         early_stopping: how to stop each replica, or its patience in epochs of the validation loss.
         schedule, clip_norm, clip_value, accumulate, average, precision, callbacks: as of `Trainer`.
@@ -112,6 +117,7 @@ def fit(
             raise ArgumentError("data in memory to leave a fraction out of", type(data).__name__, remedy, WHERE)
         classes = whole[1].ndim == 1 and not whole[1].is_floating_point()
         rows = split(whole[1], validation, seeds, stratify=classes if stratify is None else stratify)
+    measures = _measures(metrics, criterion, whole, single=replicas_of(model) is None)
     batches: Batches | Loader = data
     if whole is not None:
         x, t, *weights = whole
@@ -122,18 +128,18 @@ def fit(
         batches = Loader(data, seeds)
     evaluation: Evaluation | None = None
     if whole is not None and rows[1] is not None:
-        evaluation = Evaluation(whole[0], whole[1], criterion, metrics, rows=rows[1], prefix="validation_")
+        evaluation = Evaluation(whole[0], whole[1], criterion, measures, rows=rows[1], prefix="validation_")
     elif validation is not None:
         given = samples(validation, dtype)
         if given is None:
             remedy = "Pass a fraction such as 0.2, or (x, t)."
             raise ArgumentError("validation data in memory", type(validation).__name__, remedy, WHERE)
-        evaluation = Evaluation(given[0], given[1], criterion, metrics, prefix="validation_")
-    elif metrics:
+        evaluation = Evaluation(given[0], given[1], criterion, measures, prefix="validation_")
+    elif measures:
         if isinstance(batches, Loader):
             raise ArgumentError("data to measure on", "only a loader", "Pass validation=(x, t).", WHERE)
         options = {"rows": batches.rows, "own": batches.own}
-        evaluation = Evaluation(batches.x, batches.t, None, metrics, prefix="training_", **options)
+        evaluation = Evaluation(batches.x, batches.t, None, measures, prefix="training_", **options)
     stopping = EarlyStopping(patience=early_stopping) if isinstance(early_stopping, int) else early_stopping
     watchable = ["loss", *(evaluation.names if evaluation else ())]
     if stopping is not None and stopping.monitor not in watchable:
@@ -163,6 +169,20 @@ def fit(
     )
     with noted(signal.SIGINT, signal.SIGTERM) as signals:
         return trainer.run(_Signalled(signals))
+
+
+def _measures(wanted: Wanted, criterion: Loss, data: tuple[Tensor, ...] | None, *, single: bool) -> dict[str, Measure]:
+    """The metrics as functions of outputs and targets of this model."""
+    classes = data is not None and not data[1].is_floating_point() and data[1].ndim == 1
+    logits = isinstance(criterion, (CrossEntropyLoss, NLLLoss, BCEWithLogitsLoss))
+    found = resolve(wanted, "classification" if classes or logits else "regression")
+    if not single:
+        return found
+
+    def one(measure: Measure) -> Measure:
+        return lambda y, t: measure(y.unsqueeze(0), t.unsqueeze(0))[0]
+
+    return {name: one(measure) for name, measure in found.items()}
 
 
 class _Signalled:
