@@ -35,7 +35,7 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         activation, batch_norm, dropout, optimizer, lr, weight_decay, batch_size, epochs, patience, validation,
             schedule, clip_norm, label_smoothing: as of `handgrad.recipes.Recipe`.
         class_weight: None, "balanced", or a dict of a weight for each class.
-        dtype: "float32" or "float64", of the network; None takes that of X. float32 takes about half the time.
+        dtype: "float32" or "float64", of the network; None takes that of X. float32 takes two thirds of the time.
         n_jobs: processes that share the replicas; None takes as many as torch has threads, −1 all cores. The numbers
             do not depend on it.
         random_state: int, RandomState or None. The first replicas do not depend on how many there are.

@@ -32,7 +32,7 @@ class HandgradRegressor(RegressorMixin, HandgradEstimator):  # type: ignore[misc
         activation, batch_norm, dropout, optimizer, lr, weight_decay, batch_size, epochs, patience, validation,
             schedule, clip_norm: as of `handgrad.recipes.Recipe`.
         loss: "mse", "huber" or "mae", of standardised targets.
-        dtype: "float32" or "float64", of the network; None takes that of X. float32 takes about half the time.
+        dtype: "float32" or "float64", of the network; None takes that of X. float32 takes two thirds of the time.
         n_jobs: processes that share the replicas; None takes as many as torch has threads, −1 all cores. The numbers
             do not depend on it.
         random_state: int, RandomState or None. The first replicas do not depend on how many there are.
