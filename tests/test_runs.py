@@ -120,7 +120,9 @@ def test_an_ensemble_predicts_as_its_networks_do(folder, trained):
         assert found["prediction"].to_list() == likely
         assert float((found["prediction"] == table["y"]).mean()) > 0.7
     else:
-        assert found["prediction"].to_list() == pytest.approx(outs[..., 0].double().mean(0).tolist(), rel=1e-4, abs=1e-5)
+        assert found["prediction"].to_list() == pytest.approx(
+            outs[..., 0].double().mean(0).tolist(), rel=1e-4, abs=1e-5
+        )
         assert found["spread"].to_list() == pytest.approx(outs[..., 0].double().std(0).tolist(), rel=1e-4)
         assert bool((found["low"] <= found["prediction"]).all())
         assert bool((found["prediction"] <= found["high"]).all())
@@ -193,6 +195,7 @@ def test_recipes_are_swept(trained):
 def test_groups_stay_together():
     table = frame(400).with_columns(polars.Series("owner", [f"o{n % 40}" for n in range(400)]))
     prepared = prepare(table, "y", range(3), groups="owner")
+    assert not [name for name in prepared.table.schema.inputs if name.startswith("owner")]
     owners = np.array(table["owner"].to_list())
     for split in prepared.splits:
         assert not set(owners[split.train]) & set(owners[split.test])
