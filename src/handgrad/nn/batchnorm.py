@@ -27,11 +27,10 @@ class BatchNorm(Running):
     """How many spatial dimensions an input may have."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._checked(x)
-        dims = DIMS[x.ndim - self._rank]
+        x, n = self._checked(x)
+        dims = DIMS[x.ndim - (2 if self.replicas is None else 3)]
         batch = self.training or self.running_mean is None
         if batch:
-            n = x.numel() // (self.num_features * (self.replicas or 1))
             mu = x.sum(dims).mul_(constant(1 / n, x))  # (C,)
             xc = x - self._spread(mu, dims)  # (N, C)
             squares = (xc * xc).sum(dims)  # (C,)
@@ -50,44 +49,39 @@ class BatchNorm(Running):
             y = torch.addcmul(self._spread(self.bias.value, dims), xc, self._spread(k, dims))
         else:  # addcmul with two numbers a channel goes element by element
             y = (xc * self._spread(k, dims)).add_(self._spread(self.bias.value, dims))
-        return self.keep(y, xc, inv, k, dims, batch)
+        return self.keep(y, xc, inv, k, dims, n if batch else 0)
 
     def backward(self, dy: Tensor) -> Tensor:
-        xc, inv, k, dims, batch = self.take(dy)
+        xc, inv, k, dims, n = self.take(dy)
         dbeta = dy.sum(dims)  # (C,)
         dgamma = (dy * xc).sum(dims).mul_(inv)  # (C,)
         if self.bias is not None:
             self.bias.add_grad(dbeta)
         if self.weight is not None:
             self.weight.add_grad(dgamma)
-        if not batch:
+        if not n:  # in evaluation
             dx: Tensor = dy * self._spread(k, dims)  # (N, C)
             return dx
-        n = dy.numel() // dbeta.numel()
         dx = torch.addcmul(dy, xc, self._spread(dgamma * inv, dims), value=-1 / n)  # (N, C)
         return dx.sub_(self._spread(dbeta, dims), alpha=1 / n).mul_(self._spread(k, dims))
 
-    @property
-    def _rank(self) -> int:
-        """Dimensions of (N, C) or (R, N, C)."""
-        return 2 if self.replicas is None else 3
-
-    def _checked(self, x: Tensor) -> Tensor:
-        """The input with its leading R, or an error."""
+    def _checked(self, x: Tensor) -> tuple[Tensor, int]:
+        """The input with its leading R, and n, the values a channel; or an error."""
         reference = self.running_mean if self.weight is None else self.weight.value
         if reference is None:
             checks.tensor(x, self)
         else:
             checks.like(x, reference, self)
         x = self.replicated(x, rank=2 + self.spatial[0])
-        C, spatial = self.num_features, x.ndim - self._rank
+        C, spatial = self.num_features, x.ndim - (2 if self.replicas is None else 3)
         if spatial not in self.spatial or x.shape[-1 - spatial] != C:
             lead = "" if self.replicas is None else f"{self.replicas}, "
             shapes = " or ".join(f"({lead}N, {C}{SPATIAL[n]})" for n in self.spatial)
             remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
             raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
-        self.check_count(x.numel() // (C * (self.replicas or 1)))
-        return x
+        n = x.numel() // (C * (self.replicas or 1))
+        self.check_count(n)
+        return x, n
 
     def check_count(self, n: int) -> None:
         """Raise if the batch's own statistics are asked of fewer than two values a channel."""

@@ -254,7 +254,7 @@ class Trainer:
         gone = torch.tensor([note is not None for note in history.diverged])
         if stopping is not None and stopping.stopped.numel():
             gone = gone | stopping.stopped
-        for values in (history.loss, *history.metrics.values()):
+        for values in (history.loss, *history.metrics.values()) if bool(gone.any()) else ():
             values[:, epoch].masked_fill_(gone, math.nan)
         watched = "loss" if stopping is None else stopping.monitor
         if watched != "loss" and watched not in history.metrics:
