@@ -35,5 +35,6 @@ def test_examples_of_a_page_run(page, tmp_path, monkeypatch):
 def test_every_link_leads_somewhere():
     root = Path(__file__).parents[1]
     for page in [root / "README.md", *root.glob("docs/*.md")]:
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)#]+)\)", prose):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
