@@ -12,6 +12,7 @@ from handgrad.nn.localresponse import LocalResponseNorm
 from handgrad.nn.module import Module
 from handgrad.nn.running import Running
 from handgrad.nn.standardised import Standardised
+from handgrad.training.evaluation import replicas_of
 
 WIDE = (Running, Standardised, LocalResponseNorm)
 """Modules that stay in float32: what they sum over a batch would lose its digits, and running averages would stall."""
@@ -42,7 +43,7 @@ class Mixed(Module):
     """
 
     def __init__(self, model: Module, dtype: torch.dtype = torch.bfloat16) -> None:
-        super().__init__(next((part.replicas for part in model.modules() if part.replicas is not None), None))
+        super().__init__(replicas_of(model))
         self.dtype = dtype
         self.working = copy.deepcopy(model)
         self.working.forget()
