@@ -16,7 +16,16 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, OutputError
-from handgrad.training import Callback, Checkpoints, EarlyStopping, Evaluation, ProgressBar, TensorBoard, Trainer
+from handgrad.training import (
+    Callback,
+    Checkpoints,
+    EarlyStopping,
+    Evaluation,
+    History,
+    ProgressBar,
+    TensorBoard,
+    Trainer,
+)
 from handgrad.training.precision import Mixed
 
 X = torch.linspace(-1, 1, 60).unsqueeze(1)
@@ -316,7 +325,10 @@ def test_history_as_arrays_and_data_frame():
     assert frame.loc[(2, 1), "loss"] == pytest.approx(float(history.loss[1, 2]))
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+RESUMED = {**OPTIONS, "bfloat16": {"precision": "bfloat16"}}
+
+
+@pytest.mark.parametrize("options", RESUMED.values(), ids=RESUMED)
 @pytest.mark.parametrize("stop", [1, 5])
 def test_a_run_goes_on_bit_for_bit(options, stop, tmp_path):
     options = {"optimizer": optim.AdamW, **options}
@@ -493,3 +505,17 @@ def test_steps_below_the_digits_of_bfloat16_are_not_lost():
         precision="bfloat16",
     )
     assert float(next(model.parameters()).value) == pytest.approx(1 + 40 * 2e-4, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_model_is_left_in_training_mode(precision):
+    model = nn.replicate(network(dropout=0.2), [0, 1]).eval()
+    fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), (X, T), epochs=1, precision=precision)
+    assert all(part.training for part in model.modules())
+
+
+def test_histories_of_groups_that_were_not_begun_keep_their_places():
+    _, history = trained([0, 1], epochs=3, early_stopping=5)
+    joined = History.joined([history, History.empty(3, 3, ("validation_loss",))])
+    assert joined.best == [*history.best, None, None, None]
+    assert joined.loss.shape == (5, 3)

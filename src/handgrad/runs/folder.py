@@ -18,7 +18,7 @@ from handgrad.optional import require
 from handgrad.report import Run, render
 from handgrad.runs.training import Trained
 from handgrad.saving import load, save
-from handgrad.tables import Encoder, Schema, Table, outside
+from handgrad.tables import Encoder, Schema, Table, outside, read
 
 FORMAT = 1
 """Of run.json and encoding.json."""
@@ -43,6 +43,7 @@ def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
         "diverged": [note is not None for note in trained.history.diverged],
     }
     run = {"format": FORMAT, "digest": prepared.digest, "run": trained.run}
+    (folder / MODEL).unlink(missing_ok=True)  # networks of another run do not go with these encoders
     write_atomically(folder / ENCODING, json.dumps(encoding) + "\n")
     write_atomically(folder / RUN, json.dumps(_finite(run), indent=1, allow_nan=False) + "\n")
     write_atomically(folder / REPORT, render(trained.run))
@@ -133,16 +134,13 @@ class Folder:
         Errors: DataError for a column that is missing.
         """
         polars = require("polars", "tables")
-        from handgrad.tables import read
-
         table = Table.of(self.schema, read(source, **reading), where="the data")
         y = self.outputs(table)
         columns: dict[str, Any] = {}
         target = self.schema.target
         assert target is not None
         if target.task == "classification":
-            p = y.double().softmax(-1) if y.shape[-1] > 1 else None
-            assert p is not None
+            p = y.double().softmax(-1)
             mean, std = p.mean(0), p.std(0) if len(p) > 1 else torch.zeros_like(p[0])
             best = mean.argmax(-1)
             columns["prediction"] = [target.labels[k] for k in best.tolist()]

@@ -43,6 +43,7 @@ class History:
     @staticmethod
     def joined(parts: list[History]) -> History:
         """The history of all replicas from those of groups of them; their seconds add up."""
+        best = any(part.best for part in parts)  # a group that was not begun has none
         return History(
             torch.cat([part.loss for part in parts]),
             {name: torch.cat([part.metrics[name] for part in parts]) for name in parts[0].metrics},
@@ -50,7 +51,7 @@ class History:
             sum(part.seconds for part in parts),
             min(part.epochs for part in parts),
             any(part.interrupted for part in parts),
-            [epoch for part in parts for epoch in part.best],
+            [epoch for part in parts for epoch in part.best or [None] * len(part.loss)] if best else [],
         )
 
     @staticmethod

@@ -150,6 +150,7 @@ class Trainer:
         if self.checkpoints is not None:
             self.checkpoints.resume(self)
         self._tell("on_start")
+        self.model.train()
         fast = self._faster().train()
         # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
         with torch.inference_mode():
@@ -184,7 +185,7 @@ class Trainer:
     def _train_epoch(self, model: Module) -> None:
         start, losses, pending = time.perf_counter(), [], 0
         watching = [callback for callback in self.callbacks if type(callback).on_step_end is not Callback.on_step_end]
-        redraw(self.model, self.batches.seeds, self.epoch)
+        redraw(model.working if isinstance(model, Mixed) else self.model, self.batches.seeds, self.epoch)
         for step, (x, t, *weights) in enumerate(self.batches.epoch(self.epoch)):
             if self.single and not self.batches.shared:
                 x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
