@@ -59,6 +59,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike[str], every: int = 1, keep: int = 2, resume: bool = True) -> None:
         self.folder, self.may_resume = Path(folder), resume
+        self._identity: Any = None
         self.every = checks.positive_int("every", every, "Checkpoints")
         self.keep = checks.positive_int("keep", keep, "Checkpoints")
 
@@ -72,13 +73,14 @@ class Checkpoints:
         if not last and trainer.epoch % self.every:
             return
         tensors, notes = pack(trainer.state_dict())
-        notes = {"format": FORMAT, "identity": trainer.identity(), "state": notes}
+        notes = {"format": FORMAT, "identity": self._identity, "state": notes}
         save_tensors(self.folder / f"checkpoint-{trainer.epoch}.safetensors", tensors, notes)
         for path in self.files()[self.keep :]:
             path.unlink(missing_ok=True)
 
     def resume(self, trainer: Trainer) -> None:
         """Put the trainer where the latest checkpoint is; nothing happens if there is none."""
+        self._identity = plain(trainer.identity())  # of the run before it is trained
         files = self.files()
         if files and not self.may_resume:
             remedy = "Pass resume=True to go on from it, or choose another folder."
@@ -99,7 +101,7 @@ class Checkpoints:
         if notes.get("format") != FORMAT:
             remedy = "Read it with the version of handgrad that wrote it."
             raise OutputError(f"a checkpoint of format {FORMAT}", f"format {notes.get('format')}", remedy, str(path))
-        own = json.loads(json.dumps(_plain(trainer.identity())))
+        own = json.loads(json.dumps(self._identity))
         if others := [name for name, value in own.items() if notes["identity"].get(name) != value]:
             shown = {name: str(notes["identity"].get(name))[:80] for name in others}
             got = ", ".join(f"{name} = {value}" for name, value in shown.items())
@@ -152,10 +154,12 @@ def unpack(notes: Any, tensors: dict[str, Tensor]) -> Any:
     return (tuple if kind == "tuple" else list)(unpack(item, tensors) for item in content)
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can hold of a setting: R numbers as a list."""
+def plain(value: Any) -> Any:
+    """What JSON can hold of a setting: R numbers as a list, of an object its class."""
     if isinstance(value, Tensor):
         return value.tolist()
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__

@@ -42,6 +42,9 @@ Measures = Callable[[Module], Mapping[str, Tensor]]
 Advance = Callable[[list[float]], None]
 """Called with the mean losses of the replicas that have just finished an epoch; NaN where there is none to tell."""
 
+CHANGING = ("best", "best_epoch", "stopped", "weights")
+"""What of early stopping is its state."""
+
 EACH_STEP = (OneCycleLR, CyclicLR)
 """Schedules that move with each step of the optimiser; others move with each epoch."""
 
@@ -324,14 +327,20 @@ class Trainer:
         self.history = History(**state["history"]).resized(self.epochs)
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on from a checkpoint of another; the number of epochs need not."""
+        """What must be the same, before it is trained, for a run to go on from a checkpoint of another.
+
+        The number of epochs need not, where the schedule does not depend on it.
+        """
+        groups = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         return {
             "seeds": self.batches.seeds,
             "data": self.batches.fingerprint(),
-            "model": [[name, list(value.shape)] for name, value in self.model.state_dict().items()],
+            "model": [repr(self.model), [[name, list(value.shape)] for name, value in self.model.state_dict().items()]],
             "criterion": repr(self.criterion),
             **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule", "average")},
-            "stopping": None if self.stopping is None else [self.stopping.monitor, self.stopping.patience],
+            "options of the optimizer": groups,
+            "options of the schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "stopping": None if self.stopping is None else {**vars(self.stopping), **dict.fromkeys(CHANGING)},
             "accumulate": self.accumulate,
             "clipping": [self.clip_norm, self.clip_value],
             "every": self.every,
