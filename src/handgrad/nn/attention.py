@@ -14,6 +14,7 @@ from handgrad.nn.constants import constant
 from handgrad.nn.init import Constant, Uniform
 from handgrad.nn.linear import Linear
 from handgrad.nn.parameter import Generators, Parameter
+from handgrad.nn.products import affine, product
 from handgrad.nn.random import Random
 
 
@@ -221,9 +222,9 @@ class MultiheadAttention(Random):
             self.in_proj_bias.add_grad(torch.cat([self._rows(part).sum(-2) for part in dy], -1))  # (3E,)
         if len(x) == 1:
             joined = torch.cat(dy, -1)  # (R, N, T, 3E)
-            self.in_proj_weight.add_grad(self._product(self._rows(x[0]).mT, self._rows(joined)))  # (E, 3E)
+            self.in_proj_weight.add_grad(product(self._rows(x[0]).mT, self._rows(joined)))  # (E, 3E)
             return [self._affine(joined, self.in_proj_weight.value.mT, None)]
-        dW = [self._product(self._rows(p).mT, self._rows(g)) for p, g in zip(x, dy)]
+        dW = [product(self._rows(p).mT, self._rows(g)) for p, g in zip(x, dy)]
         dx = [self._affine(g, W.mT, None) for g, W in zip(dy, self._weights())]
         if self.packed:
             self.in_proj_weight.add_grad(torch.cat(dW, -1))
@@ -240,15 +241,8 @@ class MultiheadAttention(Random):
 
     def _affine(self, x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
         """x W + b for all tokens of all samples at once."""
-        rows = self._rows(x)
-        if b is None:
-            y = self._product(rows, W)
-        else:
-            y = torch.addmm(b, rows, W) if self.replicas is None else torch.baddbmm(b.unsqueeze(1), rows, W)
+        y = affine(self._rows(x), W, b)
         return y.view(*x.shape[:-1], y.shape[-1])
-
-    def _product(self, a: Tensor, b: Tensor) -> Tensor:
-        return torch.mm(a, b) if self.replicas is None else torch.bmm(a, b)
 
     def _rows(self, x: Tensor) -> Tensor:
         """(N, T, E) as (N·T, E), and (R, N, T, E) as (R, N·T, E)."""

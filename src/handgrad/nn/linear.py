@@ -12,6 +12,7 @@ from handgrad.errors import ShapeError
 from handgrad.nn.init import Initialiser, named
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Generators, Parameter
+from handgrad.nn.products import affine, product
 
 
 class Linear(Module):
@@ -79,23 +80,18 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         W, x = self.weight.value, self.checked(x)  # (N, I), or (R, N, I)
-        if self.bias is None:
-            y = self._product(self._rows(x), W)  # (N, O)
-        else:
-            b = self.bias.value
-            affine, b = (torch.addmm, b) if self.replicas is None else (torch.baddbmm, b.unsqueeze(1))
-            y = affine(b, self._rows(x), W)  # (N, O)
+        y = affine(self._rows(x), W, None if self.bias is None else self.bias.value)  # (N, O)
         return self.keep(self._unrows(y, x), x)
 
     def backward(self, dy: Tensor) -> Tensor:
         self.backward_parameters(dy)
-        dx = self._product(self._rows(dy), self.weight.value.mT)  # (N, I)
+        dx = product(self._rows(dy), self.weight.value.mT)  # (N, I)
         return self._unrows(dx, dy)
 
     def backward_parameters(self, dy: Tensor) -> None:
         (x,) = self.take(dy)
         x, dy = self._rows(x), self._rows(dy)
-        self.weight.add_grad(self._product(x.mT, dy))  # (I, O)
+        self.weight.add_grad(product(x.mT, dy))  # (I, O)
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2))  # (O,)
 
@@ -107,10 +103,6 @@ class Linear(Module):
             remedy = f"Give the layer {self.in_features} features in the last dimension, or build it for what comes."
             raise ShapeError(f"an input of shape (…, {self.in_features})", str(tuple(x.shape)), remedy, self.label)
         return x
-
-    def _product(self, a: Tensor, b: Tensor) -> Tensor:
-        """A matrix product, or R of them; asking for the one meant saves `@` the search for it."""
-        return torch.mm(a, b) if self.replicas is None else torch.bmm(a, b)
 
     def _rows(self, x: Tensor) -> Tensor:
         """Flatten everything between R and the features into one N: one matrix product does them all."""

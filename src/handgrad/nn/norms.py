@@ -13,6 +13,7 @@ from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.constants import constant
 from handgrad.nn.parameter import Parameter
+from handgrad.nn.products import product
 from handgrad.nn.running import Running, affine_parameters
 from handgrad.nn.standardised import Standardised
 
@@ -57,8 +58,7 @@ class LastDims(Standardised):
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2).view(self.bias.shape))
         gamma = self._row(self.weight)
-        times = torch.mm if self.replicas is None else torch.bmm
-        sums, shares = times(dy, gamma.mT), times(products, gamma.mT)  # (M, 1)
+        sums, shares = product(dy, gamma.mT), product(products, gamma.mT)  # (M, 1)
         return torch.mul(dy, gamma, out=products), sums, shares, products
 
     def _row(self, parameter: Parameter) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from handgrad.nn.constants import constant
 from handgrad.nn.parameter import Parameter
+from handgrad.nn.products import affine, product
 
 
 class Weights(NamedTuple):
@@ -91,9 +92,9 @@ class Steps:
             a = product(rows(x), W_ih)  # (T N, G)
         else:
             joint = self.joint * W_hh.shape[-2]
-            b = b_ih.unsqueeze(-2).clone()  # (1, G)
-            b[..., :joint] += b_hh.unsqueeze(-2)[..., :joint]
-            a = affine_of(W_ih)(b, rows(x), W_ih)  # (T N, G)
+            b = b_ih.clone()  # (G,)
+            b[..., :joint] += b_hh[..., :joint]
+            a = affine(rows(x), W_ih, b)  # (T N, G)
         memories = [memory, *(torch.empty_like(memory, memory_format=torch.contiguous_format) for _ in starts[1:])]
         tracks = [Track(rows_of_state, start, order) for rows_of_state, start in zip(memories, starts)]
         run = Run(x, W_ih, W_hh, b_hh, order, tracks)
@@ -286,11 +287,6 @@ def joined(same: Sequence[Any]) -> Any:
     if len(same) == 1 or same[0] is None:
         return same[0]
     return [joined(own) for own in zip(*same)] if isinstance(same[0], list) else torch.cat(list(same))
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """A matrix product, or one for each replica."""
-    return torch.mm(a, b) if b.ndim == 2 else torch.bmm(a, b)
 
 
 def affine_of(W: Tensor) -> Callable[..., Tensor]:
