@@ -190,7 +190,14 @@ LEVELS = [
     ["handgrad.errors"],
     ["handgrad.checks", "handgrad.seeds", "handgrad.grid", "handgrad.optional", "handgrad.files"],
     ["handgrad.tensorfile"],
-    ["handgrad.nn.init", "handgrad.nn.constants", "handgrad.nn.products", "handgrad.nn.slot", "handgrad.nn.state", "handgrad.optim.arithmetic"],
+    [
+        "handgrad.nn.init",
+        "handgrad.nn.constants",
+        "handgrad.nn.products",
+        "handgrad.nn.slot",
+        "handgrad.nn.state",
+        "handgrad.optim.arithmetic",
+    ],
     ["handgrad.nn.parameter", "handgrad.nn.numbers"],
     ["handgrad.nn.module", "handgrad.nn.steps", "handgrad.optim.optimizer"],
     [
