@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handgrad import nn
+from handgrad import data, nn
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError, ShapeError
 
@@ -107,3 +107,17 @@ def test_short_rows_are_moved_whole_wherever_they_start_in_memory(features, dtyp
     for part, (inputs, targets) in zip(batches.slices, batches.epoch(0)):
         assert torch.equal(inputs, x[rows[:, part]])
         assert torch.equal(targets, inputs)
+
+
+@pytest.mark.parametrize("last", ["keep", "drop", "merge"])
+@pytest.mark.parametrize("own", [False, True])
+def test_batches_are_the_same_however_many_are_selected_at_once(monkeypatch, own, last):
+    x = torch.arange(3 * 23 * 2.0).view(3, 23, 2) if own else torch.arange(23 * 2.0).view(23, 2)
+    batches = Batches(x, x[..., :1], 4, seeds=[0, 1, 2], own=own, last=last)
+    at_once = [(a.clone(), b.clone()) for a, b in batches.epoch(3)]
+    for block in (0, 200, 300):
+        monkeypatch.setattr(data, "BLOCK", block)
+        one_by_one = list(batches.epoch(3))
+        assert len(one_by_one) == len(at_once) == len(batches.slices)
+        for found, expected in zip(one_by_one, at_once):
+            assert all(torch.equal(f, e) for f, e in zip(found, expected))

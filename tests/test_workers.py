@@ -1,5 +1,6 @@
 """Workers: results in order, whatever shares them; errors and Ctrl-C end cleanly."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -106,6 +107,17 @@ def test_the_callers_process_takes_its_share():
     found = workers.run([task] * 6, 2, processes=True)
     assert PARENT in found
     assert len(set(found)) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_inside_a_pool_workers_are_threads():
+    """A worker of a multiprocessing.Pool is daemonic, and may have no children."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(run_two) == [os.getpid(), 1]
+
+
+def run_two():
+    return workers.run([lambda *_: os.getppid(), lambda *_: 1], 2)
 
 
 def test_no_tasks():

@@ -18,6 +18,8 @@ LAST = ("keep", "drop", "merge")
 WHOLE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}
 """By the bytes of a row, the dtype that holds it in one element; only moved, never computed with."""
 
+BLOCK = 2**20
+"""Bytes of small batches that are selected at once: one by one they cost more in calls than in copying."""
 
 Batch = tuple[Tensor, ...]
 """Inputs, targets and, where samples have them, weights."""
@@ -133,13 +135,26 @@ class Batches:
             for part in self.slices:
                 yield tuple(v[:, part] if self.own else v[part] for v in values)
             return
-        order = self.order(epoch)
+        order = self.order(epoch)  # (R, N)
         if self.own:  # row r·N + i of all data sets one below the other: one selection for all replicas
             order += torch.arange(self.replicas, device=order.device).unsqueeze(1) * self.x.shape[1]
             values = [v.flatten(0, 1) for v in values]
+        for block, parts in self._blocks(sum(v[0].numel() * v.element_size() for v in values)):
+            chosen = [selected(v, order[:, block]) for v in values]
+            yield from (tuple(v[:, part] for v in chosen) for part in parts)
+
+    def _blocks(self, size: int) -> Iterator[tuple[slice, list[slice]]]:
+        """Batches that are selected at once, being small, and where each begins and ends in that selection.
+
+        `size` is that of a sample, in bytes.
+        """
+        start, parts = 0, list[slice]()
         for part in self.slices:
-            rows = order[:, part].contiguous()  # (R, n)
-            yield tuple(selected(v, rows) for v in values)
+            if parts and (part.stop - start) * size * self.replicas > BLOCK:
+                yield slice(start, start + parts[-1].stop), parts
+                start, parts = part.start, []
+            parts.append(slice(part.start - start, part.stop - start))
+        yield slice(start, start + parts[-1].stop), parts
 
     def fingerprint(self) -> list[Any]:
         """What tells these batches from others: shapes, sums and cuts, as JSON has them."""

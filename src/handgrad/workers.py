@@ -80,7 +80,8 @@ def run(
 
     Workers are forked processes where a process can be forked safely (Linux, no GPU), as PyTorch's DataLoader does it:
     a step of a small network is a hundred short operations, and with threads, which hand the interpreter's lock to
-    and fro between them, the same work took half as long again. Elsewhere, and for a single worker, they are threads.
+    and fro between them, the same work took half as long again. Elsewhere, for a single worker, and in a daemonic
+    process, which may not have children, they are threads.
     Either way the results are the same. The caller's process is one of the workers, which saves a fork. What a task
     changes may or may not stay in a process of its own: rely on what it returns, which must be picklable.
 
@@ -97,7 +98,9 @@ def run(
     """
     workers = min(checks.positive_int("workers", workers or default_workers(), "workers.run"), max(len(tasks), 1))
     if processes is None:
-        processes = sys.platform == "linux" and workers > 1 and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        childless = multiprocessing.current_process().daemon  # such as a worker of a multiprocessing.Pool
+        gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        processes = sys.platform == "linux" and workers > 1 and not gpu and not childless
     return _forked(tasks, workers, receive) if processes else _threaded(tasks, workers, receive)
 
 
