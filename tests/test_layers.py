@@ -30,9 +30,6 @@ from tests.cases import (
     upstream,
 )
 
-# PyTorch warns, once a process, of the copy it makes there
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
-
 
 def named(shape: Any) -> str:
     """Such as 4x3, or 4x3_4x2 where there are several inputs."""

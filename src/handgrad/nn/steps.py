@@ -9,6 +9,7 @@ times the gradient by the state, and all coefficients are known before it starts
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -31,6 +32,8 @@ class Weights(NamedTuple):
 class Track:
     """A state at all steps, and in one row more the state before the first: now[t] follows from before[t].
 
+    `moves` holds both of every step, in the order in which they are taken.
+
     Args:
         memory: (…, T + 1, N, H), to be filled from `start` (…, N, H).
         order: 1, or −1 for a layer that reads its sequence backwards.
@@ -42,6 +45,7 @@ class Track:
         memory.select(-3, first).copy_(start)
         self.before, self.now = (memory.narrow(-3, row, T) for row in ((0, 1) if order == 1 else (1, 0)))
         self.end = memory.select(-3, last)
+        self.moves = list(pairwise(memory.unbind(-3)[::order]))
 
 
 class Run(NamedTuple):
@@ -157,10 +161,9 @@ class ElmanSteps(Steps):
     def scan(self, run: Run, a: Tensor) -> Any:
         (h,), W, sums = run.tracks, run.W_hh, scratch(a)
         add = affine_of(W)
-        activate: Any = torch.tanh if self.nonlinearity == "tanh" else torch.clamp_min
-        bound = () if self.nonlinearity == "tanh" else (0,)
-        for a_t, h0, h1 in in_order(run.order, a, h.before, h.now):
-            activate(add(a_t, h0, W, out=sums), *bound, out=h1)
+        activate = tanh if self.nonlinearity == "tanh" else relu
+        for (a_t,), (h0, h1) in zip(in_order(run.order, a), h.moves):
+            activate(add(a_t, h0, W, out=sums), h1)
         return h.now
 
     def backward_scan(
@@ -191,10 +194,11 @@ class GRUSteps(Steps):
         a[..., 2 * H :] = 0 if b is None else b[..., None, None, 2 * H :]
         s = by_step(a, 3 * H)  # (T, N, 3 H): r, z, and h W_hn + b_hn
         rz, r, z, hn = s[..., : 2 * H], *s.chunk(3, -1)
-        for a_t, s_t, rz_t, r_t, z_t, hn_t, n_t, h0, h1 in in_order(run.order, a, s, rz, r, z, hn, n, h.before, h.now):
+        columns = (a, s, rz, r, z, hn, n)
+        for (a_t, s_t, rz_t, r_t, z_t, hn_t, n_t), (h0, h1) in zip(in_order(run.order, *columns), h.moves):
             add(a_t, h0, W, out=s_t)
             rz_t.sigmoid_()
-            n_t.addcmul_(r_t, hn_t).tanh_()
+            tanh(n_t.addcmul_(r_t, hn_t), n_t)
             torch.lerp(n_t, h0, z_t, out=h1)
         return s, n
 
@@ -228,20 +232,26 @@ class LSTMSteps(Steps):
     states = 2
 
     def scan(self, run: Run, a: Tensor) -> Any:
-        (h, c), W = run.tracks, run.W_hh.clone()
+        (h, c), W = run.tracks, run.W_hh
         add, H = affine_of(W), W.shape[-2]
-        tanh_c = torch.empty_like(c.now, memory_format=torch.contiguous_format)  # (T, N, H)
-        # tanh x = 2 σ(2 x) − 1, as σ takes a fifth of the time; doubling is exact
+        whole = as_sigmoid(a)
+        if whole:  # all four gates in one σ: g's as that of twice the sum
+            W = W.clone()
+            a[..., 2 * H : 3 * H] *= 2
+            W[..., 2 * H : 3 * H] *= 2
         minus_one = constant(-1.0, W)
-        a[..., 2 * H : 3 * H] *= 2
-        W[..., 2 * H : 3 * H] *= 2
-        columns = (a, *a.chunk(4, -1), tanh_c, h.before, h.now, c.before, c.now)
-        sums = None if W.ndim == 2 else scratch(a)
-        for a_t, i, f, g, o, tanh, h0, h1, c0, c1 in in_order(run.order, *columns):
-            torch.sigmoid(add(a_t, h0, W, out=a_t if sums is None else sums), out=a_t)
-            torch.add(minus_one, g, alpha=2, out=g)
+        tanh_c = torch.empty_like(c.now, memory_format=torch.contiguous_format)  # (T, N, H)
+        sums, in_place = scratch(a), whole and W.ndim == 2
+        for (a_t, i, f, g, o, tanh_t), (h0, h1), (c0, c1) in zip(
+            in_order(run.order, a, *a.chunk(4, -1), tanh_c), h.moves, c.moves
+        ):
+            torch.sigmoid(add(a_t, h0, W, out=a_t if in_place else sums), out=a_t)
+            if whole:
+                torch.add(minus_one, g, alpha=2, out=g)
+            else:
+                torch.tanh(sums.narrow(-1, 2 * H, H), out=g)
             torch.mul(i, g, out=c1).addcmul_(f, c0)
-            torch.mul(o, torch.tanh(c1, out=tanh), out=h1)
+            torch.mul(o, tanh(c1, tanh_t), out=h1)
         return a, tanh_c
 
     def backward_scan(
@@ -269,8 +279,8 @@ class LSTMSteps(Steps):
         return a, None, [dh, dc]
 
 
-CACHED = 32768
-"""How many numbers of one step, weights and gates, are worked on together: what a core's own cache holds."""
+CACHED = 2**18
+"""How many numbers one step may work on together: what a core's own cache of 1 MiB holds."""
 
 
 def in_groups(W: Tensor, N: int, values: Sequence[Tensor | None]) -> list[tuple[Any, ...]]:
@@ -278,7 +288,7 @@ def in_groups(W: Tensor, N: int, values: Sequence[Tensor | None]) -> list[tuple[
     if W.ndim == 2:
         return [tuple(values)]
     R, H, G = W.shape
-    count = min(R, -(-R * (N + H) * G // CACHED))
+    count = min(R, -(-R * (H + 4 * N) * G // CACHED))  # back, a step reads three arrays more of the gates' size
     return list(zip(*([None] * count if value is None else value.tensor_split(count) for value in values)))
 
 
@@ -287,6 +297,26 @@ def joined(same: Sequence[Any]) -> Any:
     if len(same) == 1 or same[0] is None:
         return same[0]
     return [joined(own) for own in zip(*same)] if isinstance(same[0], list) else torch.cat(list(same))
+
+
+def relu(x: Tensor, out: Tensor) -> Tensor:
+    """max(x, 0)."""
+    return torch.clamp_min(x, 0, out=out)
+
+
+def as_sigmoid(x: Tensor) -> bool:
+    """Whether tanh x may be computed as 2 σ(2 x) − 1, a fifth to a half of its time.
+
+    Near 0 that is right to the rounding of 1, not of x: in bfloat16 and float16 hardly a digit would be left.
+    """
+    return x.element_size() >= 4
+
+
+def tanh(x: Tensor, out: Tensor) -> Tensor:
+    """Tanh x, by way of σ where that will do."""
+    if not as_sigmoid(x):
+        return torch.tanh(x, out=out)
+    return torch.add(constant(-1.0, x), torch.mul(x, constant(2.0, x), out=out).sigmoid_(), alpha=2, out=out)
 
 
 def affine_of(W: Tensor) -> Callable[..., Tensor]:
