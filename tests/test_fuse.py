@@ -7,6 +7,7 @@ import torch
 
 from handgrad import nn, optim
 from handgrad.errors import BackwardError, HandgradError
+from handgrad.nn import chain
 from handgrad.testing import gradcheck
 
 NORMS = {
@@ -17,6 +18,13 @@ NORMS = {
     "untracked": {"track_running_stats": False},
     "cumulative": {"momentum": None},
 }
+
+
+@pytest.fixture(autouse=True)
+def _always(monkeypatch, request):
+    """The chain itself runs in every test, however small its batch."""
+    if "decides" not in request.node.name:
+        monkeypatch.setattr(chain, "pays", lambda *_: True)
 
 
 def network(activation=nn.ReLU, norm="affine", bias=True, replicas=None, dtype=torch.float64):
@@ -220,3 +228,16 @@ def test_a_changed_container_is_no_longer_fused_and_a_replicated_one_can_be_agai
     fused = nn.fuse(network())
     assert len(nn.fuse(network()).append(nn.ReLU()).running()) == len(fused) + 1
     assert len(nn.replicate(nn.fuse(network()), [0, 1]).running()) == len(fused)
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize(("samples", "width", "whole"), [(255, 4, False), (256, 4, True), (300, 301, False)])
+def test_the_size_of_a_batch_decides_what_runs(samples, width, whole, replicas):
+    model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Linear(width, 2)).double()
+    model = model if replicas is None else nn.replicate(model, range(replicas))
+    fused = nn.fuse(copy.deepcopy(model))
+    assert_same(model, fused, torch.randn(samples, 3, dtype=torch.float64))
+    running = fused.running()[0][1]
+    fused(torch.randn(samples, 3, dtype=torch.float64))
+    assert running.kept is not None
+    assert (running.kept[0] is not None) == whole

@@ -17,8 +17,16 @@ from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
 from handgrad.nn.sequential import Sequential
 
+FEW = 256
+"""Samples below which the parts are faster."""
+
 EIGHT = 8
 """Numbers that a processor multiplies at a time: products of matrices go by blocks of as many rows."""
+
+
+def pays(samples: int, widest: int) -> bool:
+    """Whether a batch is large enough for the chain to be faster than its parts: see docs/performance.md."""
+    return samples >= max(FEW, widest)
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,8 @@ class LinearChain(Module):
 
     `nn.fuse` puts it in place; it holds the very modules that it stands for, and their parameters and buffers.
 
-    Shapes: x (N, I), y (N, O); with R replicas x (R, N, I), or (N, I) shared by all. Any other input goes through the
-    parts one after another.
+    Shapes: x (N, I), y (N, O); with R replicas x (R, N, I), or (N, I) shared by all. Any other input, and a batch too
+    small for the folding of C × O weights to be less work than what it saves, goes through the parts one after another.
 
     Source: the folding is that of inference engines, carried through to training.
 
@@ -89,6 +97,7 @@ class LinearChain(Module):
             self.blocks.append(Block(rest[0], norm, rest[width - 1]))
             rest = rest[width:]
         super().__init__(self.first.replicas)
+        self.widest = max(block.linear.in_features for block in self.blocks)
         self._columns: dict[Parameter, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
 
@@ -100,7 +109,8 @@ class LinearChain(Module):
     def forward(self, x: Tensor) -> Tensor:
         name = ""
         try:
-            if not isinstance(x, Tensor) or x.ndim not in (2, 2 if self.replicas is None else 3):
+            fits = isinstance(x, Tensor) and x.ndim in (2, 2 if self.replicas is None else 3)
+            if not fits or not pays(x.shape[-2], self.widest):
                 y: Tensor = self.parts(x)
                 return self.keep(y, None)
             name, _ = next(self.parts.named_children())
