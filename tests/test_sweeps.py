@@ -209,6 +209,23 @@ def test_what_no_loss_has_r_of_is_trained_apart():
     assert [len(task.seeds) for task in plan(nn.HuberLoss).tasks(words)] == [4, 4]
 
 
+class Width:
+    """A hyper-parameter whose print does not tell what it is."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def __repr__(self):
+        return "Width()"
+
+
+def test_values_that_look_alike_are_trained_apart():
+    chosen = grid(seeds=2, size=[Width(3), Width(6)])
+    results = sweep(lambda size: build(size.width), (X, T), chosen, epochs=2, batch_size=8)
+    plain = sweep(build, (X, T), grid(seeds=2, width=[3, 6]), epochs=2, batch_size=8)
+    assert results.metrics == plain.metrics
+
+
 def test_a_name_that_two_take():
     chosen = grid(seeds=2, eps=[1e-8, 1e-3])
     given: dict[str, Any] = {"optimizer": optim.Adam, "criterion": nn.PoissonNLLLoss, "epochs": 1, "batch_size": 8}

@@ -15,7 +15,7 @@ from torch import Tensor
 from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError
-from handgrad.grid import Grid
+from handgrad.grid import Grid, same
 from handgrad.nn.replicas import described
 from handgrad.results import Results
 from handgrad.seeds import derive
@@ -176,13 +176,19 @@ class _Plan:
     def tasks(self, grid: Grid) -> list[Task]:
         """Cut the replicas into groups: first by what cannot differ within one program, then by number."""
         families: dict[str, list[int]] = {}
+        values = {name: grid.values(name) for name in grid.names}
         S = len(grid.seeds)
         for place, config in enumerate(grid.configs):
             loss, of_loss = self.loss(config), self.taken(self.criterion, config)
             own = [getattr(loss, name) for name in loss.number_names]  # what the loss may have R of
             numbers = {**self.taken(self.optimizer, config), **{n: v for n, v in of_loss.items() if v in own}}
-            same = {name: value for name, value in config.items() if name not in numbers or not _is_number(value)}
-            key = repr((sorted(same.items()), described(loss)))
+            # by place, for two values may look alike in print
+            fixed = {
+                name: next(i for i, other in enumerate(values[name]) if other is value or same(other, value))
+                for name, value in config.items()
+                if name not in numbers or not _is_number(value)
+            }
+            key = repr((sorted(fixed.items()), described(loss)))
             families.setdefault(key, []).extend(range(place * S, (place + 1) * S))
         cut = [family[part] for family in families.values() for part in workers.groups(len(family))]
         replicas = grid.replicas
