@@ -111,6 +111,9 @@ def test_the_users_random_numbers_are_left_alone():
     [
         ({"grid": grid(seeds=2, depth=[1, 2])}, {}, "depth"),
         ({"batch_size": None}, {}, "batch size"),
+        ({"batch_size": 8.5}, {}, "batch_size to be a positive integer, got 8.5"),
+        ({"grid": grid(seeds=2, batch_size=[8, 8.5])}, {}, "batch_size to be a positive integer, got 8.5"),
+        ({"grid": grid(seeds=2, batch_size=[True])}, {}, "batch_size to be a positive integer, got True"),
         ({"batch_size": 13}, {}, "at least 2 samples"),
         ({"batch_size": 41}, {}, "at most the 40 samples"),
         ({"epochs": 0}, {}, "epochs"),

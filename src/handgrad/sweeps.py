@@ -167,7 +167,7 @@ class _Plan:
             self.batches(self.size(config), grid.seeds[:1]).check(model)
 
     def size(self, config: Mapping[str, Any]) -> int:
-        return int(config.get("batch_size", self.batch_size))
+        return checks.positive_int("batch_size", config.get("batch_size", self.batch_size), "sweep")
 
     def batches(self, size: int, seeds: Any) -> Batches:
         x, t = _drawn(self.data, seeds)
