@@ -11,7 +11,7 @@ import torch
 
 from handgrad import nn, optim, sweeps, workers
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import grid
 from handgrad.seeds import derive
 from handgrad.sweeps import sweep
@@ -125,6 +125,23 @@ def test_mistakes_are_found_before_training(arguments, options, message):
     chosen = given.pop("grid")
     with pytest.raises(ArgumentError, match=message):
         sweep(build, (X, T), chosen, **given)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"lr": rmse}, "names of their own, got 'lr'"),
+        ({"mean": rmse}, "names of their own, got 'mean'"),
+        ({"loss": rmse}, "names of their own, got 'loss'"),
+        ({"error": lambda y, t: (y - t).abs().mean()}, r"metric error: expected a number for each of 1 replicas"),
+        (["rmse"], "metrics to be a mapping"),
+    ],
+)
+def test_mistakes_with_metrics_are_found_before_training(metrics, message):
+    trained: list[Any] = []
+    with pytest.raises(HandgradError, match=message):
+        sweep(build, (X, T), grid(seeds=2, lr=[0.1]), epochs=1, batch_size=8, metrics=metrics, advance=trained.append)
+    assert not trained
 
 
 def test_data_that_fit_no_layout():

@@ -75,10 +75,7 @@ class Results:
             if len(entries) != replicas:
                 remedy = "Give one for each replica of the grid, in the grid's order."
                 raise ArgumentError(f"{replicas} entries in {name}", str(len(entries)), remedy, "Results")
-        for name in self.metrics:
-            if name in self.grid.names or name in RESERVED:
-                remedy = "Give the metric another name."
-                raise ArgumentError("metrics with names of their own", repr(name), remedy, "Results")
+        check_names(self.metrics, self.grid, "Results")
 
     def __repr__(self) -> str:
         configs, seeds = len(self.grid.configs), len(self.grid.seeds)
@@ -270,6 +267,14 @@ unfinished.
             numbers = [cell(row["mean"]), cell(row["std"]), interval, cell(row["median"]), _count(row)]
             cells.append([*given, *numbers])
         return [*self.grid.names, metric, "std", "95 % interval", "median", "n"], cells
+
+
+def check_names(metrics: Iterable[str], grid: Grid, where: str, *, taken: Iterable[str] = ()) -> None:
+    """Raise if a metric has the name of a hyper-parameter or of another column of results."""
+    for name in metrics:
+        if name in (*grid.names, *RESERVED, *taken):
+            remedy = "Give the metric another name."
+            raise ArgumentError("metrics with names of their own", repr(name), remedy, where)
 
 
 def _count(row: Mapping[str, Any]) -> str:

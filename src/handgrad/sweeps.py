@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,8 +16,9 @@ from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError
 from handgrad.grid import Grid, same
+from handgrad.metrics import measure
 from handgrad.nn.replicas import described
-from handgrad.results import Results
+from handgrad.results import Results, check_names
 from handgrad.seeds import derive
 from handgrad.training import Advance, History, train
 
@@ -160,11 +161,26 @@ class _Plan:
         if self.batch_size is None and "batch_size" not in grid.names:
             remedy = "Pass batch_size=32, say, or put it into the grid."
             raise ArgumentError("a batch size", "none", remedy, "sweep")
+        metrics: Any = self.metrics
+        if not isinstance(metrics, Mapping):
+            got, remedy = repr(metrics), "Pass {'my name': function}, or handgrad.metrics.resolve(names, task)."
+            raise ArgumentError("metrics to be a mapping from names to functions", got, remedy, "sweep")
+        check_names(metrics, grid, "sweep", taken=["loss"])
         for config in grid.configs:
             model = self.network(config)
             self.optimizer(model.parameters(), **self.taken(self.optimizer, config))
             self.loss(config).check(model)
             self.batches(self.size(config), grid.seeds[:1]).check(model)
+        first = nn.replicate(self.network(grid.configs[0]), [derive(grid.seeds[0], "init")]).eval()
+        for metric in self.measures(grid.seeds[:1]).values():
+            metric(first)
+
+    def measures(self, seeds: Sequence[int]) -> dict[str, Callable[[nn.Module], Tensor]]:
+        """What is measured of a model, by name."""
+        test = self.test or self.data
+        x, t = _drawn(test, seeds)
+        targets = t if callable(test) else t.expand(len(seeds), *t.shape)
+        return {name: _metric(name, function, x, targets) for name, function in self.metrics.items()}
 
     def size(self, config: Mapping[str, Any]) -> int:
         return checks.positive_int("batch_size", config.get("batch_size", self.batch_size), "sweep")
@@ -205,7 +221,7 @@ class _Plan:
 
     def job(self, task: Task) -> workers.Task[History]:
         """What a worker does with one group."""
-        config, R = task.configs[0], len(task.seeds)
+        config = task.configs[0]
         template = self.network(config)  # not on the worker: it may draw from torch's default generator
         losses = [self.loss(config) for config in task.configs]
 
@@ -215,16 +231,13 @@ class _Plan:
             criterion = nn.stack(losses)
             numbers = {name: _column(name, task.configs) for name in self.taken(self.optimizer, config)}
             optimizer = self.optimizer(model.parameters(), **numbers)
-            test = self.test or self.data
-            x, t = _drawn(test, task.seeds)
-            targets = t if callable(test) else t.expand(R, *t.shape)
             return train(
                 model,
                 criterion,
                 optimizer,
                 self.batches(self.size(config), task.seeds),
                 self.epochs,
-                metrics={name: _metric(measure, x, targets) for name, measure in self.metrics.items()},
+                metrics=self.measures(task.seeds),
                 every=self.every or self.epochs,
                 stop=stop,
                 advance=send,
@@ -262,8 +275,8 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
 
-def _metric(measure: Measure, x: Tensor, t: Tensor) -> Callable[[nn.Module], Tensor]:
-    return lambda model: measure(model(x), t)
+def _metric(name: str, function: Measure, x: Tensor, t: Tensor) -> Callable[[nn.Module], Tensor]:
+    return lambda model: measure({name: function}, model(x), t).values[name]
 
 
 def _drawn(data: Data, seeds: Any) -> Pair:
