@@ -172,6 +172,15 @@ def test_a_weight_of_zero_leaves_a_sample_out() -> None:
             assert torch.allclose(score(z[..., 0], t, w), score(z[:, :12, 0], t[:12])), name
 
 
+@pytest.mark.parametrize("weight", [0.1, 0.3, 1 / 7, 0.7, 1e-9, 1e9])
+def test_equal_weights_are_no_weights(weight: float) -> None:
+    """Sums of them meet a half of all only but for rounding."""
+    for N in range(1, 60):
+        errors = torch.arange(N, dtype=torch.float64).unsqueeze(0) ** 1.5
+        found = SCORES["median_absolute_error"](errors, torch.zeros(N), torch.full((N,), weight, dtype=torch.float64))
+        assert found.item() == pytest.approx(float(np.median(errors)), abs=1e-12)
+
+
 def test_a_probability_of_zero_costs_what_it_does_in_scikit_learn() -> None:
     z = torch.tensor([[[0.0, -math.inf]]])
     assert SCORES["log_loss"](z, torch.tensor([1])).item() == pytest.approx(36.0437, abs=1e-4)

@@ -178,7 +178,9 @@ def median_absolute_error(d: Values) -> Tensor:
     heaped = weights.cumsum(1).transpose(1, 2).contiguous()  # (R, O, N)
     half = heaped[..., -1:] / 2
     last = heaped.shape[-1] - 1
-    low, high = (torch.searchsorted(heaped, half, right=side).clamp(max=last) for side in (False, True))
+    near = 4 * heaped.shape[-1] * torch.finfo(torch.float64).eps  # what rounding may make of a half, as a share of it
+    bounds = (half * (1 - near), half * (1 + near))
+    low, high = (torch.searchsorted(heaped, bound).clamp(max=last) for bound in bounds)
     errors = errors.transpose(1, 2)
     middle = (errors.gather(-1, low) + errors.gather(-1, high)).squeeze(-1) / 2
     return torch.where(half.squeeze(-1) > 0, middle, math.nan).mean(-1)
