@@ -191,6 +191,32 @@ def test_log_odds_do_not_saturate() -> None:
     assert SCORES["auc"](z, torch.tensor([0, 1, 1])).item() == 1
 
 
+def test_log_odds_do_not_saturate_with_more_classes() -> None:
+    """A third class that never comes near leaves the AUC of the two others as it is."""
+    z = torch.tensor([[[50.0, 0.0], [60.0, 0.0], [70.0, 0.0]]], dtype=torch.float64)
+    t = torch.tensor([1, 0, 0])
+    three = torch.cat([z, torch.full((1, 3, 1), -9999.0, dtype=torch.float64)], -1)
+    assert SCORES["auc"](three, t).item() == SCORES["auc"](z, t).item() == 1
+    none = three.clone()
+    none[..., 2] = -math.inf
+    assert SCORES["auc"](none, t).item() == 1
+    assert SCORES["auc"](torch.tensor([[[0.0, -math.inf, -math.inf]] * 3]), torch.tensor([0, 1, 2])).item() == 0.5
+
+
+def test_the_reason_is_that_of_the_replica_without_a_number() -> None:
+    weights = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    for names, outputs in ((["auc", "f1"], torch.randn(2, 3, 1)), (["r2"], torch.randn(2, 3))):
+        task = "regression" if names == ["r2"] else "classification"
+        found = measure(resolve(names, task), outputs, torch.tensor([0, 1, 1]), weights)
+        assert found.reasons == dict.fromkeys(names, "there are no samples of positive weight")
+
+
+def test_outputs_of_constant_targets_are_left_out_of_r2() -> None:
+    t = torch.tensor([[1.0, 2.0], [1.0, 3.0], [1.0, 5.0]])
+    y = torch.tensor([[[1.0, 2.0], [1.0, 3.0], [2.0, 4.0]]])
+    assert SCORES["r2"](y, t).item() == pytest.approx(sk.r2_score(t[:, 1], y[0, :, 1]))
+
+
 def test_resolve() -> None:
     own = lambda y, t: torch.zeros(len(y))  # noqa: E731
     for task, names in DEFAULTS.items():
