@@ -239,6 +239,18 @@ def test_differences_without_spread() -> None:
     assert (few.p, few.more_seeds, few.settled) == (0.25, 0, False)
 
 
+def test_differences_of_rounding_are_none() -> None:
+    c = of([0.1 + 0.2] * 8, "A").compare(of([0.3] * 8, "B"))
+    assert str(c) == "A and B are equal in each of 8 pairs."
+    assert not c.settled
+    assert of([1e-17] * 8).compare(of([0.0] * 8)).settled
+
+
+def test_small_differences_are_settled_too() -> None:
+    """The product of two such ends is 0."""
+    assert of([1e-170 * (i + 5) for i in range(10)]).compare(of([0.0] * 10)).settled
+
+
 def test_no_pair_that_both_finished() -> None:
     c = of([NAN, 1.0], "A").compare(of([1.0, NAN], "B"))
     assert (c.n, c.diverged, c.more_seeds) == (0, 2, None)
@@ -328,6 +340,10 @@ def test_few_rounds_give_no_interval_of_spread(n: int) -> None:
         (0.5, NAN, "0.5"),
         (1 / 3, 0.0, "0.3333"),
         (-1e-9, 1e-10, "−1e-09"),
+        (0.123456789, 1.2e-8, "0.123456789"),
+        (1234.5678, 1e-9, "1234.5678"),
+        (-1.25e-5, 2e-8, "−1.25e-05"),
+        (1.2345678e-5, 2e-8, "1.2346e-05"),
     ],
 )
 def test_numbers_have_as_many_decimals_as_their_spread_bears(value: float, spread: float, text: str) -> None:

@@ -47,6 +47,16 @@ def std(values: Sequence[float]) -> float:
     return found if not found <= ROUNDING * max(map(abs, values)) else 0.0
 
 
+def difference(a: float, b: float) -> float:
+    """Return a − b, 0 for values that are equal but for their last digit.
+
+    Example:
+        >>> difference(0.1 + 0.2, 0.3), difference(0.5, 0.25)
+        (0.0, 0.25)
+    """
+    return a - b if not abs(a - b) <= ROUNDING * max(abs(a), abs(b)) else 0.0
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """Return the value below which `share` of the values lie, interpolated linearly; NaN of nothing.
 
@@ -179,7 +189,11 @@ def number(value: float, spread: float, signed: bool = False) -> str:
         text = f"{value:{sign}.4g}"
     else:
         places = max(1 - math.floor(math.log10(spread)), 0)
-        text = f"{value:{sign}.{places}f}" if places <= 6 else f"{value:{sign}.3g}"
+        if places <= 6:
+            text = f"{value:{sign}.{places}f}"
+        else:
+            digits = math.floor(math.log10(abs(value))) + 1 + places if value and math.isfinite(value) else 3
+            text = f"{value:{sign}.{min(max(digits, 3), 17)}g}"
     if not any(digit in text for digit in "123456789n"):
         text = text.lstrip("+-")  # 0 has no sign
     return text.replace("-", "−", 1) if text.startswith("-") else text
