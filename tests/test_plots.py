@@ -191,6 +191,23 @@ def test_values_too_near_for_logarithms() -> None:
     assert plot(made_up(2, x=[1e10, 1e10 + 2e-6, 1e12]), "loss").axes[0].get_xscale() == "linear"
 
 
+@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_names_are_not_formulas(names: tuple[str, ...], tmp_path: Path) -> None:
+    g = grid(seeds=2, **{name: ["$x^{$", "y"] for name in names})
+    results = Results(g, {"cost in $ per $\\frac": [1.0] * len(g)})
+    png, svg = save(plot(results, "cost in $ per $\\frac"), tmp_path / "odd")
+    assert size(png)[0] > 0
+    assert svg.stat().st_size > 0
+
+
+def test_many_values_on_a_logarithmic_axis() -> None:
+    figure = plot(made_up(2, lr=[10.0**-n for n in range(9)]), "loss")
+    figure.canvas.draw()
+    told = [t.get_text() for t in figure.axes[0].get_xticklabels()]
+    assert "0.01" in told
+    assert not any("$" in text for text in told)
+
+
 def test_files(tmp_path: Path) -> None:
     results = made_up(lr=[0.1, 0.2])
     files = save(plot(results, "loss"), tmp_path / "new" / "lr0.5")

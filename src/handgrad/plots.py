@@ -104,6 +104,8 @@ def plot(results: Results, metric: str, /, **config: Any) -> Figure:
         fixed = [f"{name} = {_ticks([value])[0]}" for name, value in config.items()]
         if fixed:
             figure.suptitle(", ".join(fixed), fontsize=8)
+        for text in figure.findobj(require("matplotlib.text", "cli").Text):
+            text.set_parse_math(False)  # names and values may hold $
     return figure
 
 
@@ -208,6 +210,8 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
     if log:
         ax.set_xscale("log")
     ticker = require("matplotlib.ticker", "cli")
+    if log:
+        ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))  # others write formulas
     if not numeric or len(values) <= 8:
         ax.set_xticks(places, texts)
         ax.xaxis.set_minor_locator(ticker.NullLocator())
