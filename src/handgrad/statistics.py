@@ -19,6 +19,7 @@ FEWEST = 5  # values below which the bootstrap has too few distinct resamples to
 AT_ONCE = 2_000_000  # numbers drawn at once, which bounds the memory
 POWER = 0.8
 SMALLEST = 1e-4  # effect, in standard deviations, below which no number of seeds that one could train settles it
+LONGEST = 1e15  # from where on a number is told with an exponent
 ROUNDING = 1e-15  # share of the values below which a spread is that of rounding
 
 
@@ -185,7 +186,7 @@ def number(value: float, spread: float, signed: bool = False) -> str:
         ('1.23e-09', 'nan')
     """
     sign = "+" if signed else ""
-    if not spread > 0 or not math.isfinite(spread):
+    if not spread > 0 or not math.isfinite(spread) or abs(value) >= LONGEST:
         text = f"{value:{sign}.4g}"
     else:
         places = max(1 - math.floor(math.log10(spread)), 0)
@@ -230,7 +231,10 @@ def _std(x: Array) -> Array:
     import numpy as np
 
     # counted from the first value, so that equal values have a spread of exactly 0
-    return np.asarray((x - x[..., :1]).std(axis=-1, ddof=1), dtype=np.float64)
+    x = x - x[..., :1]
+    exponent = np.frexp(np.abs(x).max(axis=-1))[1]  # by a power of 2, which is exact, so that the squares fit a float
+    scaled = np.ldexp(x, -exponent[..., np.newaxis])
+    return np.asarray(np.ldexp(scaled.std(axis=-1, ddof=1), exponent), dtype=np.float64)
 
 
 def _array(values: Sequence[float]) -> Array:
