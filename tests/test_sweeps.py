@@ -149,6 +149,11 @@ def test_data_that_fit_no_layout():
         sweep(build(), (X, T[:-1]), grid(seeds=2), epochs=1, batch_size=8)
 
 
+def test_sets_of_unequal_size_are_told():
+    with pytest.raises(ShapeError, match=r"one shape for all seeds, got .*\(20, 1\).*\(21, 1\)"):
+        sweep(build(), lambda seed: (X[: 20 + seed], T[: 20 + seed]), grid(seeds=2), epochs=1, batch_size=8)
+
+
 def test_too_large_for_memory_is_said_before_training(monkeypatch):
     monkeypatch.setattr(workers, "free_memory", lambda: 1000)
     with pytest.raises(ArgumentError, match=r"GiB for .* groups"):

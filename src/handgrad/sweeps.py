@@ -14,7 +14,7 @@ from torch import Tensor
 
 from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, ShapeError
 from handgrad.grid import Grid, same
 from handgrad.metrics import measure
 from handgrad.nn.replicas import described
@@ -284,6 +284,10 @@ def _drawn(data: Data, seeds: Any) -> Pair:
     if not callable(data):
         return data
     sets = [data(seed) for seed in seeds]
+    shapes = list(dict.fromkeys((tuple(x.shape), tuple(t.shape)) for x, t in sets))
+    if len(shapes) > 1:
+        remedy = "Give every seed as many samples."
+        raise ShapeError("sets of one shape for all seeds", f"{shapes[0]} and {shapes[1]}", remedy, "sweep")
     return torch.stack([x for x, _ in sets]), torch.stack([t for _, t in sets])
 
 
