@@ -58,6 +58,16 @@ def test_arrays_tensors_and_ranges_are_lists_of_plain_numbers() -> None:
     assert [type(s) for s in g.seeds] == [int, int]
 
 
+def test_a_number_of_seeds_may_be_an_array() -> None:
+    assert grid(seeds=np.array(3)).seeds == grid(seeds=torch.tensor(3)).seeds == (0, 1, 2)
+    assert [type(seed) for seed in grid(seeds=torch.tensor([4, 2])).seeds] == [int, int]
+
+
+def test_nan_is_one_value() -> None:
+    g = grid(seeds=1, x=[math.nan, 1.0])
+    assert (g.matching(x=math.nan), g.matching(x=float("nan")), g.matching(x=1)) == ([0], [0], [1])
+
+
 def test_lists_among_the_values_become_tuples() -> None:
     g = grid(seeds=1, hidden=[[25, 25], [64]])
     assert g.values("hidden") == [(25, 25), (64,)]
@@ -89,6 +99,13 @@ def test_a_grid_cannot_be_changed() -> None:
         (lambda: grid(lr=[0.1, 0.2, 0.1]), "expected different values for lr, got 0.1 twice. Leave one"),
         (lambda: grid(hidden=[[1, 2], (1, 2)]), r"got \(1, 2\) twice"),
         (lambda: grid(lr=[1, 1.0]), "got 1.0 twice"),
+        (lambda: grid(x=[math.nan, float("nan")]), "got nan twice"),
+        (
+            lambda: grid(w=[torch.ones(2), torch.zeros(2)]),
+            "values for w that can be told apart, got an array or tensor",
+        ),
+        (lambda: grid(w=[np.ones(2), np.zeros(2)]), "values for w that can be told apart, got an array or tensor"),
+        (lambda: grid(seeds=np.array([1.0, 2.0])), "seeds to be integers, got 1.0"),
         (lambda: grid(seed=[1, 2]), r"names that results do not use for themselves, got 'seed'. Pass the seeds as"),
         (lambda: grid(mean=[1, 2]), "got 'mean'. Choose another name"),
         (lambda: grid(seeds=0), "expected at least one seed, got seeds=0"),

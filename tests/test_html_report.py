@@ -213,6 +213,30 @@ def test_figures_of_predictions_leave_out_what_diverged() -> None:
     assert "over 5 replicas. Rows sum to 100" in page
 
 
+def test_a_class_that_one_replica_lacks_is_the_mean_of_the_others() -> None:
+    counts = [[[5.0, 0.0], [0.0, 0.0]]] + [[[4.0, 1.0], [1.0, 4.0]]] * 5
+    page = render(small(confusion=counts))
+    assert "Right: 0 83.3 %, 1 80.0 %." in page
+    assert "20.0" in page
+
+
+def test_long_training_is_told_in_seconds() -> None:
+    assert "12,346 s" in Page(render(small(seconds=12345.6))).text
+    assert "1.23 s" in Page(render(small(seconds=1.2345))).text
+
+
+def test_options_are_told_in_all_their_digits() -> None:
+    text = Page(render(small(options={"lr": 0.123456789, "decay": 1e-05, "momentum": 0.9}))).text
+    assert all(value in text for value in ("0.123456789", "1e-05", "0.9"))
+
+
+def test_replicas_that_stopped_are_told_where_the_first_epoch_was_not_measured() -> None:
+    curve = [[None] * 6, [0.5] * 6, [0.5, None, 0.4, 0.4, 0.4, 0.4]]
+    assert "once the first has stopped" in render(small(history={"validation": {"accuracy": curve}}))
+    whole = [[None] * 6, [0.5] * 6, [None] * 6]
+    assert "once the first has stopped" not in render(small(history={"validation": {"accuracy": whole}}))
+
+
 def test_an_undefined_metric_says_why() -> None:
     metrics = {"test": {"accuracy": [0.9] * 6, "auc": [None] * 6}}
     text = Page(render(small(metrics=metrics, undefined={"auc": "the targets have one class only"}))).text
@@ -263,6 +287,16 @@ def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
         ({"history": {"train": {"loss": [[1.0] * 5]}}}, "the history of train loss of 6 replicas"),
         ({"baselines": {"a": {"accuracy": [0.5, 0.5]}}}, "accuracy of a of 6 replicas"),
         ({"data": {"rows": 3}}, "no data['source'], data['columns']"),
+        (
+            {"data": {**small()["data"], "classes": ["a"]}, "confusion": [[[1.0] * 2] * 2] * 6},
+            "names of 2 classes, got 1",
+        ),
+        ({"data": {**small()["data"], "classes": ["a", "b"], "counts": [1]}}, "counts of 2 classes, got 1"),
+        (
+            {"residuals": {"prediction": [1.0, 2.0], "spread": [0.1], "target": [1.0, 2.0], "rows": 2}},
+            "spread of 2 residuals, got 1",
+        ),
+        ({"metrics": {"test": {"accuracy": ["0.9"] * 6}}}, "accuracy of test in numbers, got '0.9'"),
     ],
 )
 def test_a_run_that_does_not_fit_is_refused(changes: dict[str, Any], says: str) -> None:
@@ -377,6 +411,16 @@ def test_reliability_counts_every_sample() -> None:
 
 def test_the_edge_of_two_bins_belongs_to_the_lower_one() -> None:
     assert reliability(torch.zeros(1, 3, 1), torch.zeros(3), bins=2)["count"] == [[3.0, 0.0]]
+
+
+def test_residuals_do_not_depend_on_the_default_dtype() -> None:
+    y, t = torch.randn(2, 5000), torch.randn(5000)
+    expected = residuals(y, t)
+    torch.set_default_dtype(torch.float16)
+    try:
+        assert residuals(y, t) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_residuals_are_of_the_mean_of_what_did_not_diverge() -> None:

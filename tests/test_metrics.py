@@ -172,6 +172,15 @@ def test_a_weight_of_zero_leaves_a_sample_out() -> None:
             assert torch.allclose(score(z[..., 0], t, w), score(z[:, :12, 0], t[:12])), name
 
 
+@pytest.mark.parametrize("weight", [0.1, 0.3, 1 / 7, 0.7, 1e-9, 1e9])
+def test_equal_weights_are_no_weights(weight: float) -> None:
+    """Sums of them meet a half of all only but for rounding."""
+    for N in range(1, 60):
+        errors = torch.arange(N, dtype=torch.float64).unsqueeze(0) ** 1.5
+        found = SCORES["median_absolute_error"](errors, torch.zeros(N), torch.full((N,), weight, dtype=torch.float64))
+        assert found.item() == pytest.approx(float(np.median(errors)), abs=1e-12)
+
+
 def test_a_probability_of_zero_costs_what_it_does_in_scikit_learn() -> None:
     z = torch.tensor([[[0.0, -math.inf]]])
     assert SCORES["log_loss"](z, torch.tensor([1])).item() == pytest.approx(36.0437, abs=1e-4)
@@ -180,6 +189,32 @@ def test_a_probability_of_zero_costs_what_it_does_in_scikit_learn() -> None:
 def test_log_odds_do_not_saturate() -> None:
     z = torch.tensor([[[50.0], [60.0], [70.0]]])  # all of probability 1 in float64
     assert SCORES["auc"](z, torch.tensor([0, 1, 1])).item() == 1
+
+
+def test_log_odds_do_not_saturate_with_more_classes() -> None:
+    """A third class that never comes near leaves the AUC of the two others as it is."""
+    z = torch.tensor([[[50.0, 0.0], [60.0, 0.0], [70.0, 0.0]]], dtype=torch.float64)
+    t = torch.tensor([1, 0, 0])
+    three = torch.cat([z, torch.full((1, 3, 1), -9999.0, dtype=torch.float64)], -1)
+    assert SCORES["auc"](three, t).item() == SCORES["auc"](z, t).item() == 1
+    none = three.clone()
+    none[..., 2] = -math.inf
+    assert SCORES["auc"](none, t).item() == 1
+    assert SCORES["auc"](torch.tensor([[[0.0, -math.inf, -math.inf]] * 3]), torch.tensor([0, 1, 2])).item() == 0.5
+
+
+def test_the_reason_is_that_of_the_replica_without_a_number() -> None:
+    weights = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    for names, outputs in ((["auc", "f1"], torch.randn(2, 3, 1)), (["r2"], torch.randn(2, 3))):
+        task = "regression" if names == ["r2"] else "classification"
+        found = measure(resolve(names, task), outputs, torch.tensor([0, 1, 1]), weights)
+        assert found.reasons == dict.fromkeys(names, "there are no samples of positive weight")
+
+
+def test_outputs_of_constant_targets_are_left_out_of_r2() -> None:
+    t = torch.tensor([[1.0, 2.0], [1.0, 3.0], [1.0, 5.0]])
+    y = torch.tensor([[[1.0, 2.0], [1.0, 3.0], [2.0, 4.0]]])
+    assert SCORES["r2"](y, t).item() == pytest.approx(sk.r2_score(t[:, 1], y[0, :, 1]))
 
 
 def test_resolve() -> None:

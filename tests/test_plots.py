@@ -172,6 +172,42 @@ def test_equal_values_can_be_drawn(tmp_path: Path) -> None:
         save(plot(Results(g, {"loss": [0.5] * len(g)}), "loss"), tmp_path / "equal")
 
 
+def test_values_that_differ_in_their_last_digit_can_be_drawn() -> None:
+    results = Results(grid(seeds=25), {"loss": [0.3] * 24 + [0.1 + 0.2]})
+    ax = plot(results, "loss").axes[0]
+    assert sorted(np.asarray(ax.get_lines()[0].get_xdata())) == sorted(results.metrics["loss"])
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, 1e308])
+def test_values_that_no_axis_has_are_drawn_as_names(odd: float, tmp_path: Path) -> None:
+    """Such as a clipping norm of ∞, which clips nothing."""
+    figure = plot(made_up(2, max_norm=[0.5, odd]), "loss")
+    np.testing.assert_allclose(figure.axes[0].containers[0][0].get_xdata(orig=False), [0, 1])
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0.5", str(odd)]
+    save(figure, tmp_path / "odd")
+
+
+def test_values_too_near_for_logarithms() -> None:
+    assert plot(made_up(2, x=[1e10, 1e10 + 2e-6, 1e12]), "loss").axes[0].get_xscale() == "linear"
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_names_are_not_formulas(names: tuple[str, ...], tmp_path: Path) -> None:
+    g = grid(seeds=2, **{name: ["$x^{$", "y"] for name in names})
+    results = Results(g, {"cost in $ per $\\frac": [1.0] * len(g)})
+    png, svg = save(plot(results, "cost in $ per $\\frac"), tmp_path / "odd")
+    assert size(png)[0] > 0
+    assert svg.stat().st_size > 0
+
+
+def test_many_values_on_a_logarithmic_axis() -> None:
+    figure = plot(made_up(2, lr=[10.0**-n for n in range(9)]), "loss")
+    figure.canvas.draw()
+    told = [t.get_text() for t in figure.axes[0].get_xticklabels()]
+    assert "0.01" in told
+    assert not any("$" in text for text in told)
+
+
 def test_files(tmp_path: Path) -> None:
     results = made_up(lr=[0.1, 0.2])
     files = save(plot(results, "loss"), tmp_path / "new" / "lr0.5")

@@ -129,6 +129,15 @@ def test_tables_show_the_rows() -> None:
         assert all(cell.strip() in text for cell in line.strip("|").split("|"))
 
 
+def test_integers_beyond_all_floats_count_as_not_finite() -> None:
+    assert Results(grid(seeds=2), {"loss": [10**400, 1]}).distribution("loss").diverged == 1
+
+
+def test_a_row_of_markdown_is_a_line() -> None:
+    results = Results(grid(seeds=1, text=["a\nb", "c\r\nd"]), {"loss": [1.0, 2.0]})
+    assert [line.split("|")[1] for line in results.markdown("loss").splitlines()[2:]] == [" a b ", " c d "]
+
+
 def test_tables_of_odd_values() -> None:
     results = Results(grid(seeds=1, odd=["[red]a|b[/red]", "c"]), {"loss": [1.0, NAN]})
     assert results.markdown("loss").splitlines()[2:] == [
@@ -225,6 +234,12 @@ def json_with(**change: Any) -> dict[str, Any]:
         (lambda: Results(grid(seeds=1, act=[torch.tanh]), {}).to_json(), "values that JSON has, got Object of type"),
         (lambda: Results(grid(seeds=1, lr=[math.inf]), {}).to_json(), "values that JSON has, got Out of range"),
         (lambda: Results.from_json(json_with(format=2)), "results of format 1, got format 2"),
+        (lambda: Results.from_json(json_with(grid={})), "results of format 1, got KeyError"),
+        (lambda: Results.from_json(json_with(metrics=None)), "results of format 1, got AttributeError"),
+        (lambda: Results.from_json(json_with(metrics={"a": ["x"] * 24})), r"numbers in metrics\['a'\], got 'x'"),
+        (lambda: Results(grid(seeds=2), {"a": "12"}), r"numbers in metrics\['a'\], got '1'"),  # type: ignore[dict-item]
+        (lambda: Results(grid(seeds=2), {"a": torch.ones(2, 3)}), r"numbers in metrics\['a'\], got"),  # type: ignore[dict-item]
+        (lambda: Results(grid(seeds=1), {"a": [1.0]}, {"a": [["x"]]}), r"numbers in history\['a'\], got 'x'"),  # type: ignore[list-item]
         (lambda: Results.from_json({}), "got format None without grid, metrics"),
         (lambda: Results.from_json({"format": 1, "rows": []}), "got format 1 without grid, metrics"),
     ],

@@ -239,6 +239,29 @@ def test_differences_without_spread() -> None:
     assert (few.p, few.more_seeds, few.settled) == (0.25, 0, False)
 
 
+def test_differences_of_rounding_are_none() -> None:
+    c = of([0.1 + 0.2] * 8, "A").compare(of([0.3] * 8, "B"))
+    assert str(c) == "A and B are equal in each of 8 pairs."
+    assert not c.settled
+    assert of([1e-17] * 8).compare(of([0.0] * 8)).settled
+
+
+def test_small_differences_are_settled_too() -> None:
+    """The product of two such ends is 0."""
+    assert of([1e-170 * (i + 5) for i in range(10)]).compare(of([0.0] * 10)).settled
+
+
+@pytest.mark.parametrize("scale", [2.0**-600, 2.0**600])
+def test_spreads_whose_squares_no_float_holds(scale: float) -> None:
+    """Such as those of a replica about to diverge in float64."""
+    values, others = A.tolist(), B.tolist()
+    large, plain = of([scale * v for v in values]), of(values)
+    assert large.std == scale * plain.std
+    assert large.interval() == tuple(scale * v for v in plain.interval())
+    assert large.spread_ratio(of(others)).ratio == scale * plain.spread_ratio(of(others)).ratio
+    assert large.compare(of([scale * v for v in others])).more_seeds == plain.compare(of(others)).more_seeds
+
+
 def test_no_pair_that_both_finished() -> None:
     c = of([NAN, 1.0], "A").compare(of([1.0, NAN], "B"))
     assert (c.n, c.diverged, c.more_seeds) == (0, 2, None)
@@ -328,6 +351,12 @@ def test_few_rounds_give_no_interval_of_spread(n: int) -> None:
         (0.5, NAN, "0.5"),
         (1 / 3, 0.0, "0.3333"),
         (-1e-9, 1e-10, "−1e-09"),
+        (0.123456789, 1.2e-8, "0.123456789"),
+        (1.25e35, 0.01, "1.25e+35"),
+        (-1.25e35, 3e34, "−1.25e+35"),
+        (1234.5678, 1e-9, "1234.5678"),
+        (-1.25e-5, 2e-8, "−1.25e-05"),
+        (1.2345678e-5, 2e-8, "1.2346e-05"),
     ],
 )
 def test_numbers_have_as_many_decimals_as_their_spread_bears(value: float, spread: float, text: str) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from handgrad import nn, optim, sweeps, workers
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import grid
 from handgrad.seeds import derive
 from handgrad.sweeps import sweep
@@ -111,6 +111,9 @@ def test_the_users_random_numbers_are_left_alone():
     [
         ({"grid": grid(seeds=2, depth=[1, 2])}, {}, "depth"),
         ({"batch_size": None}, {}, "batch size"),
+        ({"batch_size": 8.5}, {}, "batch_size to be a positive integer, got 8.5"),
+        ({"grid": grid(seeds=2, batch_size=[8, 8.5])}, {}, "batch_size to be a positive integer, got 8.5"),
+        ({"grid": grid(seeds=2, batch_size=[True])}, {}, "batch_size to be a positive integer, got True"),
         ({"batch_size": 13}, {}, "at least 2 samples"),
         ({"batch_size": 41}, {}, "at most the 40 samples"),
         ({"epochs": 0}, {}, "epochs"),
@@ -124,9 +127,31 @@ def test_mistakes_are_found_before_training(arguments, options, message):
         sweep(build, (X, T), chosen, **given)
 
 
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"lr": rmse}, "names of their own, got 'lr'"),
+        ({"mean": rmse}, "names of their own, got 'mean'"),
+        ({"loss": rmse}, "names of their own, got 'loss'"),
+        ({"error": lambda y, t: (y - t).abs().mean()}, r"metric error: expected a number for each of 1 replicas"),
+        (["rmse"], "metrics to be a mapping"),
+    ],
+)
+def test_mistakes_with_metrics_are_found_before_training(metrics, message):
+    trained: list[Any] = []
+    with pytest.raises(HandgradError, match=message):
+        sweep(build, (X, T), grid(seeds=2, lr=[0.1]), epochs=1, batch_size=8, metrics=metrics, advance=trained.append)
+    assert not trained
+
+
 def test_data_that_fit_no_layout():
     with pytest.raises(ShapeError, match="equal N"):
         sweep(build(), (X, T[:-1]), grid(seeds=2), epochs=1, batch_size=8)
+
+
+def test_sets_of_unequal_size_are_told():
+    with pytest.raises(ShapeError, match=r"one shape for all seeds, got .*\(20, 1\).*\(21, 1\)"):
+        sweep(build(), lambda seed: (X[: 20 + seed], T[: 20 + seed]), grid(seeds=2), epochs=1, batch_size=8)
 
 
 def test_too_large_for_memory_is_said_before_training(monkeypatch):
@@ -207,6 +232,23 @@ def test_what_no_loss_has_r_of_is_trained_apart():
     torch.testing.assert_close(torch.tensor(results.metrics["loss"]), torch.tensor(expected), rtol=1e-9, atol=0)
     words = grid(seeds=2, reduction=["mean", "sum"], delta=[0.5, 1.0])
     assert [len(task.seeds) for task in plan(nn.HuberLoss).tasks(words)] == [4, 4]
+
+
+class Width:
+    """A hyper-parameter whose print does not tell what it is."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def __repr__(self):
+        return "Width()"
+
+
+def test_values_that_look_alike_are_trained_apart():
+    chosen = grid(seeds=2, size=[Width(3), Width(6)])
+    results = sweep(lambda size: build(size.width), (X, T), chosen, epochs=2, batch_size=8)
+    plain = sweep(build, (X, T), grid(seeds=2, width=[3, 6]), epochs=2, batch_size=8)
+    assert results.metrics == plain.metrics
 
 
 def test_a_name_that_two_take():

@@ -120,8 +120,8 @@ def frozen(value: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are the same hyper-parameter: 1 and 1.0 are, 1 and True are not."""
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+    """Whether two values are the same hyper-parameter: 1 and 1.0 are, and NaN and NaN, 1 and True are not."""
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b or (a != a and b != b))
 
 
 def _values(name: str, values: Any) -> Iterator[Any]:
@@ -133,7 +133,14 @@ def _values(name: str, values: Any) -> Iterator[Any]:
         raise ArgumentError(f"a list of values for {name}", got, remedy, "grid")
     seen: list[Any] = []
     for value in map(frozen, values):
-        if any(same(value, other) for other in seen):
+        try:
+            twice = any(same(value, other) for other in seen)
+        except (RuntimeError, ValueError):  # of arrays and tensors == is not true or false
+            remedy = "Pass tuples, or names from which your function makes them."
+            raise ArgumentError(
+                f"values for {name} that can be told apart", "an array or tensor", remedy, "grid"
+            ) from None
+        if twice:
             remedy = "Leave one of the two out; more replicas of a configuration take more seeds."
             raise ArgumentError(f"different values for {name}", f"{value!r} twice", remedy, "grid")
         seen.append(value)
@@ -143,6 +150,8 @@ def _values(name: str, values: Any) -> Iterator[Any]:
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
+    if hasattr(seeds, "tolist"):
+        seeds = seeds.tolist()
     if isinstance(seeds, Iterable) and not isinstance(seeds, (str, bytes)):
         found = tuple(map(_integer, seeds))
         if not found:

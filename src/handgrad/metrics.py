@@ -116,7 +116,7 @@ def measure(
         values[name] = values[name].masked_fill(data.bad, math.nan)
         if (undefined := values[name].isnan()).any():
             lost = bool((undefined & ~data.bad).any())
-            reasons[name] = (metric.undefined if data.w.any() else EMPTY) if lost else BAD
+            reasons[name] = (metric.undefined if data.w[undefined & ~data.bad].any() else EMPTY) if lost else BAD
     return Measured(values, reasons)
 
 
@@ -201,7 +201,10 @@ def _table() -> dict[str, Score]:
             "the probability that p is higher for a sample of the class than for another one, ties counted half; "
             "of several classes the mean over those that occur", one, scoring.auc,
         ),
-        ("log_loss", "log loss", "probabilities", False, "nats", "−Σ w log p_t / Σ w", EMPTY, scoring.log_loss),
+        (
+            "log_loss", "log loss", "probabilities", False, "nats", "−Σ w log p_t / Σ w, p_t at least 2⁻⁵²", EMPTY,
+            scoring.log_loss,
+        ),
         (
             "brier", "Brier score", "probabilities", False, "",
             "Σ w Σ_k (p_k − [t = k])² / Σ w; of two classes half of it, Σ w (p_1 − t)² / Σ w", EMPTY, scoring.brier,
@@ -213,7 +216,11 @@ def _table() -> dict[str, Score]:
         ),
         ("rmse", "RMSE", "values", False, "target", "√(Σ w (y − t)² / Σ w)", EMPTY, scoring.rmse),
         ("mae", "MAE", "values", False, "target", "Σ w |y − t| / Σ w", EMPTY, scoring.mae),
-        ("r2", "R²", "values", True, "", "1 − Σ w (y − t)² / Σ w (t − mean t)²", constant, scoring.r2),
+        (
+            "r2", "R²", "values", True, "",
+            "1 − Σ w (y − t)² / Σ w (t − mean t)²; of several outputs the mean over those whose targets differ",
+            constant, scoring.r2,
+        ),
         (
             "median_absolute_error", "median absolute error", "values", False, "target",
             "the weighted median of |y − t|", EMPTY, scoring.median_absolute_error,

@@ -104,6 +104,8 @@ def plot(results: Results, metric: str, /, **config: Any) -> Figure:
         fixed = [f"{name} = {_ticks([value])[0]}" for name, value in config.items()]
         if fixed:
             figure.suptitle(", ".join(fixed), fontsize=8)
+        for text in figure.findobj(require("matplotlib.text", "cli").Text):
+            text.set_parse_math(False)  # names and values may hold $
     return figure
 
 
@@ -141,7 +143,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def _strip(d: Distribution, metric: str) -> Figure:
     """Every replica as a dot, mean, interval and standard deviation below; many are counted in bars above."""
-    bars = d.n >= BARS_FROM and d.maximum > d.minimum
+    bars = d.n >= BARS_FROM and d.maximum - d.minimum > 1e-12 * max(abs(d.minimum), abs(d.maximum))
     figure = _figure(4.8, 2.6 if bars else 1.6)
     ax: Any = figure.subplots()
     top = 0.0
@@ -184,7 +186,7 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
     longest = max(map(len, texts))
     figure = _figure(max(3.6, min(1.0 + max(0.6, 0.08 * longest) * len(values), 7.2)), 2.8)
     ax: Any = figure.subplots()
-    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    numeric = all(map(_has_a_place, values))
     log = numeric and _logarithmic(values)
     places = [float(v) if numeric else float(i) for i, v in enumerate(values)]
     drawn = sorted(math.log10(v) if log else v for v in places)
@@ -208,6 +210,8 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
     if log:
         ax.set_xscale("log")
     ticker = require("matplotlib.ticker", "cli")
+    if log:
+        ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))  # others write formulas
     if not numeric or len(values) <= 8:
         ax.set_xticks(places, texts)
         ax.xaxis.set_minor_locator(ticker.NullLocator())
@@ -319,9 +323,14 @@ def _logarithmic(values: Sequence[float]) -> bool:
 
     def unevenness(places: list[float]) -> float:
         gaps = [b - a for a, b in pairwise(places)]
-        return max(gaps) / min(gaps)
+        return max(gaps) / min(gaps) if min(gaps) > 0 else math.inf
 
     return len(ordered) == 2 or unevenness([math.log(v) for v in ordered]) < unevenness(list(ordered))
+
+
+def _has_a_place(value: Any) -> bool:
+    """Whether a value is a number that an axis can show, unlike True, ∞ and integers beyond all floats."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _ticks(values: Sequence[Any]) -> list[str]:

@@ -61,8 +61,10 @@ class Results:
 
     def __post_init__(self) -> None:
         replicas = len(self.grid)
-        self.metrics = {name: _numbers(values) for name, values in self.metrics.items()}
-        self.history = {name: [_numbers(row) for row in rows] for name, rows in self.history.items()}
+        self.metrics = {name: _numbers(values, f"metrics[{name!r}]") for name, values in self.metrics.items()}
+        self.history = {
+            name: [_numbers(row, f"history[{name!r}]") for row in rows] for name, rows in self.history.items()
+        }
         self.diverged = list(self.diverged) or [None] * replicas
         self.finished = [bool(done) for done in self.finished] or [True] * replicas
         lists: Mapping[str, list[Any]] = {
@@ -75,10 +77,7 @@ class Results:
             if len(entries) != replicas:
                 remedy = "Give one for each replica of the grid, in the grid's order."
                 raise ArgumentError(f"{replicas} entries in {name}", str(len(entries)), remedy, "Results")
-        for name in self.metrics:
-            if name in self.grid.names or name in RESERVED:
-                remedy = "Give the metric another name."
-                raise ArgumentError("metrics with names of their own", repr(name), remedy, "Results")
+        check_names(self.metrics, self.grid, "Results")
 
     def __repr__(self) -> str:
         configs, seeds = len(self.grid.configs), len(self.grid.seeds)
@@ -177,7 +176,8 @@ unfinished.
         names = len(self.grid.names)
         rule = ["---"] * names + ["---:"] * (len(headings) - names)
         return "\n".join(
-            "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in (headings, rule, *cells)
+            "| " + " | ".join(" ".join(c.splitlines()).replace("|", "\\|") for c in row) + " |"
+            for row in (headings, rule, *cells)
         )
 
     def to_pandas(self) -> Any:
@@ -218,7 +218,7 @@ unfinished.
     def from_json(cls, data: Mapping[str, Any]) -> Results:
         """Return the results that `to_json` gave.
 
-        Errors: ArgumentError for another format.
+        Errors: ArgumentError for another format, and for what does not keep to it.
 
         Example:
             >>> results = Results(grid(seeds=2, lr=[0.1]), {"loss": [1.0, float("nan")]})
@@ -232,7 +232,11 @@ unfinished.
             remedy = "Pass what Results.to_json gave."
             raise ArgumentError(f"results of format {FORMAT}", got, remedy, "Results.from_json")
         values = {f.name: data[f.name] for f in fields(cls)}
-        return cls(**{**values, "grid": grid(seeds=data["grid"]["seeds"], **data["grid"]["values"])})
+        try:
+            return cls(**{**values, "grid": grid(seeds=data["grid"]["seeds"], **data["grid"]["values"])})
+        except (AttributeError, KeyError, TypeError) as error:
+            got, remedy = f"{type(error).__name__}: {error}", "Pass what Results.to_json gave."
+            raise ArgumentError(f"results of format {FORMAT}", got, remedy, "Results.from_json") from error
 
     @property
     def _bad(self) -> list[bool]:
@@ -272,6 +276,14 @@ unfinished.
         return [*self.grid.names, metric, "std", "95 % interval", "median", "n"], cells
 
 
+def check_names(metrics: Iterable[str], grid: Grid, where: str, *, taken: Iterable[str] = ()) -> None:
+    """Raise if a metric has the name of a hyper-parameter or of another column of results."""
+    for name in metrics:
+        if name in (*grid.names, *RESERVED, *taken):
+            remedy = "Give the metric another name."
+            raise ArgumentError("metrics with names of their own", repr(name), remedy, where)
+
+
 def _count(row: Mapping[str, Any]) -> str:
     gone = [
         f"{row[key]} {what}" for key, what in (("diverged", "diverged"), ("unfinished", "not finished")) if row[key]
@@ -280,8 +292,20 @@ def _count(row: Mapping[str, Any]) -> str:
     return f"{row['n']} of {total} ({', '.join(gone)})" if gone else str(row["n"])
 
 
-def _numbers(values: Iterable[Any]) -> list[float]:
-    return [float(v) if v is not None and math.isfinite(v) else math.nan for v in values]
+def _numbers(values: Iterable[Any], where: str) -> list[float]:
+    def number(value: Any) -> float:
+        try:
+            if isinstance(value, str):
+                raise TypeError
+            found = math.nan if value is None else float(value)
+        except OverflowError:  # an integer beyond all floats
+            return math.nan
+        except (TypeError, ValueError, RuntimeError):
+            remedy = "Give one number for each replica, and epoch."
+            raise ArgumentError(f"numbers in {where}", repr(value), remedy, "Results") from None
+        return found if math.isfinite(found) else math.nan
+
+    return list(map(number, values))
 
 
 def _nones(values: Iterable[float]) -> list[float | None]:

@@ -29,6 +29,16 @@ class Classes:
         return self.z - self.z.logsumexp(-1, keepdim=True)  # (R, N, K)
 
     @property
+    def odds(self) -> Tensor:
+        """log p_k − log(1 − p_k), which, unlike p_k, does not saturate."""
+        logp, top = self.logp, self.z.argmax(-1, keepdim=True)
+        high = self.z.gather(-1, top) - self.z.scatter(-1, top, -math.inf).logsumexp(-1, keepdim=True)
+        found = logp - (-logp.exp()).log1p()
+        # only the most probable class comes near 1, where 1 − p_k has no digits left
+        found = found.scatter(-1, top, torch.where(high > 2, high, found.gather(-1, top)))
+        return found.nan_to_num()  # (R, N, K)
+
+    @property
     def y(self) -> Tensor:
         return self.z.argmax(-1)  # (R, N)
 
@@ -117,9 +127,9 @@ def f1(d: Classes) -> Tensor:
 
 def auc(d: Classes) -> Tensor:
     """For each class, the weight of the negatives below each positive, those tied counted half."""
-    scores, hot = d.logp.transpose(1, 2).contiguous(), d.hot.transpose(1, 2)  # (R, K, N)
+    scores, hot = d.odds.transpose(1, 2).contiguous(), d.hot.transpose(1, 2)  # (R, K, N)
     if scores.shape[1] == 2:
-        scores, hot = (d.z[:, None, :, 1] - d.z[:, None, :, 0]).nan_to_num(), hot[:, 1:]  # log-odds do not saturate
+        scores, hot = (d.z[:, None, :, 1] - d.z[:, None, :, 0]).nan_to_num(), hot[:, 1:]
     ordered, order = scores.sort(-1)
     positive, negative = d.w.unsqueeze(1) * hot, d.w.unsqueeze(1) * (1 - hot)
     heaped = negative.gather(-1, order).cumsum(-1)
@@ -178,7 +188,9 @@ def median_absolute_error(d: Values) -> Tensor:
     heaped = weights.cumsum(1).transpose(1, 2).contiguous()  # (R, O, N)
     half = heaped[..., -1:] / 2
     last = heaped.shape[-1] - 1
-    low, high = (torch.searchsorted(heaped, half, right=side).clamp(max=last) for side in (False, True))
+    near = 4 * heaped.shape[-1] * torch.finfo(torch.float64).eps  # what rounding may make of a half, as a share of it
+    bounds = (half * (1 - near), half * (1 + near))
+    low, high = (torch.searchsorted(heaped, bound).clamp(max=last) for bound in bounds)
     errors = errors.transpose(1, 2)
     middle = (errors.gather(-1, low) + errors.gather(-1, high)).squeeze(-1) / 2
     return torch.where(half.squeeze(-1) > 0, middle, math.nan).mean(-1)

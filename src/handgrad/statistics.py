@@ -19,6 +19,7 @@ FEWEST = 5  # values below which the bootstrap has too few distinct resamples to
 AT_ONCE = 2_000_000  # numbers drawn at once, which bounds the memory
 POWER = 0.8
 SMALLEST = 1e-4  # effect, in standard deviations, below which no number of seeds that one could train settles it
+LONGEST = 1e15  # from where on a number is told with an exponent
 ROUNDING = 1e-15  # share of the values below which a spread is that of rounding
 
 
@@ -45,6 +46,16 @@ def std(values: Sequence[float]) -> float:
         return math.nan
     found = float(_std(_array(values)))
     return found if not found <= ROUNDING * max(map(abs, values)) else 0.0
+
+
+def difference(a: float, b: float) -> float:
+    """Return a − b, 0 for values that are equal but for their last digit.
+
+    Example:
+        >>> difference(0.1 + 0.2, 0.3), difference(0.5, 0.25)
+        (0.0, 0.25)
+    """
+    return a - b if not abs(a - b) <= ROUNDING * max(abs(a), abs(b)) else 0.0
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -175,11 +186,15 @@ def number(value: float, spread: float, signed: bool = False) -> str:
         ('1.23e-09', 'nan')
     """
     sign = "+" if signed else ""
-    if not spread > 0 or not math.isfinite(spread):
+    if not spread > 0 or not math.isfinite(spread) or abs(value) >= LONGEST:
         text = f"{value:{sign}.4g}"
     else:
         places = max(1 - math.floor(math.log10(spread)), 0)
-        text = f"{value:{sign}.{places}f}" if places <= 6 else f"{value:{sign}.3g}"
+        if places <= 6:
+            text = f"{value:{sign}.{places}f}"
+        else:
+            digits = math.floor(math.log10(abs(value))) + 1 + places if value and math.isfinite(value) else 3
+            text = f"{value:{sign}.{min(max(digits, 3), 17)}g}"
     if not any(digit in text for digit in "123456789n"):
         text = text.lstrip("+-")  # 0 has no sign
     return text.replace("-", "−", 1) if text.startswith("-") else text
@@ -216,7 +231,10 @@ def _std(x: Array) -> Array:
     import numpy as np
 
     # counted from the first value, so that equal values have a spread of exactly 0
-    return np.asarray((x - x[..., :1]).std(axis=-1, ddof=1), dtype=np.float64)
+    x = x - x[..., :1]
+    exponent = np.frexp(np.abs(x).max(axis=-1))[1]  # by a power of 2, which is exact, so that the squares fit a float
+    scaled = np.ldexp(x, -exponent[..., np.newaxis])
+    return np.asarray(np.ldexp(scaled.std(axis=-1, ddof=1), exponent), dtype=np.float64)
 
 
 def _array(values: Sequence[float]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError
-from handgrad.grid import Grid
+from handgrad.errors import ArgumentError, ShapeError
+from handgrad.grid import Grid, same
+from handgrad.metrics import measure
 from handgrad.nn.replicas import described
-from handgrad.results import Results
+from handgrad.results import Results, check_names
 from handgrad.seeds import derive
 from handgrad.training import Advance, History, train
 
@@ -160,14 +161,29 @@ class _Plan:
         if self.batch_size is None and "batch_size" not in grid.names:
             remedy = "Pass batch_size=32, say, or put it into the grid."
             raise ArgumentError("a batch size", "none", remedy, "sweep")
+        metrics: Any = self.metrics
+        if not isinstance(metrics, Mapping):
+            got, remedy = repr(metrics), "Pass {'my name': function}, or handgrad.metrics.resolve(names, task)."
+            raise ArgumentError("metrics to be a mapping from names to functions", got, remedy, "sweep")
+        check_names(metrics, grid, "sweep", taken=["loss"])
         for config in grid.configs:
             model = self.network(config)
             self.optimizer(model.parameters(), **self.taken(self.optimizer, config))
             self.loss(config).check(model)
             self.batches(self.size(config), grid.seeds[:1]).check(model)
+        first = nn.replicate(self.network(grid.configs[0]), [derive(grid.seeds[0], "init")]).eval()
+        for metric in self.measures(grid.seeds[:1]).values():
+            metric(first)
+
+    def measures(self, seeds: Sequence[int]) -> dict[str, Callable[[nn.Module], Tensor]]:
+        """What is measured of a model, by name."""
+        test = self.test or self.data
+        x, t = _drawn(test, seeds)
+        targets = t if callable(test) else t.expand(len(seeds), *t.shape)
+        return {name: _metric(name, function, x, targets) for name, function in self.metrics.items()}
 
     def size(self, config: Mapping[str, Any]) -> int:
-        return int(config.get("batch_size", self.batch_size))
+        return checks.positive_int("batch_size", config.get("batch_size", self.batch_size), "sweep")
 
     def batches(self, size: int, seeds: Any) -> Batches:
         x, t = _drawn(self.data, seeds)
@@ -176,13 +192,19 @@ class _Plan:
     def tasks(self, grid: Grid) -> list[Task]:
         """Cut the replicas into groups: first by what cannot differ within one program, then by number."""
         families: dict[str, list[int]] = {}
+        values = {name: grid.values(name) for name in grid.names}
         S = len(grid.seeds)
         for place, config in enumerate(grid.configs):
             loss, of_loss = self.loss(config), self.taken(self.criterion, config)
             own = [getattr(loss, name) for name in loss.number_names]  # what the loss may have R of
             numbers = {**self.taken(self.optimizer, config), **{n: v for n, v in of_loss.items() if v in own}}
-            same = {name: value for name, value in config.items() if name not in numbers or not _is_number(value)}
-            key = repr((sorted(same.items()), described(loss)))
+            # by place, for two values may look alike in print
+            fixed = {
+                name: next(i for i, other in enumerate(values[name]) if other is value or same(other, value))
+                for name, value in config.items()
+                if name not in numbers or not _is_number(value)
+            }
+            key = repr((sorted(fixed.items()), described(loss)))
             families.setdefault(key, []).extend(range(place * S, (place + 1) * S))
         cut = [family[part] for family in families.values() for part in workers.groups(len(family))]
         replicas = grid.replicas
@@ -199,7 +221,7 @@ class _Plan:
 
     def job(self, task: Task) -> workers.Task[History]:
         """What a worker does with one group."""
-        config, R = task.configs[0], len(task.seeds)
+        config = task.configs[0]
         template = self.network(config)  # not on the worker: it may draw from torch's default generator
         losses = [self.loss(config) for config in task.configs]
 
@@ -209,16 +231,13 @@ class _Plan:
             criterion = nn.stack(losses)
             numbers = {name: _column(name, task.configs) for name in self.taken(self.optimizer, config)}
             optimizer = self.optimizer(model.parameters(), **numbers)
-            test = self.test or self.data
-            x, t = _drawn(test, task.seeds)
-            targets = t if callable(test) else t.expand(R, *t.shape)
             return train(
                 model,
                 criterion,
                 optimizer,
                 self.batches(self.size(config), task.seeds),
                 self.epochs,
-                metrics={name: _metric(measure, x, targets) for name, measure in self.metrics.items()},
+                metrics=self.measures(task.seeds),
                 every=self.every or self.epochs,
                 stop=stop,
                 advance=send,
@@ -256,8 +275,8 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
 
-def _metric(measure: Measure, x: Tensor, t: Tensor) -> Callable[[nn.Module], Tensor]:
-    return lambda model: measure(model(x), t)
+def _metric(name: str, function: Measure, x: Tensor, t: Tensor) -> Callable[[nn.Module], Tensor]:
+    return lambda model: measure({name: function}, model(x), t).values[name]
 
 
 def _drawn(data: Data, seeds: Any) -> Pair:
@@ -265,6 +284,10 @@ def _drawn(data: Data, seeds: Any) -> Pair:
     if not callable(data):
         return data
     sets = [data(seed) for seed in seeds]
+    shapes = list(dict.fromkeys((tuple(x.shape), tuple(t.shape)) for x, t in sets))
+    if len(shapes) > 1:
+        remedy = "Give every seed as many samples."
+        raise ShapeError("sets of one shape for all seeds", f"{shapes[0]} and {shapes[1]}", remedy, "sweep")
     return torch.stack([x for x, _ in sets]), torch.stack([t for _, t in sets])
 
 

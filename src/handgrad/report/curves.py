@@ -102,7 +102,7 @@ def residuals(outputs: Tensor, targets: Tensor, *, most: int = 500) -> Residuals
     std = y.std(0) if len(y) > 1 else torch.full_like(mean, torch.nan)
     chosen = mean.argsort(stable=True)
     if len(chosen) > most:
-        chosen = chosen[torch.linspace(0, len(chosen) - 1, most).round().long()]
+        chosen = chosen[torch.linspace(0, len(chosen) - 1, most, dtype=torch.float64).round().long()]
     return {
         "prediction": mean[chosen].tolist(), "spread": _row(std[chosen]), "target": t[chosen].tolist(), "rows": len(t),
     }  # fmt: skip

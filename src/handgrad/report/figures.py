@@ -75,7 +75,8 @@ def curves(
     every = every[np.isfinite(every)]
     log = every.size > 0 and every.min() > 0 and every.max() > 30 * every.min()
     shown = list(series)[-1]
-    stopped = any(np.isfinite(s[0]).sum() > np.isfinite(s[-1]).sum() for s in series.values() if s.size)
+    counted = [[n for n in np.isfinite(s).sum(1) if n] for s in series.values()]  # in the epochs that were measured
+    stopped = any(max(counts) > counts[-1] for counts in counted if counts)
 
     def draw(_: Any, ax: Any) -> None:
         for (split, values), (colour, line) in zip(series.items(), ((SOFT, "--"), (ONE, "-"), (TWO, "-."))):
@@ -131,8 +132,11 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
     total = cells.sum(2, keepdims=True)
     shares = np.divide(cells, total, out=np.full_like(cells, np.nan), where=total > 0)
     R, K = shares.shape[:2]
-    mean = shares.mean(0) if R else np.full((K, K), np.nan)
-    std = shares.std(0, ddof=1) if R > 1 else np.full((K, K), np.nan)
+    mean, std = np.full((K, K), np.nan), np.full((K, K), np.nan)
+    for k in range(K):
+        having = shares[np.isfinite(shares[:, k, 0]), k]  # the rows of a replica may lack a class
+        mean[k] = having.mean(0) if len(having) else np.nan
+        std[k] = having.std(0, ddof=1) if len(having) > 1 else np.nan
     names = [textwrap.shorten(str(c), 14, placeholder="…") if " " in str(c) else _short(str(c), 12) for c in classes]
 
     def draw(_: Any, ax: Any) -> None:
@@ -145,7 +149,7 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
                 if K <= MOST_NUMBERS and np.isfinite(mean[i, j]):
                     size = 11 if K <= 4 else 9
                     text = f"{100 * mean[i, j]:.1f}" if K <= 7 else f"{100 * mean[i, j]:.0f}"
-                    if R > 1 and K <= 4:
+                    if K <= 4 and np.isfinite(std[i, j]):
                         text += f"\n± {100 * std[i, j]:.1f}"
                     ax.text(j, i, text, ha="center", va="center", fontsize=size, color=INK)
         ax.set_xlim(-0.5, K - 0.5)

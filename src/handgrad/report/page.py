@@ -51,7 +51,7 @@ def render(run: Run) -> str:
     jinja2 = require("jinja2", "cli")
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": _shown, "count": lambda v: f"{v:,}"}
+    environment.filters |= {"shown": _shown, "count": lambda v: f"{v:,}", "seconds": _seconds}
     page: str = environment.get_template("page.html").render(
         run=run,
         summary=summary(run),
@@ -179,12 +179,16 @@ def _replicas(run: Run) -> dict[str, Any]:
     return {"headings": headings, "rows": rows, "best": any(b is not None for b in best)}
 
 
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _shown(value: Any) -> str:
     """An option's value for a reader."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     if isinstance(value, float):
-        return f"{value:g}"
+        return repr(value)  # in all its digits, for who repeats the run
     if isinstance(value, list):
         return ", ".join(map(_shown, value)) or "none"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

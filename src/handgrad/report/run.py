@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sized
 from typing import Any, TypedDict, cast
 
 from handgrad import checks
@@ -177,10 +178,32 @@ def checked(run: Run) -> Run:
         if row is not None and len(row) != R:
             remedy = "Give a number, or None, for each seed."
             raise ArgumentError(f"{what} of {R} replicas", f"{len(row)} numbers", remedy, where)
+    for whose, scores in (*run["metrics"].items(), *run.get("baselines", {}).items()):
+        for name, numbers in scores.items():
+            if odd := [v for v in numbers if not (v is None or isinstance(v, (int, float)))]:
+                remedy = "Pass plain numbers, as x.tolist() gives them."
+                raise ArgumentError(f"{name} of {whose} in numbers", repr(odd[0]), remedy, where)
+    _check_sizes(run)
     if not any(run["metrics"].get(split) for split in SPLITS):
         remedy = "Pass run['metrics']['test']."
         raise ArgumentError(f"metrics of {', '.join(SPLITS)}", "none", remedy, where)
     return cast(Run, _clean(run))
+
+
+def _check_sizes(run: Run) -> None:
+    """Raise for lists that belong together and differ in length."""
+    data, found = run["data"], run.get("residuals")
+    pairs: list[tuple[str, Sized, Sized]] = []
+    if found:
+        pairs += [("spread of {} residuals", found["prediction"], found["spread"])]
+        pairs += [("target of {} residuals", found["prediction"], found["target"])]
+    if "classes" in data and "confusion" in run:
+        pairs.append(("names of {} classes", run["confusion"][0], data["classes"]))
+    if "counts" in data:
+        pairs.append(("counts of {} classes", data.get("classes", []), data["counts"]))
+    for what, wanted, given in pairs:
+        if len(wanted) != len(given):
+            raise ArgumentError(what.format(len(wanted)), str(len(given)), "Give one for each.", "render")
 
 
 def chief(run: Run) -> str:
