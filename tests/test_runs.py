@@ -1,5 +1,6 @@
 """From a data file to a model folder and back, in Python and on the command line."""
 
+import dataclasses
 import json
 import math
 import os
@@ -207,6 +208,33 @@ def test_what_is_rare_is_not_judged_by_accuracy():
     rare = ["low" if n % 10 else "high" for n in range(400)]
     found = finished(prepare(table.with_columns(polars.Series("y", rare)), "y", range(2)), FAST, baselines=False)
     assert next(iter(found.run["metrics"]["test"])) == "auc"
+
+
+def test_a_target_far_from_0_is_judged_by_its_own_digits():
+    plain = frame(200, task="regression")
+    far = plain.with_columns(polars.col("y") * 10 + 1e9)
+    recipe = Recipe(hidden=(4,), epochs=2)
+    near, found = (finished(prepare(data, "y", range(2)), recipe).run for data in (plain, far))
+    for name, values in near["baselines"].items():
+        assert found["baselines"][name]["r2"] == pytest.approx(values["r2"], rel=1e-4, abs=1e-4), name
+    assert set(found["residuals"]["target"]) <= set(far["y"])
+
+
+def test_figures_leave_out_replicas_that_diverged_though_their_best_weights_are_finite(trained):
+    prepared, notes = trained.prepared, [None, {"epoch": 3, "step": 0, "layer": "the loss"}, None, None]
+    history = dataclasses.replace(trained.history, diverged=notes)
+
+    class Known(Recipe):
+        def train(self, *arguments, **options):
+            return trained.model, history
+
+    run = finished(prepared, Known(), baselines=False).run
+    assert all(values[1] != values[1] for values in run["metrics"]["test"].values())
+    if prepared.task == "classification":
+        assert run["confusion"][1] == [[0, 0], [0, 0]]
+    else:
+        rows = {row for r in (0, 2, 3) for row in prepared.rows["test"][r].tolist()}
+        assert run["residuals"]["rows"] == len(rows)
 
 
 # The command line

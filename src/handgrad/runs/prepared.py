@@ -28,7 +28,7 @@ class Prepared:
         seeds: R different ones.
         encoders: one for each seed; what they are fitted to are the training rows alone.
         x: inputs as each replica's encoder gives them, (R, N, I).
-        t: class indices (N,), or numbers in their own unit, (N, 1).
+        t: class indices (N,), or numbers in their own unit, (N, 1), in float64.
         rows: by "train", "validation" and "test", which rows each replica has there, (R, M).
         how: how rows were divided, in words.
         shared: whether all replicas have the same split.
@@ -126,7 +126,7 @@ def prepare(
         seeds,
         encoders,
         torch.stack([encoder.transform(table) for encoder in encoders]),
-        targets.float().unsqueeze(1) if targets.is_floating_point() else targets,
+        targets.unsqueeze(1) if targets.is_floating_point() else targets,
         rows,
         f"{kind}{stratified if not groups else ''}, {sizes} % for training, validation and test",
         time is not None,
