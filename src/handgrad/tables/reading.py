@@ -7,13 +7,14 @@ import difflib
 import gzip
 import io
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handgrad import checks
-from handgrad.errors import DataError, DTypeError, OutputError
+from handgrad.errors import ArgumentError, DataError, DTypeError, OutputError
 from handgrad.optional import require
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ def read(source: Any, *, separator: str | None = None, decimal: str | None = Non
     Args:
         source: a path ending in .csv, .tsv, .txt (each also with .gz), .parquet or .pq; a polars or pandas frame; or a
             mapping of names to arrays, lists or tensors of one length.
-        separator: of a CSV file; None takes the one of , ; tab and | that the first lines are cut by most evenly.
+        separator: of a CSV file, one character of ASCII; None takes the one of , ; tab and | that the first lines are
+            cut by most evenly.
         decimal: "," or "." in a CSV file; None takes "," where the separator is ";" and more numbers have a comma than
             a point.
         encoding: of a CSV file.
 
-    Errors: OutputError for a file that is missing or cannot be opened; DataError for one that is empty, ragged, has a
+    Errors: OutputError for a file that is missing or cannot be opened; ArgumentError for another separator; DataError for one that is empty, ragged, has a
     name twice, another suffix or another encoding; DTypeError for another kind of source.
 
     Example:
@@ -91,7 +93,7 @@ def _content(path: Path) -> bytes:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         remedy = "Check the path and that you may read it."
         if isinstance(error, FileNotFoundError) and path.parent.is_dir():
@@ -115,6 +117,9 @@ def _parquet(content: bytes, path: Path) -> polars.DataFrame:
 
 def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None, encoding: str) -> polars.DataFrame:
     pl, where = require("polars", "tables"), str(path)
+    if separator and (len(separator) > 1 or not separator.isascii() or separator in '"\r\n'):
+        remedy = "Pass the character itself: a tab in a shell is $'\\t'."
+        raise ArgumentError("a separator of one character", repr(separator), remedy, "tables.read")
     if decimal is not None:
         checks.one_of("decimal", decimal, (",", "."), "tables.read")
     try:
@@ -132,7 +137,7 @@ def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None,
         _full_rows(text, separator, where, len(names))
         remedy = "Check the separator and the quotes, and pass separator=… where another one is meant."
         raise DataError("a CSV file", _first_line(error), remedy, where) from error
-    if frame.width > 1 and frame.height and frame.to_series(-1).null_count():
+    if frame.height and frame.to_series(-1).null_count():
         # polars fills a short or blank line with nulls, so only then can there have been one
         full = _full_rows(text, separator, where, len(names))
         frame = frame.filter(pl.Series(full)) if len(full) == frame.height else frame
@@ -226,7 +231,9 @@ def _mapping(columns: Mapping[Any, Any]) -> polars.DataFrame:
 def _series(name: str, values: Any) -> Any:
     pl = require("polars", "tables")
     if hasattr(values, "detach"):  # a tensor
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        short = values.is_floating_point() and values.element_size() == 2  # numpy has no bfloat16
+        values = (values.float() if short else values).numpy()
     if getattr(values, "ndim", 1) != 1:
         remedy = "Give each of its columns a name."
         raise DataError("columns of one dimension", f"{values.ndim} in {name!r}", remedy, "the mapping")
