@@ -16,6 +16,7 @@ from rich.table import Table
 from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
+from handgrad.tables.reading import PARQUET
 
 if TYPE_CHECKING:
     from handgrad.report import Run
@@ -121,12 +122,16 @@ def predict(
     def action() -> None:
         from handgrad.runs import Folder
 
+        suffix = ".csv" if output is None else output.suffix.lower()
+        if suffix not in (".csv", *PARQUET):
+            remedy = "Name a file of one of these formats."
+            raise ArgumentError(f"an output ending in {', '.join(('.csv', *PARQUET))}", str(output), remedy, "predict")
         folder = Folder.open(model)
         frame = folder.predict(data, separator=separator)
         outside = int((frame["outside"] != "").sum())
         if output is None:
             console.file.write(frame.write_csv())
-        elif output.suffix == ".parquet":
+        elif suffix in PARQUET:
             import io
 
             content = io.BytesIO()
