@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -237,6 +238,22 @@ def test_figures_leave_out_replicas_that_diverged_though_their_best_weights_are_
         assert run["residuals"]["rows"] == len(rows)
 
 
+def test_what_no_network_was_trained_on_is_outside():
+    table = polars.DataFrame({"day": [n / 2 for n in range(100)], "b": [n % 7 / 2 for n in range(100)]})
+    table = table.with_columns(y=polars.col("b") + polars.col("day") / 50)
+    run = finished(prepare(table, "y", [0, 1], time="day"), Recipe(hidden=(4,), epochs=1), baselines=False)
+    with tempfile.TemporaryDirectory() as place:
+        found = Folder.open(write(run, place)).predict({"day": [29.5, 49.5], "b": [0.0, 0.0]})
+    assert found["outside"].to_list() == ["", "day is 49.5, beyond 0 to 29.5."]
+
+
+def test_a_run_that_cannot_be_written_says_so(trained, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for place in ("file", "file/model"):
+        with pytest.raises(OutputError):
+            write(trained, tmp_path / place)
+
+
 # The command line
 
 
@@ -272,6 +289,20 @@ def test_train_predict_show_compare_sweep(data, tmp_path):
     result = command("sweep", data, *swept, "-o", tmp_path / "s")
     assert result.exit_code == 0, result.output
     assert len(Results.from_json(json.loads((tmp_path / "s" / "results.json").read_text())).grid.configs) == 4
+
+
+def test_predictions_are_written_in_the_format_of_their_name(folder, tmp_path):
+    frame(20).write_csv(tmp_path / "new.csv")
+    for name in ("out.parquet", "out.pq", "out.PQ", "out.csv", "out.CSV"):
+        result = command("predict", folder.path, tmp_path / "new.csv", "-o", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        reads = polars.read_csv if name.lower().endswith("csv") else polars.read_parquet
+        assert reads(tmp_path / name).height == 20
+    for name in ("out.xlsx", "out.csv.gz", "out"):
+        result = command("predict", folder.path, tmp_path / "new.csv", "-o", tmp_path / name)
+        assert result.exit_code == 2, result.output
+        assert ".parquet" in result.output
+        assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize(

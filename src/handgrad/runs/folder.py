@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.errors import HandgradError, OutputError
-from handgrad.files import write_atomically
+from handgrad.files import writable_folder, write_atomically
 from handgrad.optional import require
 from handgrad.report import Run, render
 from handgrad.runs.training import Trained
@@ -34,12 +34,12 @@ def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
 
     Errors: OutputError if it cannot be written.
     """
-    folder, prepared = Path(folder), trained.prepared
+    folder, prepared = writable_folder(folder), trained.prepared
     encoding = {
         "format": FORMAT,
         "schema": prepared.table.schema.to_json(),
         "encoders": [encoder.to_json() for encoder in prepared.encoders],
-        "seen": Encoder.fit(prepared.table).to_json(),
+        "seen": Encoder.fit(prepared.table, torch.unique(prepared.rows["train"])).to_json(),  # by any network
         "diverged": [note is not None for note in trained.history.diverged],
     }
     run = {"format": FORMAT, "digest": prepared.digest, "run": trained.run}

@@ -43,8 +43,9 @@ def read(source: Any, *, separator: str | None = None, decimal: str | None = Non
             a point.
         encoding: of a CSV file.
 
-    Errors: OutputError for a file that is missing or cannot be opened; ArgumentError for another separator; DataError for one that is empty, ragged, has a
-    name twice, another suffix or another encoding; DTypeError for another kind of source.
+    Errors: OutputError for a file that is missing or cannot be opened; DataError for one that is empty, ragged, has a
+    name twice, another suffix or another encoding; DTypeError for another kind of source; ArgumentError for another
+    separator or decimal.
 
     Example:
         >>> from handgrad import tables
