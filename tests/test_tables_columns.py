@@ -116,6 +116,15 @@ def test_a_kind_that_does_not_fit_is_refused(values, kind, error, message):
         column(values, kind)
 
 
+def test_a_year_has_four_digits():
+    for words in (["1/1/24", "2/1/24", "3/1/25"], ["01.02.98", "01.02.03", "05.02.03"]):
+        assert decide(pl.Series("day", words)).kind != "date"
+        assert cells.moments(pl.Series(words), "%Y/%m/%d").null_count() == 3
+    short = decide(pl.Series("day", ["01.02.98", "01.02.03"]), kind="date:%d.%m.%y")
+    assert short.kind == "date"
+    assert [d.year for d in cells.moments(pl.Series(["01.02.98", "01.02.03"]), short.form)] == [1998, 2003]
+
+
 def test_reasons_name_what_a_caller_may_want_to_know():
     assert '"date:%d/%m/%Y"' in column(["1/2/2020", "3/4/2020"]).reason
     assert "%d/%m" not in column(["1/31/2020", "3/4/2020"]).reason
