@@ -254,6 +254,17 @@ def test_a_run_that_cannot_be_written_says_so(trained, tmp_path):
             write(trained, tmp_path / place)
 
 
+def test_one_row_is_read_as_the_file_of_training(tmp_path):
+    table = frame(200, task="regression").select("b", "kind", "y")
+    comma = polars.col("b", "y").round(3).cast(polars.String).str.replace(".", ",", literal=True)
+    table.with_columns(comma).write_csv(tmp_path / "train.csv", separator=";")
+    trained = finished(prepare(tmp_path / "train.csv", "y", [0]), Recipe(hidden=(4,), epochs=2), baselines=False)
+    folder = Folder.open(write(trained, tmp_path / "model"))
+    (tmp_path / "one.csv").write_text("b;kind\n-1.234;red\n")
+    assert folder.predict(tmp_path / "one.csv")["outside"].to_list()[0].startswith("b is -1234, beyond")
+    assert folder.predict(tmp_path / "one.csv", decimal=".")["outside"].to_list() == [""]
+
+
 # The command line
 
 

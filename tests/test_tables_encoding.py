@@ -133,6 +133,29 @@ def test_a_missing_column_is_named_if_it_is_used(frame, index):
         assert len(tables.Table.of(table.schema, rest)) == frame.height
 
 
+@pytest.mark.parametrize(
+    ("train", "options", "new", "expected"),
+    [
+        ("x;y\n1.234,5;1\n0,5;2\n7,25;3\n", {}, "x;z\n1.234;5\n", [1234]),
+        ("x;y\n1.234,5;1\n0,5;2\n7,25;3\n", {}, "x,z\n1.234,5\n", [1.234]),  # written otherwise
+        ("x;y\n1.5;1\n0.5;2\n7.25;3\n", {}, "x;z\n1,234;5\n", [1234]),
+        ("x,y\n1.5,1\n0.5,2\n7.25,3\n", {}, "x;z\n1,234;5\n", [1.234]),
+        ('x,y\n"1,5",1\n"0,5",2\n"7,25",3\n', {"decimal": ","}, 'x,z\n"1,234",5\n', [1.234]),
+    ],
+)
+def test_a_new_file_has_the_decimal_mark_of_the_first(tmp_path, train, options, new, expected):
+    (tmp_path / "train.csv").write_text(train)
+    (tmp_path / "new.csv").write_text(new)
+    schema = tables.load(tmp_path / "train.csv", "y", **options).schema
+    for one in (schema, tables.Schema.from_json(json.loads(json.dumps(schema.to_json())))):
+        assert one.written == schema.written is not None
+        assert tables.Table.of(one, tmp_path / "new.csv").numbers[:, 0].tolist() == expected
+        assert tables.Table.of(one, {"x": ["2"]}).numbers.tolist() == [[2]]
+    assert not options or tables.Schema.of(tmp_path / "train.csv").written == (",", ".")
+    before = {key: value for key, value in schema.to_json().items() if key != "written"}
+    assert tables.Schema.from_json(before).written is None  # as it was before it was kept
+
+
 def test_a_renamed_column_is_guessed():
     table = tables.load({"Petal width": [1.5, 2.5]})
     with pytest.raises(DataError, match="Is it 'petal_width' there"):

@@ -18,7 +18,8 @@ from handgrad.optional import require
 from handgrad.report import Run, render
 from handgrad.runs.training import Trained
 from handgrad.saving import load, save
-from handgrad.tables import Encoder, Schema, Table, outside, read
+from handgrad.tables import Encoder, Schema, Table, outside
+from handgrad.tables.reading import read_as
 
 FORMAT = 1
 """Of run.json and encoding.json."""
@@ -129,12 +130,13 @@ class Folder:
 
         Args:
             source: a file, or what else `tables.read` takes, with the columns that were used in training.
-            reading: separator, decimal, encoding.
+            reading: separator, decimal, encoding; a CSV file with the separator of the training's has its decimal mark.
 
         Errors: DataError for a column that is missing.
         """
         polars = require("polars", "tables")
-        table = Table.of(self.schema, read(source, **reading), where="the data")
+        frame, _ = read_as(source, self.schema.written, **reading)
+        table = Table.of(self.schema, frame, where="the data")
         y = self.outputs(table)
         columns: dict[str, Any] = {}
         target = self.schema.target

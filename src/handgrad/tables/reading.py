@@ -24,6 +24,8 @@ SEPARATORS = (",", ";", "\t", "|")
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+$"
 POINT = r"^[+-]?\d*\.\d+$"
+Written = tuple[str, str]
+"""Separator and decimal mark of a CSV file."""
 NUMBER = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*)(,\d+)?$"
 """With a decimal comma, and points between thousands."""
 
@@ -53,12 +55,31 @@ def read(source: Any, *, separator: str | None = None, decimal: str | None = Non
         >>> frame.shape, frame.columns
         ((3, 2), ['size', 'colour'])
     """
+    return read_as(source, None, separator=separator, decimal=decimal, encoding=encoding)[0]
+
+
+def read_as(
+    source: Any,
+    known: Written | None,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str = "utf-8",
+) -> tuple[Any, Written | None]:
+    """`read`, but a CSV file with the separator of `known` has its decimal mark, too; also return how it was written.
+
+    For a file of one row does not show whether 1.234 is more than a thousand.
+    """
     pl = require("polars", "tables")
+    written = None
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         kind = _suffix(path)
         content = _content(path)
-        frame = _csv(content, path, separator, decimal, encoding) if kind in CSV else _parquet(content, path)
+        if kind in CSV:
+            frame, written = _csv(content, path, separator, decimal, encoding, known)
+        else:
+            frame = _parquet(content, path)
         where = str(path)
     elif isinstance(source, pl.DataFrame):
         frame, where = source, "the polars frame"
@@ -75,7 +96,7 @@ def read(source: Any, *, separator: str | None = None, decimal: str | None = Non
         raise DataError("at least one column", "none", "Give the table columns with names.", where)
     if not frame.height:
         raise DataError("at least one row", f"{frame.width} column names only", "Check what wrote the table.", where)
-    return frame
+    return frame, written
 
 
 def _suffix(path: Path) -> str:
@@ -116,7 +137,9 @@ def _parquet(content: bytes, path: Path) -> polars.DataFrame:
     return frame
 
 
-def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None, encoding: str) -> polars.DataFrame:
+def _csv(
+    content: bytes, path: Path, separator: str | None, decimal: str | None, encoding: str, known: Written | None
+) -> tuple[polars.DataFrame, Written]:
     pl, where = require("polars", "tables"), str(path)
     if separator and (len(separator) > 1 or not separator.isascii() or separator in '"\r\n'):
         remedy = "Pass the character itself: a tab in a shell is $'\\t'."
@@ -143,14 +166,16 @@ def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None,
         full = _full_rows(text, separator, where, len(names))
         frame = frame.filter(pl.Series(full)) if len(full) == frame.height else frame
     frame.columns = names
-    if decimal is None:
+    if decimal is None and known and known[0] == separator:
+        decimal = known[1]
+    elif decimal is None:
         decimal = "," if separator == ";" and _matches(frame, COMMA) > _matches(frame, POINT) else "."
     if decimal == ",":
         for name in frame.columns:
             cell = pl.col(name).str.strip_chars()
             point = cell.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
             frame = frame.with_columns(pl.when(cell.str.contains(NUMBER)).then(point).otherwise(cell).alias(name))
-    return frame
+    return frame, (separator, decimal)
 
 
 def _matches(frame: polars.DataFrame, pattern: str) -> int:
