@@ -104,7 +104,7 @@ def train(
         "target": prepared.table.schema.target.name,  # type: ignore[union-attr]
         "data": _data(prepared, source),
         "network": {
-            "description": repr(recipe.network(prepared.x.shape[-1], model(prepared.x[:, :1]).shape[-1])),
+            "description": repr(model.replica(0)),
             "parameters": sum(p.numel() for p in model.parameters()) // len(prepared.seeds),
         },
         "seeds": prepared.seeds,
