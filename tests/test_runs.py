@@ -265,6 +265,24 @@ def test_one_row_is_read_as_the_file_of_training(tmp_path):
     assert folder.predict(tmp_path / "one.csv", decimal=".")["outside"].to_list() == [""]
 
 
+def test_a_run_has_rows_in_every_part():
+    with pytest.raises(ArgumentError, match="validation above 0"):
+        prepare(frame(), "y", [0], validation=0)
+    with pytest.raises(ArgumentError, match="test above 0"):
+        prepare(frame(), "y", [0], test=0)
+
+
+def test_groups_by_the_target_are_refused():
+    with pytest.raises(ArgumentError, match="groups"):
+        prepare(frame(), "y", [0], groups="y")
+
+
+def test_a_run_leaves_the_random_numbers_of_others_alone(trained):
+    state = torch.get_rng_state()
+    finished(trained.prepared, Recipe(hidden=(4,), epochs=1), baselines=False)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 # The command line
 
 

@@ -116,6 +116,12 @@ def test_a_kind_that_does_not_fit_is_refused(values, kind, error, message):
         column(values, kind)
 
 
+@pytest.mark.parametrize("kind", ["drop", "category", "number"])
+def test_a_kind_of_the_target_is_refused(kind):
+    with pytest.raises(ArgumentError, match="task="):
+        tables.load({"x": [1.0, 2.0, 4.0], "y": [1, 3, 4]}, "y", kinds={"y": kind})
+
+
 def test_a_year_has_four_digits():
     for words in (["1/1/24", "2/1/24", "3/1/25"], ["01.02.98", "01.02.03", "05.02.03"]):
         assert decide(pl.Series("day", words)).kind != "date"

@@ -83,8 +83,8 @@ def prepare(
         source: a CSV or Parquet file, or what else `tables.read` takes.
         target: the name of the column to predict.
         seeds: different ones, one for each replica.
-        validation, test, groups, time: as of `tables.split`. The column of the groups is left out of the inputs. Groups
-            give parts of unequal size, which are cut to the smallest, at random.
+        validation, test, groups, time: as of `tables.split`, but neither share is 0. The column of the groups is left
+            out of the inputs. Groups give parts of unequal size, which are cut to the smallest, at random.
         reading: as of `tables.load`, such as kinds, task, missing, separator.
 
     Errors: DataError and ArgumentError as `tables.load` and `tables.split`; ArgumentError for more than fits into
@@ -97,6 +97,12 @@ def prepare(
         >>> prepared.x.shape, {name: tuple(rows.shape) for name, rows in prepared.rows.items()}
         (torch.Size([2, 50, 3]), {'train': (2, 30), 'validation': (2, 10), 'test': (2, 10)})
     """
+    for name, value in (("validation", validation), ("test", test)):
+        if value == 0:
+            remedy = "Take 0.2, say: networks stop by their validation rows and are judged on their test rows."
+            raise ArgumentError(f"{name} above 0", str(value), remedy, "prepare")
+    if groups == target:
+        raise ArgumentError("groups of another column than the target", repr(groups), "Name another.", "prepare")
     if groups is not None:  # a group's own number says nothing of other groups
         reading = {**reading, "kinds": {groups: "drop", **(reading.get("kinds") or {})}}
     table = tables.load(source, target, **reading)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from handgrad.errors import DataError
+from handgrad.errors import ArgumentError, DataError
 from handgrad.tables import columns
 from handgrad.tables.columns import Column
 from handgrad.tables.reading import Written, near, read_as
@@ -71,12 +71,15 @@ class Schema:
             task: "classification" or "regression"; None decides.
             missing: words for a missing value beside those of `tables.cells.MISSING`.
 
-        Errors: DataError for a column that the table lacks, no column left to learn from, and as `read`,
-        `columns.decide` and `target.decide` say.
+        Errors: ArgumentError for a kind of the target; DataError for a column that the table lacks, no column left to
+        learn from, and as `read`, `columns.decide` and `target.decide` say.
         """
         (frame, written), missing, kinds = read_as(source, None), tuple(missing), dict(kinds or {})
         for name in ([target] if target is not None else []) + list(kinds):
             _check_column(frame, name, "target" if name == target else "kinds")
+        if target in kinds:
+            remedy = 'task="classification" or task="regression" says what the target is.'
+            raise ArgumentError("kinds of other columns than the target", repr(target), remedy, "kinds")
         decided = tuple(
             columns.decide(frame[name], missing, kinds.get(name)) for name in frame.columns if name != target
         )
