@@ -122,6 +122,14 @@ def test_a_kind_of_the_target_is_refused(kind):
         tables.load({"x": [1.0, 2.0, 4.0], "y": [1, 3, 4]}, "y", kinds={"y": kind})
 
 
+@pytest.mark.parametrize("infinite", ["inf", "-Infinity", "1e39", "NaN"])
+def test_infinite_numbers_in_text_are_missing_numbers_however_many(infinite):
+    words = [infinite if n % 3 == 0 else f"{n / 7:.3f}" for n in range(60)]
+    found = decide(pl.Series("x", words))
+    assert (found.kind, found.missing) == ("number", True)
+    assert decide(pl.Series("x", [infinite] * 30 + ["a", "b"] * 15)).kind == "category"
+
+
 def test_a_year_has_four_digits():
     for words in (["1/1/24", "2/1/24", "3/1/25"], ["01.02.98", "01.02.03", "05.02.03"]):
         assert decide(pl.Series("day", words)).kind != "date"
