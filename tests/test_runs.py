@@ -181,6 +181,9 @@ def test_runs_are_compared_by_seed(folder, trained, tmp_path):
     ]  # fmt: skip
     assert found[metric].mean == pytest.approx(sum(differences) / 4)
     assert found[metric].n == 4
+    without = prepare(frame(task=trained.run["task"]), "y", range(4), kinds={"b": "drop"})
+    fewer = Folder.open(write(finished(without, Recipe(epochs=1), baselines=False), tmp_path / "fewer"))
+    assert compare(folder, fewer)[metric].n == 4, "the same rows and splits"
     again = finished(prepare(frame(seed=1, task=trained.run["task"]), "y", range(4)), FAST, baselines=False)
     with pytest.raises(ArgumentError, match="same data"):
         compare(folder, Folder.open(write(again, tmp_path / "again")))

@@ -14,6 +14,7 @@ from handgrad import checks, tables
 from handgrad.errors import ArgumentError
 from handgrad.seeds import generator
 from handgrad.tables import Encoder, Split, Table
+from handgrad.tables.columns import unsupported
 from handgrad.workers import free_memory
 
 PARTS = ("train", "validation", "test")
@@ -148,7 +149,8 @@ def _some(rows: Tensor, count: int, seed: int) -> Tensor:
 
 
 def _digest(table: Table) -> str:
-    digest = hashlib.sha256(table.numbers.tobytes())
-    digest.update(table.codes.tobytes())
+    """Of the rows as they were read, so that runs that use other columns of them can be compared."""
+    frame = table.frame.select(series for series in table.frame if not unsupported(series))
+    digest = hashlib.sha256(frame.write_csv().encode())
     digest.update(b"" if table.targets is None else table.targets.tobytes())
     return digest.hexdigest()
