@@ -133,6 +133,26 @@ def test_a_missing_column_is_named_if_it_is_used(frame, index):
         assert len(tables.Table.of(table.schema, rest)) == frame.height
 
 
+def test_an_input_that_no_training_row_has_is_0_whatever_comes():
+    n = 90
+    table = tables.load(
+        {
+            "x": [None if i in (1, 80) else i / 7 for i in range(n)],
+            "c": [None if i == 81 else "ab"[i % 2] for i in range(n)],
+            "many": [f"rare {i}" if i >= 85 else f"level {i % 33}" for i in range(n)],
+            "b": [None if i == 82 else bool(i % 3) for i in range(n)],
+        }
+    )
+    assert {"c: missing", "b: missing", "many: other"} < set(table.schema.inputs)
+    for rows in (np.arange(2, 60), np.arange(60), np.arange(2, 20)):
+        encoder = tables.Encoder.fit(table, rows)
+        never = (encoder.transform(table, rows) == 0).all(0)
+        assert bool(never.any())
+        assert not encoder.transform(table)[:, never].any(), [encoder.inputs[i] for i in np.flatnonzero(never)]
+    whole = tables.Encoder.fit(table).transform(table)
+    assert not bool((whole == 0).all(0).any())
+
+
 @pytest.mark.parametrize(
     ("train", "options", "new", "expected"),
     [
@@ -206,7 +226,7 @@ def test_only_training_rows_are_learnt_from():
         [0, 0, 1, 0, 0],
         [1, 1, 0, 0, 0],
         [0, 0, 0, 0, 0],  # a level that no training row has
-        [1, 0, 0, 0, 1],
+        [1, 0, 0, 0, 0],  # no training row misses c
     ]
 
 
