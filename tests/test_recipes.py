@@ -83,6 +83,8 @@ def test_foreign_json_is_refused(text: str, message: str) -> None:
         {"optimizer": "adam"},
         {"lr": -1.0},
         {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"weight_decay": float("inf")},
         {"weight_decay": -1.0},
         {"batch_size": 0},
         {"epochs": 0},

@@ -127,6 +127,9 @@ class Recipe:
         for name in ("weight_decay", "clip_norm"):
             if getattr(self, name) is not None:
                 checks.at_least(name, getattr(self, name), 0, where)
+        for name in ("lr", "weight_decay"):
+            if math.isinf(getattr(self, name) or 0):
+                raise ArgumentError(f"a finite {name}", str(getattr(self, name)), f"Pass {name}=0.01, say.", where)
         checks.one_of("activation", self.activation, ACTIVATIONS, where)
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS, where)
         checks.one_of("schedule", self.schedule, SCHEDULES, where)
