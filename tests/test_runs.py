@@ -16,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from handgrad import load
+from handgrad import load, nn, save
 from handgrad.cli import app
 from handgrad.errors import ArgumentError, DataError, OutputError
 from handgrad.grid import grid
@@ -163,6 +163,22 @@ def test_a_folder_that_is_not_whole_is_refused(name, harm, folder, tmp_path):
     else:
         return
     with pytest.raises(OutputError):
+        Folder.open(tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["networks of another run", "encoders of fewer networks"])
+def test_files_that_do_not_belong_together_are_refused(harm, folder, trained, tmp_path):
+    for path in folder.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    if harm == "networks of another run":
+        width = 1 if trained.run["task"] == "classification" else 2
+        network = Recipe(hidden=(4,)).network(len(folder.schema.inputs), width)
+        save(nn.replicate(network, range(4)), tmp_path / "model.safetensors")
+    else:
+        encoding = json.loads((tmp_path / "encoding.json").read_text())
+        encoding["encoders"].pop()
+        (tmp_path / "encoding.json").write_text(json.dumps(encoding))
+    with pytest.raises(OutputError, match="networks"):
         Folder.open(tmp_path)
 
 
@@ -340,7 +356,31 @@ def test_predictions_are_written_in_the_format_of_their_name(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([], "--target"),
+        (["--target", "y", "--hidden", "8,x"], "64x64"),
+        (["--target", "y", "--hidden", "8x"], "64x64"),
+        (["--target", "y", "--lr", "inf"], "finite"),
+        (["--target", "y", "--width", "8"], "hidden"),
+    ],
+)
+def test_a_bad_option_of_sweep_ends_with_one_message(arguments, message, data, tmp_path):
+    result = command("sweep", data, *arguments, "--seeds", 2, "--epochs", 1, "-o", tmp_path / "s")
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+
+
+def test_a_target_without_a_file_is_refused(tmp_path):
+    result = command("sweep", "--target", "y", "--seeds", 2, "--epochs", 1, "-o", tmp_path / "s")
+    assert result.exit_code == 2, result.output
+    assert "data file" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["--target", "z"], "z"),
+        (["--target", "y", "--hidden", "x"], "64x64"),
+        (["--target", "y", "--drop", "a", "--kind", "a=number"], "'a'"),
         (["--target", "y", "--kind", "a"], "COLUMN=KIND"),
         (["--target", "y", "--hidden", "wide"], "64x64"),
         (["--target", "y", "--lr", "-1"], "lr"),
