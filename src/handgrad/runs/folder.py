@@ -101,15 +101,15 @@ class Folder:
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path / ENCODING, error) from error
         model = load(path / MODEL).eval()
-        shape = (len(encoders), 1, len(schema.target.labels) or 1) if schema.target else ()
+        expected = str((len(encoders), 1, len(schema.target.labels) or 1) if schema.target else ())
         try:
-            found: Any = tuple(model(torch.zeros(len(encoders), 1, len(schema.inputs))).shape)
+            found = str(tuple(model(torch.zeros(len(encoders), 1, len(schema.inputs))).shape))
         except HandgradError as error:
             found = error.got
         model.forget()
-        if found != shape or len(diverged) != len(encoders):
+        if found != expected or len(diverged) != len(encoders):
             remedy = "These files are not of one run: restore them, or train again."
-            raise OutputError(f"networks that give {shape}", str(found), remedy, str(path / MODEL))
+            raise OutputError(f"networks that give {expected}", found, remedy, str(path / MODEL))
         return cls(path, model, schema, encoders, seen, diverged, of_run, digest)
 
     def outputs(self, table: Table) -> Tensor:
