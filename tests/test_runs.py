@@ -396,6 +396,20 @@ def test_a_bad_option_of_train_ends_with_one_message(arguments, message, data, t
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_group_of_networks_is_stopped_too(number, data, tmp_path):
+    options = ["--target", "y", "--seeds", "3", "--epochs", "2000", "--no-baselines", "-o", str(tmp_path / "model")]
+    words = [sys.executable, "-m", "handgrad", "train", str(data), *options]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    while process.poll() is None and not list(tmp_path.glob("model/checkpoints/*/*.safetensors")):
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert b"The same command goes on" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
 def test_a_killed_command_goes_on_where_it_was(data, tmp_path):
     def begun(folder):
         options = ["--target", "y", "--seeds", "12", "--epochs", "150", "--no-baselines"]
