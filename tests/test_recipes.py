@@ -59,6 +59,7 @@ def test_json_holds_all_options(recipe: Recipe) -> None:
         ("{", "expected a recipe as JSON"),
         ("[1]", "expected an object with some of hidden, .*got list"),
         ('{"hidden": [8], "later": 1}', "got later. Read it with the version of handgrad that wrote it"),
+        ('{"hidden": 8}', "expected hidden to be a list of widths, got 8"),
         ('{"hidden": [0]}', "expected hidden to be a positive integer"),
     ],
 )
@@ -72,6 +73,9 @@ def test_foreign_json_is_refused(text: str, message: str) -> None:
     [
         {"hidden": (8, 0)},
         {"hidden": (8.5,)},
+        {"hidden": 8},
+        {"hidden": "88"},
+        {"batch_norm": "no"},
         {"activation": "Softmax"},
         {"dropout": 1.0},
         {"dropout": -0.1},
@@ -79,6 +83,8 @@ def test_foreign_json_is_refused(text: str, message: str) -> None:
         {"optimizer": "adam"},
         {"lr": -1.0},
         {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"weight_decay": float("inf")},
         {"weight_decay": -1.0},
         {"batch_size": 0},
         {"epochs": 0},
@@ -282,6 +288,16 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     assert torch.equal(history.loss, again.loss)
     with pytest.raises(StateError, match="a checkpoint of this run"):
         recipe.train(x + 1, t, [0, 1, 2], checkpoints=tmp_path, **run)
+
+
+def test_training_leaves_the_random_numbers_of_others_alone() -> None:
+    x, t = curve()
+    state = torch.get_rng_state()
+    first, _ = SHORT.train(x, t, [0], task="regression", workers_=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    again, _ = SHORT.train(x, t, [0], task="regression", workers_=1)
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values()))
 
 
 def test_flat_targets_are_refused() -> None:

@@ -1,11 +1,13 @@
 """From a data file to a model folder and back, in Python and on the command line."""
 
+import dataclasses
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from handgrad import load
+from handgrad import load, nn, save
 from handgrad.cli import app
 from handgrad.errors import ArgumentError, DataError, OutputError
 from handgrad.grid import grid
@@ -164,6 +166,22 @@ def test_a_folder_that_is_not_whole_is_refused(name, harm, folder, tmp_path):
         Folder.open(tmp_path)
 
 
+@pytest.mark.parametrize("harm", ["networks of another run", "encoders of fewer networks"])
+def test_files_that_do_not_belong_together_are_refused(harm, folder, trained, tmp_path):
+    for path in folder.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    if harm == "networks of another run":
+        width = 1 if trained.run["task"] == "classification" else 2
+        network = Recipe(hidden=(4,)).network(len(folder.schema.inputs), width)
+        save(nn.replicate(network, range(4)), tmp_path / "model.safetensors")
+    else:
+        encoding = json.loads((tmp_path / "encoding.json").read_text())
+        encoding["encoders"].pop()
+        (tmp_path / "encoding.json").write_text(json.dumps(encoding))
+    with pytest.raises(OutputError, match="networks"):
+        Folder.open(tmp_path)
+
+
 def test_a_file_without_a_column_is_refused(folder):
     with pytest.raises(DataError, match="kind"):
         folder.predict({"a": [1.0], "b": [2.0], "when": ["2024-01-01"]})
@@ -179,6 +197,9 @@ def test_runs_are_compared_by_seed(folder, trained, tmp_path):
     ]  # fmt: skip
     assert found[metric].mean == pytest.approx(sum(differences) / 4)
     assert found[metric].n == 4
+    without = prepare(frame(task=trained.run["task"]), "y", range(4), kinds={"b": "drop"})
+    fewer = Folder.open(write(finished(without, Recipe(epochs=1), baselines=False), tmp_path / "fewer"))
+    assert compare(folder, fewer)[metric].n == 4, "the same rows and splits"
     again = finished(prepare(frame(seed=1, task=trained.run["task"]), "y", range(4)), FAST, baselines=False)
     with pytest.raises(ArgumentError, match="same data"):
         compare(folder, Folder.open(write(again, tmp_path / "again")))
@@ -207,6 +228,78 @@ def test_what_is_rare_is_not_judged_by_accuracy():
     rare = ["low" if n % 10 else "high" for n in range(400)]
     found = finished(prepare(table.with_columns(polars.Series("y", rare)), "y", range(2)), FAST, baselines=False)
     assert next(iter(found.run["metrics"]["test"])) == "auc"
+
+
+def test_a_target_far_from_0_is_judged_by_its_own_digits():
+    plain = frame(200, task="regression")
+    far = plain.with_columns(polars.col("y") * 10 + 1e9)
+    recipe = Recipe(hidden=(4,), epochs=2)
+    near, found = (finished(prepare(data, "y", range(2)), recipe).run for data in (plain, far))
+    for name, values in near["baselines"].items():
+        assert found["baselines"][name]["r2"] == pytest.approx(values["r2"], rel=1e-4, abs=1e-4), name
+    assert set(found["residuals"]["target"]) <= set(far["y"])
+
+
+def test_figures_leave_out_replicas_that_diverged_though_their_best_weights_are_finite(trained):
+    prepared, notes = trained.prepared, [None, {"epoch": 3, "step": 0, "layer": "the loss"}, None, None]
+    history = dataclasses.replace(trained.history, diverged=notes)
+
+    class Known(Recipe):
+        def train(self, *arguments, **options):
+            return trained.model, history
+
+    run = finished(prepared, Known(), baselines=False).run
+    assert all(values[1] != values[1] for values in run["metrics"]["test"].values())
+    if prepared.task == "classification":
+        assert run["confusion"][1] == [[0, 0], [0, 0]]
+    else:
+        rows = {row for r in (0, 2, 3) for row in prepared.rows["test"][r].tolist()}
+        assert run["residuals"]["rows"] == len(rows)
+
+
+def test_what_no_network_was_trained_on_is_outside():
+    table = polars.DataFrame({"day": [n / 2 for n in range(100)], "b": [n % 7 / 2 for n in range(100)]})
+    table = table.with_columns(y=polars.col("b") + polars.col("day") / 50)
+    run = finished(prepare(table, "y", [0, 1], time="day"), Recipe(hidden=(4,), epochs=1), baselines=False)
+    with tempfile.TemporaryDirectory() as place:
+        found = Folder.open(write(run, place)).predict({"day": [29.5, 49.5], "b": [0.0, 0.0]})
+    assert found["outside"].to_list() == ["", "day is 49.5, beyond 0 to 29.5."]
+
+
+def test_a_run_that_cannot_be_written_says_so(trained, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for place in ("file", "file/model"):
+        with pytest.raises(OutputError):
+            write(trained, tmp_path / place)
+
+
+def test_one_row_is_read_as_the_file_of_training(tmp_path):
+    table = frame(200, task="regression").select("b", "kind", "y")
+    comma = polars.col("b", "y").round(3).cast(polars.String).str.replace(".", ",", literal=True)
+    table.with_columns(comma).write_csv(tmp_path / "train.csv", separator=";")
+    trained = finished(prepare(tmp_path / "train.csv", "y", [0]), Recipe(hidden=(4,), epochs=2), baselines=False)
+    folder = Folder.open(write(trained, tmp_path / "model"))
+    (tmp_path / "one.csv").write_text("b;kind\n-1.234;red\n")
+    assert folder.predict(tmp_path / "one.csv")["outside"].to_list()[0].startswith("b is -1234, beyond")
+    assert folder.predict(tmp_path / "one.csv", decimal=".")["outside"].to_list() == [""]
+
+
+def test_a_run_has_rows_in_every_part():
+    with pytest.raises(ArgumentError, match="validation above 0"):
+        prepare(frame(), "y", [0], validation=0)
+    with pytest.raises(ArgumentError, match="test above 0"):
+        prepare(frame(), "y", [0], test=0)
+
+
+def test_groups_by_the_target_are_refused():
+    with pytest.raises(ArgumentError, match="groups"):
+        prepare(frame(), "y", [0], groups="y")
+
+
+def test_a_run_leaves_the_random_numbers_of_others_alone(trained):
+    state = torch.get_rng_state()
+    finished(trained.prepared, Recipe(hidden=(4,), epochs=1), baselines=False)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 # The command line
@@ -246,10 +339,48 @@ def test_train_predict_show_compare_sweep(data, tmp_path):
     assert len(Results.from_json(json.loads((tmp_path / "s" / "results.json").read_text())).grid.configs) == 4
 
 
+def test_predictions_are_written_in_the_format_of_their_name(folder, tmp_path):
+    frame(20).write_csv(tmp_path / "new.csv")
+    for name in ("out.parquet", "out.pq", "out.PQ", "out.csv", "out.CSV"):
+        result = command("predict", folder.path, tmp_path / "new.csv", "-o", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        reads = polars.read_csv if name.lower().endswith("csv") else polars.read_parquet
+        assert reads(tmp_path / name).height == 20
+    for name in ("out.xlsx", "out.csv.gz", "out"):
+        result = command("predict", folder.path, tmp_path / "new.csv", "-o", tmp_path / name)
+        assert result.exit_code == 2, result.output
+        assert ".parquet" in result.output
+        assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--target"),
+        (["--target", "y", "--hidden", "8,x"], "64x64"),
+        (["--target", "y", "--hidden", "8x"], "64x64"),
+        (["--target", "y", "--lr", "inf"], "finite"),
+        (["--target", "y", "--width", "8"], "hidden"),
+    ],
+)
+def test_a_bad_option_of_sweep_ends_with_one_message(arguments, message, data, tmp_path):
+    result = command("sweep", data, *arguments, "--seeds", 2, "--epochs", 1, "-o", tmp_path / "s")
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+
+
+def test_a_target_without_a_file_is_refused(tmp_path):
+    result = command("sweep", "--target", "y", "--seeds", 2, "--epochs", 1, "-o", tmp_path / "s")
+    assert result.exit_code == 2, result.output
+    assert "data file" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--target", "z"], "z"),
+        (["--target", "y", "--hidden", "x"], "64x64"),
+        (["--target", "y", "--drop", "a", "--kind", "a=number"], "'a'"),
         (["--target", "y", "--kind", "a"], "COLUMN=KIND"),
         (["--target", "y", "--hidden", "wide"], "64x64"),
         (["--target", "y", "--lr", "-1"], "lr"),
@@ -262,6 +393,20 @@ def test_a_bad_option_of_train_ends_with_one_message(arguments, message, data, t
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_group_of_networks_is_stopped_too(number, data, tmp_path):
+    options = ["--target", "y", "--seeds", "3", "--epochs", "2000", "--no-baselines", "-o", str(tmp_path / "model")]
+    words = [sys.executable, "-m", "handgrad", "train", str(data), *options]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    while process.poll() is None and not list(tmp_path.glob("model/checkpoints/*/*.safetensors")):
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert b"The same command goes on" in said
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills processes")

@@ -116,6 +116,29 @@ def test_a_kind_that_does_not_fit_is_refused(values, kind, error, message):
         column(values, kind)
 
 
+@pytest.mark.parametrize("kind", ["drop", "category", "number"])
+def test_a_kind_of_the_target_is_refused(kind):
+    with pytest.raises(ArgumentError, match="task="):
+        tables.load({"x": [1.0, 2.0, 4.0], "y": [1, 3, 4]}, "y", kinds={"y": kind})
+
+
+@pytest.mark.parametrize("infinite", ["inf", "-Infinity", "1e39", "NaN"])
+def test_infinite_numbers_in_text_are_missing_numbers_however_many(infinite):
+    words = [infinite if n % 3 == 0 else f"{n / 7:.3f}" for n in range(60)]
+    found = decide(pl.Series("x", words))
+    assert (found.kind, found.missing) == ("number", True)
+    assert decide(pl.Series("x", [infinite] * 30 + ["a", "b"] * 15)).kind == "category"
+
+
+def test_a_year_has_four_digits():
+    for words in (["1/1/24", "2/1/24", "3/1/25"], ["01.02.98", "01.02.03", "05.02.03"]):
+        assert decide(pl.Series("day", words)).kind != "date"
+        assert cells.moments(pl.Series(words), "%Y/%m/%d").null_count() == 3
+    short = decide(pl.Series("day", ["01.02.98", "01.02.03"]), kind="date:%d.%m.%y")
+    assert short.kind == "date"
+    assert [d.year for d in cells.moments(pl.Series(["01.02.98", "01.02.03"]), short.form)] == [1998, 2003]
+
+
 def test_reasons_name_what_a_caller_may_want_to_know():
     assert '"date:%d/%m/%Y"' in column(["1/2/2020", "3/4/2020"]).reason
     assert "%d/%m" not in column(["1/31/2020", "3/4/2020"]).reason

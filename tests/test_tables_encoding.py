@@ -133,6 +133,49 @@ def test_a_missing_column_is_named_if_it_is_used(frame, index):
         assert len(tables.Table.of(table.schema, rest)) == frame.height
 
 
+def test_an_input_that_no_training_row_has_is_0_whatever_comes():
+    n = 90
+    table = tables.load(
+        {
+            "x": [None if i in (1, 80) else i / 7 for i in range(n)],
+            "c": [None if i == 81 else "ab"[i % 2] for i in range(n)],
+            "many": [f"rare {i}" if i >= 85 else f"level {i % 33}" for i in range(n)],
+            "b": [None if i == 82 else bool(i % 3) for i in range(n)],
+        }
+    )
+    assert {"c: missing", "b: missing", "many: other"} < set(table.schema.inputs)
+    for rows in (np.arange(2, 60), np.arange(60), np.arange(2, 20)):
+        encoder = tables.Encoder.fit(table, rows)
+        never = (encoder.transform(table, rows) == 0).all(0)
+        assert bool(never.any())
+        assert not encoder.transform(table)[:, never].any(), [encoder.inputs[i] for i in np.flatnonzero(never)]
+    whole = tables.Encoder.fit(table).transform(table)
+    assert not bool((whole == 0).all(0).any())
+
+
+@pytest.mark.parametrize(
+    ("train", "options", "new", "expected"),
+    [
+        ("x;y\n1.234,5;1\n0,5;2\n7,25;3\n", {}, "x;z\n1.234;5\n", [1234]),
+        ("x;y\n1.234,5;1\n0,5;2\n7,25;3\n", {}, "x,z\n1.234,5\n", [1.234]),  # written otherwise
+        ("x;y\n1.5;1\n0.5;2\n7.25;3\n", {}, "x;z\n1,234;5\n", [1234]),
+        ("x,y\n1.5,1\n0.5,2\n7.25,3\n", {}, "x;z\n1,234;5\n", [1.234]),
+        ('x,y\n"1,5",1\n"0,5",2\n"7,25",3\n', {"decimal": ","}, 'x,z\n"1,234",5\n', [1.234]),
+    ],
+)
+def test_a_new_file_has_the_decimal_mark_of_the_first(tmp_path, train, options, new, expected):
+    (tmp_path / "train.csv").write_text(train)
+    (tmp_path / "new.csv").write_text(new)
+    schema = tables.load(tmp_path / "train.csv", "y", **options).schema
+    for one in (schema, tables.Schema.from_json(json.loads(json.dumps(schema.to_json())))):
+        assert one.written == schema.written is not None
+        assert tables.Table.of(one, tmp_path / "new.csv").numbers[:, 0].tolist() == expected
+        assert tables.Table.of(one, {"x": ["2"]}).numbers.tolist() == [[2]]
+    assert not options or tables.Schema.of(tmp_path / "train.csv").written == (",", ".")
+    before = {key: value for key, value in schema.to_json().items() if key != "written"}
+    assert tables.Schema.from_json(before).written is None  # as it was before it was kept
+
+
 def test_a_renamed_column_is_guessed():
     table = tables.load({"Petal width": [1.5, 2.5]})
     with pytest.raises(DataError, match="Is it 'petal_width' there"):
@@ -183,7 +226,7 @@ def test_only_training_rows_are_learnt_from():
         [0, 0, 1, 0, 0],
         [1, 1, 0, 0, 0],
         [0, 0, 0, 0, 0],  # a level that no training row has
-        [1, 0, 0, 0, 1],
+        [1, 0, 0, 0, 0],  # no training row misses c
     ]
 
 

@@ -38,6 +38,7 @@ PLAIN = [["a", "b"], ["1", "x, y"], ["2.5", None]]
         ("tab.tsv", "a\tb\n1\tx, y\n2.5\t\n"),
         ("pipe.txt", "a|b\n1|x, y\n2.5|\n"),
         ("blank.csv", 'a,b\n1,"x, y"\n\n2.5,\n\n'),
+        ("blank end.csv", 'a,b\n1,"x, y"\n2.5,\n\n\n'),
         ("blanks.csv", '\na , b\n1,"x, y"\n2.5,\n'),
         ("comma.csv", "a;b\n1;x, y\n2,5;\n"),
         ("UPPER.CSV", 'a,b\n1,"x, y"\n2.5,\n'),
@@ -57,6 +58,16 @@ def test_a_quoted_cell_may_hold_lines_and_quotes(tmp_path):
 
 def test_a_row_of_missing_cells_stays_and_a_blank_line_goes(tmp_path):
     assert tables.read(write(tmp_path, "a,b\n1,2\n,\n\n3,4\n")).rows() == [("1", "2"), (None, None), ("3", "4")]
+
+
+def test_a_blank_line_goes_where_there_is_one_column(tmp_path):
+    assert tables.read(write(tmp_path, 'a\n1\n\n""\n2\n\n')).rows() == [("1",), ("",), ("2",)]
+
+
+@pytest.mark.parametrize("separator", ["\\t", "::", "§", '"', "\n", "\r"])
+def test_a_separator_is_one_plain_character(tmp_path, separator):
+    with pytest.raises(ArgumentError, match="separator"):
+        tables.read(write(tmp_path, "a,b\n1,2\n"), separator=separator)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,7 @@ def test_encoding(tmp_path):
         ("a,b\n1,2\n3,4,5\n", "2 fields in every row, as in the first, got 3 in row 3"),
         ('a,b\n1,2\n"3,4\n5,6\n', "in row 3"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-12], "file that can be read"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:10] + b"\xff" * 40, "file that can be read"),
     ],
 )
 def test_a_bad_csv_file_is_refused(tmp_path, content, message):
@@ -175,9 +187,10 @@ def test_a_mapping():
             "numbers": [1, 2.5],
             "objects": np.array([None, "z"], dtype=object),
             "range": range(2),
+            "short": torch.tensor([1.5, 2.5], dtype=torch.bfloat16),
         }
     )
-    assert found.rows() == [(0, 1.5, "a", "x", 1.0, None, 0), (1, 2.5, None, "y", 2.5, "z", 1)]
+    assert found.rows() == [(0, 1.5, "a", "x", 1.0, None, 0, 1.5), (1, 2.5, None, "y", 2.5, "z", 1, 2.5)]
 
 
 @pytest.mark.parametrize(

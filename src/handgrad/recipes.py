@@ -109,7 +109,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         where = "Recipe"
+        if not isinstance(self.hidden, Sequence):
+            raise ArgumentError("hidden to be a list of widths", repr(self.hidden), "Pass hidden=(64,), say.", where)
         object.__setattr__(self, "hidden", tuple(self.hidden))
+        checks.one_of("batch_norm", self.batch_norm, (True, False), where)
         for name, least in (("hidden", self.hidden), ("epochs", [self.epochs])):
             for value in least:
                 checks.positive_int(name, value, where)
@@ -124,6 +127,9 @@ class Recipe:
         for name in ("weight_decay", "clip_norm"):
             if getattr(self, name) is not None:
                 checks.at_least(name, getattr(self, name), 0, where)
+        for name in ("lr", "weight_decay"):
+            if math.isinf(getattr(self, name) or 0):
+                raise ArgumentError(f"a finite {name}", str(getattr(self, name)), f"Pass {name}=0.01, say.", where)
         checks.one_of("activation", self.activation, ACTIVATIONS, where)
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS, where)
         checks.one_of("schedule", self.schedule, SCHEDULES, where)
@@ -231,7 +237,8 @@ class Recipe:
         centres = centre(t, rows[0], weights) if task == "regression" else None
 
         def build(some: list[int]) -> nn.Module:
-            return nn.replicate(self.network(x.shape[-1], width).to(x.dtype), some)
+            with torch.random.fork_rng(devices=[]):  # the weights are the seeds', not the caller's
+                return nn.replicate(self.network(x.shape[-1], width).to(x.dtype), some)
 
         def trainer(model: nn.Module, some: list[int]) -> Trainer:
             part = slice(place[some[0]], place[some[-1]] + 1)

@@ -10,7 +10,6 @@ import re
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -266,17 +265,18 @@ def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> l
             errors.append(error)
             stop.set()
 
-    with one_thread():
+    with noted(signal.SIGINT, signal.SIGTERM) as interrupts, one_thread():
         threads = [threading.Thread(target=work, name=f"replicas-{i}", daemon=True) for i in range(workers)]
         try:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
+                while thread.is_alive():
+                    thread.join(0.1)
+                    if interrupts:
+                        stop.set()
+        finally:  # a second Ctrl-C: nobody waits for the others, but they end too
             stop.set()
-            while any(thread.is_alive() for thread in threads):
-                time.sleep(0.02)
     if errors:
         raise errors[0]
     return results

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import handgrad
-from handgrad.errors import HandgradError
+from handgrad.errors import ArgumentError, HandgradError
 from handgrad.statistics import mean, std
 from handgrad.training import Advance
 
@@ -47,6 +47,18 @@ def guarded(action: Callable[[], None]) -> None:
     except HandgradError as error:
         errors.print(f"handgrad: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(2) from None
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """The widths in a text such as 64x64; an empty one has none.
+
+    Errors: ArgumentError for another text.
+    """
+    try:
+        return tuple(int(width) for width in text.split("x")) if text else ()
+    except ValueError:
+        remedy = "Write numbers with x between them."
+        raise ArgumentError("widths such as 64x64", repr(text), remedy, "hidden") from None
 
 
 def progress_bar() -> Progress:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar
+from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
+from handgrad.tables.reading import PARQUET
 
 if TYPE_CHECKING:
     from handgrad.report import Run
@@ -64,11 +65,14 @@ def train(
             remedy = "Choose another folder with --output, or pass --overwrite."
             raise OutputError("a folder without a finished model", "one with", remedy, str(folder))
         start = time.perf_counter()
-        kinds = {**_kinds(kind or []), **dict.fromkeys(drop or [], "drop")}
+        kinds, dropped = _kinds(kind or []), dict.fromkeys(drop or [], "drop")
+        if both := [name for name in dropped if name in kinds]:
+            raise ArgumentError("--drop or --kind of a column", f"both of {both[0]!r}", "Choose one of them.", "train")
+        kinds |= dropped
         reading: dict[str, Any] = {"task": task, "kinds": kinds, "missing": missing or (), "separator": separator}
         prepared = runs.prepare(data, target, range(seeds), groups=groups, time=time_column, **reading)
         options: dict[str, Any] = {
-            "hidden": None if hidden is None else _widths(hidden),
+            "hidden": None if hidden is None else widths(hidden),
             "epochs": epochs,
             "lr": lr,
             "dropout": dropout,
@@ -121,12 +125,16 @@ def predict(
     def action() -> None:
         from handgrad.runs import Folder
 
+        suffix = ".csv" if output is None else output.suffix.lower()
+        if suffix not in (".csv", *PARQUET):
+            remedy = "Name a file of one of these formats."
+            raise ArgumentError(f"an output ending in {', '.join(('.csv', *PARQUET))}", str(output), remedy, "predict")
         folder = Folder.open(model)
         frame = folder.predict(data, separator=separator)
         outside = int((frame["outside"] != "").sum())
         if output is None:
             console.file.write(frame.write_csv())
-        elif output.suffix == ".parquet":
+        elif suffix in PARQUET:
             import io
 
             content = io.BytesIO()
@@ -201,10 +209,3 @@ def _kinds(texts: list[str]) -> dict[str, str]:
             raise ArgumentError("COLUMN=KIND", repr(text), "Write --kind year=category, say.", "train")
         kinds[name] = kind
     return kinds
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(width) for width in text.split("x") if width)
-    except ValueError:
-        raise ArgumentError("widths such as 64x64", repr(text), "Write numbers with x between them.", "train") from None

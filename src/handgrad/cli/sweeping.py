@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handgrad import plots
-from handgrad.cli.console import advancing, app, console, guarded, progress_bar
+from handgrad.cli.console import advancing, app, console, guarded, progress_bar, widths
 from handgrad.errors import ArgumentError
 from handgrad.experiments.disk import Options
 from handgrad.experiments.disk_sweep import KINDS as OF_DISK
@@ -22,15 +22,11 @@ from handgrad.results import Results
 Values = Annotated[str | None, typer.Option(help="Comma-separated values.")]
 
 
-def _widths(text: str) -> tuple[int, ...]:
-    return tuple(int(width) for width in text.split("x") if width)
-
-
 OF_FILES: dict[str, Callable[[str], Any]] = {
     "lr": float,
     "weight_decay": float,
     "batch_size": int,
-    "hidden": _widths,
+    "hidden": widths,
     "dropout": float,
     "activation": str,
     "optimizer": str,
@@ -81,6 +77,9 @@ def sweep(
     lists = {name: text for name, text in given.items() if text is not None}
 
     def action() -> None:
+        if data is None and target is not None:
+            remedy = "Name the file before the options, or leave --target out."
+            raise ArgumentError("a data file with --target", "none", remedy, "sweep")
         _check(lists, OF_DISK if data is None else OF_FILES, "the disk" if data is None else "a data file")
         folder = writable_folder(output)
         with progress_bar() as progress:

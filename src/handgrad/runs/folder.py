@@ -13,12 +13,13 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.errors import HandgradError, OutputError
-from handgrad.files import write_atomically
+from handgrad.files import writable_folder, write_atomically
 from handgrad.optional import require
 from handgrad.report import Run, render
 from handgrad.runs.training import Trained
 from handgrad.saving import load, save
-from handgrad.tables import Encoder, Schema, Table, outside, read
+from handgrad.tables import Encoder, Schema, Table, outside
+from handgrad.tables.reading import read_as
 
 FORMAT = 1
 """Of run.json and encoding.json."""
@@ -34,12 +35,12 @@ def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
 
     Errors: OutputError if it cannot be written.
     """
-    folder, prepared = Path(folder), trained.prepared
+    folder, prepared = writable_folder(folder), trained.prepared
     encoding = {
         "format": FORMAT,
         "schema": prepared.table.schema.to_json(),
         "encoders": [encoder.to_json() for encoder in prepared.encoders],
-        "seen": Encoder.fit(prepared.table).to_json(),
+        "seen": Encoder.fit(prepared.table, torch.unique(prepared.rows["train"])).to_json(),  # by any network
         "diverged": [note is not None for note in trained.history.diverged],
     }
     run = {"format": FORMAT, "digest": prepared.digest, "run": trained.run}
@@ -100,6 +101,15 @@ class Folder:
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path / ENCODING, error) from error
         model = load(path / MODEL).eval()
+        expected = str((len(encoders), 1, len(schema.target.labels) or 1) if schema.target else ())
+        try:
+            found = str(tuple(model(torch.zeros(len(encoders), 1, len(schema.inputs))).shape))
+        except HandgradError as error:
+            found = error.got
+        model.forget()
+        if found != expected or len(diverged) != len(encoders):
+            remedy = "These files are not of one run: restore them, or train again."
+            raise OutputError(f"networks that give {expected}", found, remedy, str(path / MODEL))
         return cls(path, model, schema, encoders, seen, diverged, of_run, digest)
 
     def outputs(self, table: Table) -> Tensor:
@@ -129,12 +139,13 @@ class Folder:
 
         Args:
             source: a file, or what else `tables.read` takes, with the columns that were used in training.
-            reading: separator, decimal, encoding.
+            reading: separator, decimal, encoding; a CSV file with the separator of the training's has its decimal mark.
 
         Errors: DataError for a column that is missing.
         """
         polars = require("polars", "tables")
-        table = Table.of(self.schema, read(source, **reading), where="the data")
+        frame, _ = read_as(source, self.schema.written, **reading)
+        table = Table.of(self.schema, frame, where="the data")
         y = self.outputs(table)
         columns: dict[str, Any] = {}
         target = self.schema.target

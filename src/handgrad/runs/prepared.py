@@ -14,6 +14,7 @@ from handgrad import checks, tables
 from handgrad.errors import ArgumentError
 from handgrad.seeds import generator
 from handgrad.tables import Encoder, Split, Table
+from handgrad.tables.columns import unsupported
 from handgrad.workers import free_memory
 
 PARTS = ("train", "validation", "test")
@@ -28,7 +29,7 @@ class Prepared:
         seeds: R different ones.
         encoders: one for each seed; what they are fitted to are the training rows alone.
         x: inputs as each replica's encoder gives them, (R, N, I).
-        t: class indices (N,), or numbers in their own unit, (N, 1).
+        t: class indices (N,), or numbers in their own unit, (N, 1), in float64.
         rows: by "train", "validation" and "test", which rows each replica has there, (R, M).
         how: how rows were divided, in words.
         shared: whether all replicas have the same split.
@@ -83,8 +84,8 @@ def prepare(
         source: a CSV or Parquet file, or what else `tables.read` takes.
         target: the name of the column to predict.
         seeds: different ones, one for each replica.
-        validation, test, groups, time: as of `tables.split`. The column of the groups is left out of the inputs. Groups
-            give parts of unequal size, which are cut to the smallest, at random.
+        validation, test, groups, time: as of `tables.split`, but neither share is 0. The column of the groups is left
+            out of the inputs. Groups give parts of unequal size, which are cut to the smallest, at random.
         reading: as of `tables.load`, such as kinds, task, missing, separator.
 
     Errors: DataError and ArgumentError as `tables.load` and `tables.split`; ArgumentError for more than fits into
@@ -97,6 +98,12 @@ def prepare(
         >>> prepared.x.shape, {name: tuple(rows.shape) for name, rows in prepared.rows.items()}
         (torch.Size([2, 50, 3]), {'train': (2, 30), 'validation': (2, 10), 'test': (2, 10)})
     """
+    for name, value in (("validation", validation), ("test", test)):
+        if value == 0:
+            remedy = "Take 0.2, say: networks stop by their validation rows and are judged on their test rows."
+            raise ArgumentError(f"{name} above 0", str(value), remedy, "prepare")
+    if groups == target:
+        raise ArgumentError("groups of another column than the target", repr(groups), "Name another.", "prepare")
     if groups is not None:  # a group's own number says nothing of other groups
         reading = {**reading, "kinds": {groups: "drop", **(reading.get("kinds") or {})}}
     table = tables.load(source, target, **reading)
@@ -126,7 +133,7 @@ def prepare(
         seeds,
         encoders,
         torch.stack([encoder.transform(table) for encoder in encoders]),
-        targets.float().unsqueeze(1) if targets.is_floating_point() else targets,
+        targets.unsqueeze(1) if targets.is_floating_point() else targets,
         rows,
         f"{kind}{stratified if not groups else ''}, {sizes} % for training, validation and test",
         time is not None,
@@ -142,7 +149,8 @@ def _some(rows: Tensor, count: int, seed: int) -> Tensor:
 
 
 def _digest(table: Table) -> str:
-    digest = hashlib.sha256(table.numbers.tobytes())
-    digest.update(table.codes.tobytes())
+    """Of the rows as they were read, so that runs that use other columns of them can be compared."""
+    frame = table.frame.select(series for series in table.frame if not unsupported(series))
+    digest = hashlib.sha256(frame.write_csv().encode())
     digest.update(b"" if table.targets is None else table.targets.tobytes())
     return digest.hexdigest()

@@ -94,7 +94,7 @@ def train(
         return None
     model.eval()
     seconds = time.perf_counter() - start
-    outputs = {name: _outputs(model, prepared, name) for name in PARTS}
+    outputs = {name: _outputs(model, history, prepared, name) for name in PARTS}
     metrics = {name: SCORES[name] for name in headed(prepared)}
     found = {name: measure(metrics, *outputs[name]) for name in PARTS}
     y, t = outputs["test"]
@@ -104,7 +104,7 @@ def train(
         "target": prepared.table.schema.target.name,  # type: ignore[union-attr]
         "data": _data(prepared, source),
         "network": {
-            "description": repr(recipe.network(prepared.x.shape[-1], model(prepared.x[:, :1]).shape[-1])),
+            "description": repr(model.replica(0)),
             "parameters": sum(p.numel() for p in model.parameters()) // len(prepared.seeds),
         },
         "seeds": prepared.seeds,
@@ -144,10 +144,12 @@ def headed(prepared: Prepared) -> list[str]:
     return sorted(names, key=lambda name: name != first) if counts and max(counts) > 0.75 * sum(counts) else names
 
 
-def _outputs(model: nn.Module, prepared: Prepared, part: str) -> tuple[Tensor, Tensor]:
-    """Outputs (R, M, …) and targets (R, M, …) of a part's rows."""
+def _outputs(model: nn.Module, history: History, prepared: Prepared, part: str) -> tuple[Tensor, Tensor]:
+    """Outputs (R, M, …), NaN of a replica that diverged, and targets (R, M, …) of a part's rows."""
     t = prepared.t.expand(len(prepared.seeds), *prepared.t.shape)
-    return Evaluation(prepared.x, t, rows=prepared.rows[part], own=True).outputs(model)
+    y, t = Evaluation(prepared.x, t, rows=prepared.rows[part], own=True).outputs(model)
+    gone = torch.tensor([note is not None for note in history.diverged])  # its best weights may be finite
+    return y.masked_fill(gone.view(-1, *[1] * (y.ndim - 1)), math.nan), t
 
 
 def _curves(history: History) -> dict[str, dict[str, Any]]:

@@ -22,6 +22,8 @@ LARGEST = 3.4028234663852886e38
 """Of float32: what is larger counts as infinite."""
 FORMS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%H:%M")
 """How text may write a date or a time of day. A date may be followed by one of TIMES."""
+FIRST = 1000
+"""Year in a text: one of fewer digits is a day, a month, or a year of another century."""
 TIMES = (" %H:%M:%S%.f", " %H:%M", "T%H:%M:%S%.f", "T%H:%M", "T%H:%M:%S%.fZ", "T%H:%M:%S%.f%:z", " %H:%M:%S%.f%:z")
 
 
@@ -124,7 +126,7 @@ def moments(series: polars.Series, form: str, missing: Collection[str] = ()) -> 
         if found.null_count() == words.null_count():
             break
         found = found.fill_null(_utc(words.str.to_datetime(form + time, strict=False, time_unit="us")))
-    return found
+    return found.set((found.dt.year() < FIRST).fill_null(False), None)
 
 
 def _utc(moments: polars.Series) -> polars.Series:

@@ -156,7 +156,8 @@ def _text(series: polars.Series, words: polars.Series, there: int, distinct: int
         return _read(series, cells.booleans(series, missing), "boolean", " or ".join(sorted(lower)))
     values = cells.numbers(series, missing)
     codes = bool(words.str.contains(r"^0\d+$").any())
-    if not codes and _fits(words, values):
+    infinite = values.is_null() & words.cast(require("polars", "tables").Float64, strict=False).is_not_null()
+    if not codes and _fits(words.set(infinite, None), values):
         return _number(series, values, distinct, "numbers", missing)
     form = "" if codes else _form(series, missing, enough=1 - STRAY)
     if form:

@@ -38,7 +38,8 @@ class Encoder:
       training rows all have one value there is nothing to learn from: the input is 0 whatever comes.
     - Another input is 1 where a number was missing, else 0.
     - A category is 1 at its level, else 0. A level that no training row has is taken as one of the pooled levels, where
-      there are any, and otherwise as none of them.
+      a training row has any, and otherwise as none of them.
+    - Where no training row misses a value, its input for that is 0 whatever comes: its weights have learnt nothing.
     - The target of a regression is standardised, the classes of a classification are numbered.
 
     Attributes:
@@ -120,15 +121,16 @@ class Encoder:
             inverse = np.where(self.scale > 0, 1 / self.scale, 0.0)
         blocks = [((np.where(absent, self.fill, numbers) - self.mean) * inverse).clip(-FARTHEST, FARTHEST)]
         places = _places(self.schema)
-        gone = [np.asarray(absent[:, places[column.name]].any(1)) for column in self.schema.numbers if column.missing]
+        known = {column.name: gone for column, gone in zip(self.schema.used, self.gone)}
+        gone = [np.any(absent[:, places[c.name]], 1) & known[c.name] for c in self.schema.numbers if c.missing]
         blocks += [column[:, None] for column in gone]
         for at, (column, seen) in enumerate(zip(self.schema.categories, self.seen)):
             # the place of each level's slot; len(slots) for none. The last two are those of codes UNSEEN and GONE
-            none, pooled = len(column.slots), column.kept < len(column.levels)
+            none, pooled = len(column.slots), seen[column.kept :].any()
             slot = np.append(np.arange(len(column.levels)), [0, 0])
             other = column.kept if pooled else none
             slot[:-2][(slot[:-2] >= column.kept) | ~seen] = other
-            slot[-2:] = other, none - 1 if column.missing else none
+            slot[-2:] = other, none - 1 if column.missing and known[column.name] else none
             blocks.append(np.eye(none + 1, none, dtype=np.float32)[slot[codes[:, at]]])
         return torch.from_numpy(np.concatenate([b.astype(np.float32) for b in blocks], 1))
 

@@ -7,13 +7,14 @@ import difflib
 import gzip
 import io
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handgrad import checks
-from handgrad.errors import DataError, DTypeError, OutputError
+from handgrad.errors import ArgumentError, DataError, DTypeError, OutputError
 from handgrad.optional import require
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ SEPARATORS = (",", ";", "\t", "|")
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
 COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+$"
 POINT = r"^[+-]?\d*\.\d+$"
+Written = tuple[str, str]
+"""Separator and decimal mark of a CSV file."""
 NUMBER = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*)(,\d+)?$"
 """With a decimal comma, and points between thousands."""
 
@@ -36,13 +39,15 @@ def read(source: Any, *, separator: str | None = None, decimal: str | None = Non
     Args:
         source: a path ending in .csv, .tsv, .txt (each also with .gz), .parquet or .pq; a polars or pandas frame; or a
             mapping of names to arrays, lists or tensors of one length.
-        separator: of a CSV file; None takes the one of , ; tab and | that the first lines are cut by most evenly.
+        separator: of a CSV file, one character of ASCII; None takes the one of , ; tab and | that the first lines are
+            cut by most evenly.
         decimal: "," or "." in a CSV file; None takes "," where the separator is ";" and more numbers have a comma than
             a point.
         encoding: of a CSV file.
 
     Errors: OutputError for a file that is missing or cannot be opened; DataError for one that is empty, ragged, has a
-    name twice, another suffix or another encoding; DTypeError for another kind of source.
+    name twice, another suffix or another encoding; DTypeError for another kind of source; ArgumentError for another
+    separator or decimal.
 
     Example:
         >>> from handgrad import tables
@@ -50,12 +55,31 @@ def read(source: Any, *, separator: str | None = None, decimal: str | None = Non
         >>> frame.shape, frame.columns
         ((3, 2), ['size', 'colour'])
     """
+    return read_as(source, None, separator=separator, decimal=decimal, encoding=encoding)[0]
+
+
+def read_as(
+    source: Any,
+    known: Written | None,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str = "utf-8",
+) -> tuple[Any, Written | None]:
+    """`read`, but a CSV file with the separator of `known` has its decimal mark, too; also return how it was written.
+
+    For a file of one row does not show whether 1.234 is more than a thousand.
+    """
     pl = require("polars", "tables")
+    written = None
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         kind = _suffix(path)
         content = _content(path)
-        frame = _csv(content, path, separator, decimal, encoding) if kind in CSV else _parquet(content, path)
+        if kind in CSV:
+            frame, written = _csv(content, path, separator, decimal, encoding, known)
+        else:
+            frame = _parquet(content, path)
         where = str(path)
     elif isinstance(source, pl.DataFrame):
         frame, where = source, "the polars frame"
@@ -72,7 +96,7 @@ def read(source: Any, *, separator: str | None = None, decimal: str | None = Non
         raise DataError("at least one column", "none", "Give the table columns with names.", where)
     if not frame.height:
         raise DataError("at least one row", f"{frame.width} column names only", "Check what wrote the table.", where)
-    return frame
+    return frame, written
 
 
 def _suffix(path: Path) -> str:
@@ -91,7 +115,7 @@ def _content(path: Path) -> bytes:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         remedy = "Check the path and that you may read it."
         if isinstance(error, FileNotFoundError) and path.parent.is_dir():
@@ -113,8 +137,13 @@ def _parquet(content: bytes, path: Path) -> polars.DataFrame:
     return frame
 
 
-def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None, encoding: str) -> polars.DataFrame:
+def _csv(
+    content: bytes, path: Path, separator: str | None, decimal: str | None, encoding: str, known: Written | None
+) -> tuple[polars.DataFrame, Written]:
     pl, where = require("polars", "tables"), str(path)
+    if separator and (len(separator) > 1 or not separator.isascii() or separator in '"\r\n'):
+        remedy = "Pass the character itself: a tab in a shell is $'\\t'."
+        raise ArgumentError("a separator of one character", repr(separator), remedy, "tables.read")
     if decimal is not None:
         checks.one_of("decimal", decimal, (",", "."), "tables.read")
     try:
@@ -132,19 +161,21 @@ def _csv(content: bytes, path: Path, separator: str | None, decimal: str | None,
         _full_rows(text, separator, where, len(names))
         remedy = "Check the separator and the quotes, and pass separator=… where another one is meant."
         raise DataError("a CSV file", _first_line(error), remedy, where) from error
-    if frame.width > 1 and frame.height and frame.to_series(-1).null_count():
+    if frame.height and frame.to_series(-1).null_count():
         # polars fills a short or blank line with nulls, so only then can there have been one
         full = _full_rows(text, separator, where, len(names))
         frame = frame.filter(pl.Series(full)) if len(full) == frame.height else frame
     frame.columns = names
-    if decimal is None:
+    if decimal is None and known and known[0] == separator:
+        decimal = known[1]
+    elif decimal is None:
         decimal = "," if separator == ";" and _matches(frame, COMMA) > _matches(frame, POINT) else "."
     if decimal == ",":
         for name in frame.columns:
             cell = pl.col(name).str.strip_chars()
             point = cell.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
             frame = frame.with_columns(pl.when(cell.str.contains(NUMBER)).then(point).otherwise(cell).alias(name))
-    return frame
+    return frame, (separator, decimal)
 
 
 def _matches(frame: polars.DataFrame, pattern: str) -> int:
@@ -226,7 +257,9 @@ def _mapping(columns: Mapping[Any, Any]) -> polars.DataFrame:
 def _series(name: str, values: Any) -> Any:
     pl = require("polars", "tables")
     if hasattr(values, "detach"):  # a tensor
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        short = values.is_floating_point() and values.element_size() == 2  # numpy has no bfloat16
+        values = (values.float() if short else values).numpy()
     if getattr(values, "ndim", 1) != 1:
         remedy = "Give each of its columns a name."
         raise DataError("columns of one dimension", f"{values.ndim} in {name!r}", remedy, "the mapping")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from handgrad.errors import DataError
+from handgrad.errors import ArgumentError, DataError
 from handgrad.tables import columns
 from handgrad.tables.columns import Column
-from handgrad.tables.reading import near, read
+from handgrad.tables.reading import Written, near, read_as
 from handgrad.tables.target import Target
 from handgrad.tables.target import decide as decide_target
 
@@ -31,6 +31,8 @@ class Schema:
         columns: all but the target's.
         target: None where nothing is to be predicted.
         missing: the caller's own words for a missing value.
+        written: separator and decimal mark of the CSV file that it was decided from; another file with that separator
+            is read with that mark.
 
     Example:
         >>> from handgrad import tables
@@ -47,6 +49,7 @@ class Schema:
     columns: tuple[Column, ...]
     target: Target | None = None
     missing: tuple[str, ...] = ()
+    written: Written | None = field(default=None, compare=False)
 
     @classmethod
     def of(
@@ -68,12 +71,15 @@ class Schema:
             task: "classification" or "regression"; None decides.
             missing: words for a missing value beside those of `tables.cells.MISSING`.
 
-        Errors: DataError for a column that the table lacks, no column left to learn from, and as `read`,
-        `columns.decide` and `target.decide` say.
+        Errors: ArgumentError for a kind of the target; DataError for a column that the table lacks, no column left to
+        learn from, and as `read`, `columns.decide` and `target.decide` say.
         """
-        frame, missing, kinds = read(source), tuple(missing), dict(kinds or {})
+        (frame, written), missing, kinds = read_as(source, None), tuple(missing), dict(kinds or {})
         for name in ([target] if target is not None else []) + list(kinds):
             _check_column(frame, name, "target" if name == target else "kinds")
+        if target in kinds:
+            remedy = 'task="classification" or task="regression" says what the target is.'
+            raise ArgumentError("kinds of other columns than the target", repr(target), remedy, "kinds")
         decided = tuple(
             columns.decide(frame[name], missing, kinds.get(name)) for name in frame.columns if name != target
         )
@@ -82,7 +88,7 @@ class Schema:
             remedy = "Check the separator, or say what a column holds with kinds={…}."
             raise DataError("a column to learn from", got, remedy, "the table")
         aim = None if target is None else decide_target(frame[target], task, missing)
-        return cls(decided, aim, missing)
+        return cls(decided, aim, missing, written)
 
     @property
     def used(self) -> tuple[Column, ...]:
@@ -137,7 +143,7 @@ class Schema:
         """Return all of it as a dict that json can write."""
         aim = asdict(self.target) if self.target else None
         decided = [asdict(column) for column in self.columns]
-        data = {"format": FORMAT, "columns": decided, "target": aim, "missing": list(self.missing)}
+        data = {"format": FORMAT, "columns": decided, "target": aim, "missing": self.missing, "written": self.written}
         return {key: _plain(value) for key, value in data.items()}
 
     @classmethod
@@ -154,8 +160,10 @@ class Schema:
         check_format(data, FORMAT, "Schema")
         try:
             decided = tuple(Column(**_tuples(column)) for column in data["columns"])
-            return cls(decided, Target(**_tuples(data["target"])) if data["target"] else None, tuple(data["missing"]))
-        except (KeyError, TypeError) as error:
+            aim = Target(**_tuples(data["target"])) if data["target"] else None
+            written = data.get("written")  # which schemas had not at first
+            return cls(decided, aim, tuple(data["missing"]), (written[0], written[1]) if written else None)
+        except (KeyError, TypeError, IndexError) as error:
             remedy = "Pass what Schema.to_json gave."
             raise DataError("a schema", f"{type(error).__name__} {error}", remedy, "Schema.from_json") from error
 

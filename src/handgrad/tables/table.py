@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from handgrad.errors import DataError
 from handgrad.optional import require
 from handgrad.tables import cells
 from handgrad.tables.columns import Column
-from handgrad.tables.reading import read
+from handgrad.tables.reading import read_as
 from handgrad.tables.schema import Schema
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Table:
             array([0])
         """
         pl = require("polars", "tables")
-        frame = read(source)
+        frame, _ = read_as(source, schema.written)
         schema.check(frame, where, targets=targets)
         values, notes, rows = None, [], np.arange(frame.height)
         if targets and schema.target is not None:
@@ -134,8 +134,8 @@ def load(
         >>> table.notes, table.counts
         (('1 of 4 rows have no target and were left out.',), {'s': 1, 'v': 2})
     """
-    frame = read(source, separator=separator, decimal=decimal, encoding=encoding)
-    schema = Schema.of(frame, target, kinds=kinds, task=task, missing=missing)
+    frame, written = read_as(source, None, separator=separator, decimal=decimal, encoding=encoding)
+    schema = replace(Schema.of(frame, target, kinds=kinds, task=task, missing=missing), written=written)
     return Table.of(schema, frame, targets=target is not None)
 
 
