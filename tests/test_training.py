@@ -522,3 +522,36 @@ def test_histories_of_groups_that_were_not_begun_keep_their_places():
     joined = History.joined([history, History.empty(3, 3, ("validation_loss",))])
     assert joined.best == [*history.best, None, None, None]
     assert joined.loss.shape == (5, 3)
+
+
+def test_early_stopping_and_plateau_listen_only_when_something_is_measured():
+    rates = []
+
+    class Noting(Callback):
+        def on_epoch_end(self, trainer):
+            rates.append(float(trainer.optimizer.param_groups[0]["lr"]))
+
+    model, history = trained(
+        [3],
+        lr=0.3,
+        epochs=40,
+        every=5,
+        early_stopping=10,
+        schedule=lambda o: optim.lr_scheduler.ReduceLROnPlateau(o, patience=0, factor=0.5),
+        callbacks=[Noting()],
+    )
+    measured = history.metrics["validation_loss"][0, 4 : history.epochs : 5]
+    assert bool(measured.isfinite().all())
+    best = min(range(len(measured)), key=lambda i: float(measured[i]))
+    assert history.best == [5 * best + 4]
+    assert history.epochs == min(5 * (best + 3), 40)
+    halved = [i for i in range(1, len(measured)) if measured[i] >= measured[:i].min() * (1 - 1e-4)]
+    assert [i for i in range(len(rates)) if rates[i] < [0.3, *rates][i]] == [5 * i + 4 for i in halved]
+
+
+@pytest.mark.parametrize("metrics", [None, {"other": lambda model: torch.zeros(2)}])
+def test_watching_what_is_not_measured_is_refused_before_training(metrics):
+    model = nn.replicate(network(), [0, 1])
+    options = {"metrics": metrics, "stopping": EarlyStopping("validation_loss"), "every": 2}
+    with pytest.raises(ArgumentError, match="early stopping to watch one of loss"):
+        Trainer(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), Batches(X, T, 16, [0, 1]), 3, **options)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -70,8 +70,8 @@ class Trainer:
             name, such as an `Evaluation`.
         every: measure after every so many epochs, and after the last.
         schedule: of the learning rate. OneCycleLR and CyclicLR move with each of the optimiser's steps, others with
-            each epoch; ReduceLROnPlateau listens to the measure that early stopping watches, or else to the training
-            loss.
+            each epoch; ReduceLROnPlateau listens to the measure that early stopping watches, each time it is measured,
+            or else to the training loss.
         clip_norm: bound of the norm of each replica's gradient; one number or R.
         clip_value: bound of each element of the gradient.
         accumulate: batches whose mean gradient makes one step.
@@ -138,6 +138,10 @@ class Trainer:
         self.taken, self._ending = 0, False
         if self.stopping is not None:
             self.stopping.reset()
+        # what a function gives by name is known once it is called
+        names = () if self.metrics is None else getattr(self.metrics, "names", self.metrics)
+        if isinstance(names, Iterable) and self._watched not in ("loss", *names):
+            self._refuse_to_watch(names)
 
     def stop(self) -> None:
         """Let the epoch under way be the last."""
@@ -260,20 +264,28 @@ class Trainer:
             gone = gone | stopping.stopped
         for values in (history.loss, *history.metrics.values()) if bool(gone.any()) else ():
             values[:, epoch].masked_fill_(gone, math.nan)
-        watched = "loss" if stopping is None else stopping.monitor
-        if watched != "loss" and watched not in history.metrics:
-            listed = ", ".join(["loss", *history.metrics])
-            remedy = "Name one of these, or measure it every epoch."
-            raise ArgumentError(f"early stopping to watch one of {listed}", watched, remedy, "EarlyStopping")
-        value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
-        if stopping is not None and (watched == "loss" or watched in found):
-            stopping.update(epoch, value, *self._models())
-            history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(value[0] if self.single else value)
-        elif self.schedule is not None and not isinstance(self.schedule, EACH_STEP):
+        watched = self._watched
+        if found and watched not in ("loss", *found):
+            self._refuse_to_watch(found)
+        if watched == "loss" or watched in found:
+            value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
+            if stopping is not None:
+                stopping.update(epoch, value, *self._models())
+                history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
+            if isinstance(self.schedule, ReduceLROnPlateau):
+                self.schedule.step(value[0] if self.single else value)
+        if self.schedule is not None and not isinstance(self.schedule, (*EACH_STEP, ReduceLROnPlateau)):
             self.schedule.step()
         self.epoch = history.epochs = epoch + 1
+
+    @property
+    def _watched(self) -> str:
+        """The measure that early stopping and ReduceLROnPlateau listen to."""
+        return "loss" if self.stopping is None else self.stopping.monitor
+
+    def _refuse_to_watch(self, names: Iterable[str]) -> NoReturn:
+        expected = f"early stopping to watch one of {', '.join(['loss', *names])}"
+        raise ArgumentError(expected, self._watched, "Name one of these, or measure it.", "EarlyStopping")
 
     def _models(self) -> list[Module]:
         """What training changes: the model, and the average of its weights if there is one."""
