@@ -555,3 +555,37 @@ def test_watching_what_is_not_measured_is_refused_before_training(metrics):
     options = {"metrics": metrics, "stopping": EarlyStopping("validation_loss"), "every": 2}
     with pytest.raises(ArgumentError, match="early stopping to watch one of loss"):
         Trainer(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), Batches(X, T, 16, [0, 1]), 3, **options)
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_a_batch_without_weight_is_no_divergence(replicas):
+    seeds = range(replicas or 1)
+
+    def run(criterion, outputs, *data):
+        torch.manual_seed(0)
+        model = network(outputs) if replicas is None else nn.replicate(network(outputs), seeds)
+        batches = Batches(X, data[0], 10, seeds, shuffle=False, weights=data[1] if data[1:] else None)
+        sgd = optim.SGD(model.parameters(), 0.05)
+        losses = []
+
+        class Noting(Callback):
+            def on_step_end(self, trainer, loss):
+                losses.append(loss.clone())
+
+        return Trainer(model, criterion, sgd, batches, 1, callbacks=[Noting()]).run(), torch.stack(losses)
+
+    weights = torch.ones(60)
+    weights[20:40] = 0
+    ignored = torch.where(weights > 0, LABELS, -100)
+    for case in (
+        (nn.MSELoss(replicas=replicas), 1, T, weights),
+        (nn.L1Loss(replicas=replicas), 1, T, weights),
+        (nn.CrossEntropyLoss(replicas=replicas), 2, ignored),
+    ):
+        history, losses = run(*case)
+        assert history.diverged == [None] * len(seeds)
+        assert losses[2:4].isnan().all()
+        wanted = losses[[0, 1, 4, 5]].mean(0).reshape(-1)
+        assert torch.allclose(history.loss[:, 0], wanted.double(), rtol=1e-5)
+    history, _ = run(nn.L1Loss(replicas=replicas), 1, torch.full_like(T, math.nan), torch.ones(60))
+    assert all(note is not None and note["step"] == 0 for note in history.diverged)

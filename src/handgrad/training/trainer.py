@@ -54,7 +54,8 @@ class Trainer:
     """Trains R replicas, or a model without replicas, on batches; all that a run needs, and how far it is.
 
     The model runs fused. A replica whose loss stops being finite has diverged: the epoch, the step and the first layer
-    with a bad output are noted, its numbers are NaN from there on, and the others go on untouched.
+    with a bad output are noted, its numbers are NaN from there on, and the others go on untouched. A batch whose samples
+    all have weight 0, or are ignored, has no loss and is left out of the epoch's mean.
 
     Everything random in a run is a function of the batches' seeds and the epoch, so a run that goes on from a
     checkpoint ends bit for bit where it would have ended, on the same machine with as many threads.
@@ -198,10 +199,12 @@ class Trainer:
                 x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
             if not pending:
                 self.optimizer.zero_grad()
-            losses.append(loss := self.criterion(model(x), t, **({"weights": weights[0]} if weights else {})))
+            y = model(x)
+            losses.append(loss := self.criterion(y, t, **({"weights": weights[0]} if weights else {})))
+            dy = self.criterion.backward()
             if not math.isfinite(float(loss.sum())):
-                self._note(model, x, loss, step)
-            model.backward_parameters(self._share(self.criterion.backward()))
+                self._note(model, x, ~loss.reshape(-1).isfinite() & ~self._weightless(y, t, dy), step)
+            model.backward_parameters(self._share(dy))
             pending += 1
             if pending == self.accumulate:
                 self._step(1)
@@ -213,7 +216,17 @@ class Trainer:
         if pending:
             self._step(self.accumulate / pending)
         self.history.seconds += time.perf_counter() - start
-        self.history.loss[:, self.epoch] = torch.stack(losses).mean(0)
+        self.history.loss[:, self.epoch] = torch.stack(losses).nanmean(0)  # NaN is the mean over no weight
+
+    def _weightless(self, y: Any, t: Tensor, dy: Any) -> Tensor:
+        """Of which replicas the batch's samples have weight 0 or are ignored, (R,): they teach nothing."""
+
+        def rows(value: Any) -> Tensor:
+            parts = value if isinstance(value, tuple) else (value,)
+            return torch.cat([part.reshape(self.batches.replicas, -1) for part in parts if part is not None], 1)
+
+        known = t.isfinite().all() if self.batches.shared else rows(t).isfinite().all(1)
+        return known & rows(y).isfinite().all(1) & (rows(dy) == 0).all(1)
 
     def _share(self, dy: Any) -> Any:
         """A batch's share of the gradient of several."""
@@ -295,10 +308,9 @@ class Trainer:
         for callback in self.callbacks:
             getattr(callback, event)(self)
 
-    def _note(self, model: Module, x: Tensor, loss: Tensor, step: int) -> None:
+    def _note(self, model: Module, x: Tensor, bad: Tensor, step: int) -> None:
         """Record, for each replica whose loss has just stopped being finite, where the first bad number arose."""
-        bad = (~loss.isfinite()).reshape(-1).nonzero().flatten().tolist()
-        fresh = [r for r in bad if self.history.diverged[r] is None]
+        fresh = [r for r in bad.nonzero().flatten().tolist() if self.history.diverged[r] is None]
         if not fresh:
             return
         where = {"epoch": self.epoch, "step": step}
