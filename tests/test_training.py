@@ -589,3 +589,23 @@ def test_a_batch_without_weight_is_no_divergence(replicas):
         assert torch.allclose(history.loss[:, 0], wanted.double(), rtol=1e-5)
     history, _ = run(nn.L1Loss(replicas=replicas), 1, torch.full_like(T, math.nan), torch.ones(60))
     assert all(note is not None and note["step"] == 0 for note in history.diverged)
+
+
+def test_parameters_that_are_not_trained_count_in_no_norm_and_keep_no_gradient():
+    torch.manual_seed(0)
+    model = network()
+    before = copy.deepcopy(model[4].state_dict())
+    sgd = optim.SGD(model[4].parameters(), 1.0)
+    fit(model, nn.MSELoss(), sgd, (X, 100 * T), epochs=3, batch_size=60, clip_norm=0.01)
+    moved = [a - b for a, b in zip(model[4].state_dict().values(), before.values())]
+    # three steps of length 0.01 in nearly the same direction
+    assert float(torch.cat([m.flatten() for m in moved]).norm()) == pytest.approx(0.03, rel=1e-2)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_an_optimiser_of_another_model_is_refused():
+    template = network()
+    sgd = optim.SGD(template.parameters(), 0.1)
+    model = nn.replicate(template, [0, 1])
+    with pytest.raises(ArgumentError, match="parameters of the model"):
+        fit(model, nn.MSELoss(replicas=2), sgd, (X, T))

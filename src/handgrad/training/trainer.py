@@ -133,6 +133,12 @@ class Trainer:
             got, remedy = f"{self.batches.replicas} seeds", "Pass one seed for each replica of the model."
             raise ArgumentError(f"batches for {R or 1} replicas", got, remedy, "Trainer")
         self.single = R is None
+        trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        own = list(self.model.parameters())
+        self._untrained = [p for p in own if id(p) not in trained]
+        if trained and len(self._untrained) == len(own):
+            remedy = "Build the optimiser of model.parameters(), after replicate or stack has made the model."
+            raise ArgumentError("an optimiser of parameters of the model", "other parameters alone", remedy, "Trainer")
         self.batches.check(self.model)
         self.criterion.check(self.model)
         self.history = History.empty(self.batches.replicas, self.epochs, ())
@@ -173,7 +179,7 @@ class Trainer:
             if self.stopping is not None and self.stopping.restore_best:
                 self.stopping.restore(*self._models())
         fast.forget()
-        self.optimizer.zero_grad()
+        self._zero_grad()
         for state in self.optimizer.state.values():  # made in inference mode, which tensors do not leave by themselves
             state |= {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
         self._tell("on_end")
@@ -198,7 +204,7 @@ class Trainer:
             if self.single and not self.batches.shared:
                 x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
             if not pending:
-                self.optimizer.zero_grad()
+                self._zero_grad()
             y = model(x)
             losses.append(loss := self.criterion(y, t, **({"weights": weights[0]} if weights else {})))
             dy = self.criterion.backward()
@@ -234,9 +240,16 @@ class Trainer:
             return dy
         return tuple(map(self._share, dy)) if isinstance(dy, tuple) else dy.mul_(1 / self.accumulate)
 
+    def _zero_grad(self) -> None:
+        """Clear every gradient, also of parameters that are not trained."""
+        self.optimizer.zero_grad()
+        for p in self._untrained:
+            p.zero_grad()
+
     def _step(self, scale: float) -> None:
         """One step of the optimiser along the gradient; `scale` makes up for batches that were fewer."""
-        parameters = list(self.model.parameters()) if scale != 1 or self._clips else []
+        clips = self.clip_norm is not None or self.clip_value is not None
+        parameters = [p for g in self.optimizer.param_groups for p in g["params"]] if scale != 1 or clips else []
         if scale != 1:
             torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
         if self.clip_norm is not None:
@@ -249,10 +262,6 @@ class Trainer:
             self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-
-    @property
-    def _clips(self) -> bool:
-        return self.clip_norm is not None or self.clip_value is not None
 
     def _measure(self, fast: Module) -> dict[str, Tensor]:
         """Measure the model if it is time, into the history."""
