@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
-from handgrad.errors import ArgumentError, OutputError
+from handgrad.errors import ArgumentError, OutputError, ShapeError
 from handgrad.training import (
     Callback,
     Checkpoints,
@@ -531,7 +531,7 @@ def test_early_stopping_and_plateau_listen_only_when_something_is_measured():
         def on_epoch_end(self, trainer):
             rates.append(float(trainer.optimizer.param_groups[0]["lr"]))
 
-    model, history = trained(
+    _, history = trained(
         [3],
         lr=0.3,
         epochs=40,
@@ -609,3 +609,31 @@ def test_an_optimiser_of_another_model_is_refused():
     model = nn.replicate(template, [0, 1])
     with pytest.raises(ArgumentError, match="parameters of the model"):
         fit(model, nn.MSELoss(replicas=2), sgd, (X, T))
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("given", [False, True])
+def test_the_validation_loss_is_weighted_as_the_training_loss_is(replicas, given):
+    seeds = range(replicas or 1)
+    weights = torch.rand(60, generator=torch.Generator().manual_seed(0)).double()
+    model = network() if replicas is None else nn.replicate(network(), seeds)
+    criterion, sgd = nn.MSELoss(replicas=replicas), optim.SGD(model.parameters(), 0.05)
+    data = (X, T, weights.numpy())
+    history = fit(model, criterion, sgd, data, epochs=2, batch_size=60, validation=data if given else 0.25)
+    errors = (model.eval()(X) - T).square().reshape(len(seeds), 60)
+    rows = torch.arange(60).expand(len(seeds), -1) if given else split(60, 0.25, seeds)[1]
+    wanted = [float((e * weights)[r].sum() / weights[r].sum()) for e, r in zip(errors.double(), rows)]
+    assert history.metrics["validation_loss"][:, -1].tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_an_evaluation_of_data_of_each_replica_is_weighted():
+    x, weights = torch.rand(2, 5, 1), torch.rand(2, 5)
+    model, rows = nn.Linear(1, 1, replicas=2), torch.tensor([[0, 1, 2], [4, 3, 3]])
+    criterion = nn.MSELoss(replicas=2)
+    errors = model(x).square().squeeze(-1)
+    for chosen in (None, rows):
+        evaluation = Evaluation(x, torch.zeros(2, 5, 1), criterion, weights=weights, own=True, rows=chosen)
+        of, w = (v if chosen is None else v.gather(1, rows) for v in (errors, weights))
+        assert torch.allclose(evaluation(model)["loss"], (of * w).sum(1) / w.sum(1))
+    with pytest.raises(ShapeError, match="weights"):
+        Evaluation(x, x, criterion, weights=weights[0], own=True)

@@ -297,3 +297,11 @@ def selected(values: Tensor, rows: Tensor) -> Tensor:
     else:
         chosen = values.index_select(0, flat)
     return chosen.view(*rows.shape, *values.shape[1:])
+
+
+def rowwise(values: Tensor, rows: Tensor, own: bool) -> Tensor:
+    """values[rows], (R, M, …), of (N, …) that all replicas share, or of each one's own (R, N, …)."""
+    if own:
+        rows = rows + torch.arange(len(rows), device=rows.device).unsqueeze(1) * values.shape[1]
+        values = values.flatten(0, 1)
+    return selected(values, rows)

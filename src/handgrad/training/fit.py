@@ -31,6 +31,8 @@ from handgrad.training.trainer import Trainer
 from handgrad.workers import noted
 
 WHERE = "fit"
+Samples = tuple[Tensor, Tensor, Tensor | None]
+"""Inputs, targets and perhaps weights."""
 
 
 def fit(
@@ -79,8 +81,8 @@ def fit(
         batch_size: samples in a batch, or all if there are fewer; a DataLoader has its own.
         last: what becomes of a short last batch: "keep", "drop" or "merge".
         seeds: one for each replica; 0, 1, 2 … by default.
-        validation: a fraction that each replica leaves out, by its own seed, or data (x, t) for all. The history then
-            has "validation_loss" and the metrics as "validation_…".
+        validation: a fraction that each replica leaves out, by its own seed, or data (x, t) or (x, t, weights) for all.
+            The history then has "validation_loss", with the weights of the samples, and the metrics as "validation_…".
         stratify: split so that classes keep their proportions; by default where targets are class indices.
         metrics: names of `handgrad.metrics`, such as "accuracy" or ["rmse", "r2"], or functions of outputs (R, N, …)
             and targets (R, N, …) to (R,), with R = 1 for a model without replicas; None for all that suit the task,
@@ -120,21 +122,23 @@ def fit(
     measures = _measures(metrics, criterion, whole, single=replicas_of(model) is None)
     batches: Batches | Loader = data
     if whole is not None:
-        x, t, *weights = whole
+        x, t, weights = whole
         size = min(batch_size, len(x) if rows[0] is None else rows[0].shape[1])
-        options: dict[str, Any] = {"rows": rows[0], "weights": weights[0] if weights else None}
-        batches = Batches(x, t, size, seeds, last=last, **options)
+        batches = Batches(x, t, size, seeds, last=last, rows=rows[0], weights=weights)
     elif not isinstance(data, (Batches, Loader)):
         batches = Loader(data, seeds)
     evaluation: Evaluation | None = None
     if whole is not None and rows[1] is not None:
-        evaluation = Evaluation(whole[0], whole[1], criterion, measures, rows=rows[1], prefix="validation_")
+        x, t, weights = whole
+        options: dict[str, Any] = {"weights": weights, "rows": rows[1], "prefix": "validation_"}
+        evaluation = Evaluation(x, t, criterion, measures, **options)
     elif validation is not None:
         given = samples(validation, dtype)
         if given is None:
             remedy = "Pass a fraction such as 0.2, or (x, t)."
             raise ArgumentError("validation data in memory", type(validation).__name__, remedy, WHERE)
-        evaluation = Evaluation(given[0], given[1], criterion, measures, prefix="validation_")
+        x, t, weights = given
+        evaluation = Evaluation(x, t, criterion, measures, weights=weights, prefix="validation_")
     elif measures:
         if isinstance(batches, Loader):
             raise ArgumentError("data to measure on", "only a loader", "Pass validation=(x, t).", WHERE)
@@ -171,7 +175,7 @@ def fit(
         return trainer.run(_Signalled(signals))
 
 
-def _measures(wanted: Wanted, criterion: Loss, data: tuple[Tensor, ...] | None, *, single: bool) -> dict[str, Measure]:
+def _measures(wanted: Wanted, criterion: Loss, data: Samples | None, *, single: bool) -> dict[str, Measure]:
     """The metrics as functions of outputs and targets of this model."""
     classes = data is not None and not data[1].is_floating_point() and data[1].ndim == 1
     logits = isinstance(criterion, (CrossEntropyLoss, NLLLoss, BCEWithLogitsLoss))
@@ -193,8 +197,8 @@ class _Signalled:
         return bool(self.signals)
 
 
-def samples(data: Any, dtype: torch.dtype) -> tuple[Tensor, ...] | None:
-    """Inputs, targets and perhaps weights as tensors, floating-point ones of a dtype; None for an iterable of batches.
+def samples(data: Any, dtype: torch.dtype) -> Samples | None:
+    """Inputs, targets and weights, or None for these, floating-point ones of a dtype; None for an iterable of batches.
 
     NumPy arrays of that dtype are not copied.
     """
@@ -214,4 +218,5 @@ def samples(data: Any, dtype: torch.dtype) -> tuple[Tensor, ...] | None:
     if len(tensors) not in (2, 3):
         remedy = "Let each sample be (x, t), or (x, t, weight)."
         raise ArgumentError("inputs and targets", f"{len(tensors)} values a sample", remedy, WHERE)
-    return tuple(value.to(dtype) if value.is_floating_point() else value for value in tensors)
+    x, t, *weights = (value.to(dtype) if value.is_floating_point() else value for value in tensors)
+    return x, t, weights[0] if weights else None
