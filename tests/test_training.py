@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
-from handgrad.errors import ArgumentError, OutputError, ShapeError
+from handgrad.errors import ArgumentError, OutputError, ShapeError, StateError
 from handgrad.training import (
     Callback,
     Checkpoints,
@@ -637,3 +637,35 @@ def test_an_evaluation_of_data_of_each_replica_is_weighted():
         assert torch.allclose(evaluation(model)["loss"], (of * w).sum(1) / w.sum(1))
     with pytest.raises(ShapeError, match="weights"):
         Evaluation(x, x, criterion, weights=weights[0], own=True)
+
+
+def test_more_steps_go_on_only_from_a_whole_epoch(tmp_path):
+    """An epoch has 3 steps: a run of 7 ends in the midst of the third epoch, one of 6 at the end of the second."""
+    options = {"validation": 0.2, "epochs": 10}
+    whole, history = trained([3, 5], **options, steps=13)
+    trained([3, 5], **options, steps=6, checkpoint=tmp_path / "six")
+    again, resumed = trained([3, 5], **options, steps=13, checkpoint=tmp_path / "six")
+    assert same(history.loss, resumed.loss)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
+    first, _ = trained([3, 5], **options, steps=7, checkpoint=tmp_path / "seven")
+    with pytest.raises(StateError, match=r"that ended after 7 steps.*got a longer run"):
+        trained([3, 5], **options, steps=13, checkpoint=tmp_path / "seven")
+    second, _ = trained([3, 5], **options, steps=7, checkpoint=tmp_path / "seven")
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+    with pytest.raises(StateError, match="at most 5 steps"):
+        trained([3, 5], **options, steps=5, checkpoint=tmp_path / "six")
+
+
+def test_more_epochs_go_on_unless_early_stopping_has_listened_out_of_turn(tmp_path):
+    def run(folder, epochs, **options):
+        return trained([3, 5], epochs=epochs, every=3, checkpoint=tmp_path / folder, **options)
+
+    for epochs in (4, 6):
+        run(f"a{epochs}", epochs)
+        run(f"a{epochs}", 9)  # nobody listened
+        run(f"b{epochs}", epochs, early_stopping=9)
+    whole, _ = run("whole", 9, early_stopping=9)
+    again, _ = run("b6", 9, early_stopping=9)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
+    with pytest.raises(StateError, match="that ended after 4 epochs"):
+        run("b4", 9, early_stopping=9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.data import Batches, Loader
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
@@ -27,6 +26,7 @@ from handgrad.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, Reduc
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.callbacks import Callback
 from handgrad.training.checkpoints import Checkpoints
+from handgrad.training.divergence import diverged, first_layers
 from handgrad.training.evaluation import replicas_of
 from handgrad.training.history import History
 from handgrad.training.precision import Mixed
@@ -142,7 +142,7 @@ class Trainer:
         self.batches.check(self.model)
         self.criterion.check(self.model)
         self.history = History.empty(self.batches.replicas, self.epochs, ())
-        self.taken, self._ending = 0, False
+        self.taken, self._ending, self._apart = 0, False, ""
         if self.stopping is not None:
             self.stopping.reset()
         # what a function gives by name is known once it is called
@@ -201,6 +201,9 @@ class Trainer:
         watching = [callback for callback in self.callbacks if type(callback).on_step_end is not Callback.on_step_end]
         redraw(model.working if isinstance(model, Mixed) else self.model, self.batches.seeds, self.epoch)
         for step, (x, t, *weights) in enumerate(self.batches.epoch(self.epoch)):
+            if self.steps is not None and self.taken >= self.steps:
+                self._apart = f"{self.taken} steps"
+                break
             if self.single and not self.batches.shared:
                 x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
             if not pending:
@@ -209,7 +212,7 @@ class Trainer:
             losses.append(loss := self.criterion(y, t, **({"weights": weights[0]} if weights else {})))
             dy = self.criterion.backward()
             if not math.isfinite(float(loss.sum())):
-                self._note(model, x, ~loss.reshape(-1).isfinite() & ~self._weightless(y, t, dy), step)
+                self._note(model, x, diverged(loss, y, t, dy, self.batches.replicas, shared=self.batches.shared), step)
             model.backward_parameters(self._share(dy))
             pending += 1
             if pending == self.accumulate:
@@ -217,22 +220,10 @@ class Trainer:
                 pending = 0
             for callback in watching:
                 callback.on_step_end(self, loss)
-            if self.steps is not None and self.taken >= self.steps:
-                break
         if pending:
             self._step(self.accumulate / pending)
         self.history.seconds += time.perf_counter() - start
         self.history.loss[:, self.epoch] = torch.stack(losses).nanmean(0)  # NaN is the mean over no weight
-
-    def _weightless(self, y: Any, t: Tensor, dy: Any) -> Tensor:
-        """Of which replicas the batch's samples have weight 0 or are ignored, (R,): they teach nothing."""
-
-        def rows(value: Any) -> Tensor:
-            parts = value if isinstance(value, tuple) else (value,)
-            return torch.cat([part.reshape(self.batches.replicas, -1) for part in parts if part is not None], 1)
-
-        known = t.isfinite().all() if self.batches.shared else rows(t).isfinite().all(1)
-        return known & rows(y).isfinite().all(1) & (rows(dy) == 0).all(1)
 
     def _share(self, dy: Any) -> Any:
         """A batch's share of the gradient of several."""
@@ -296,6 +287,9 @@ class Trainer:
                 history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
             if isinstance(self.schedule, ReduceLROnPlateau):
                 self.schedule.step(value[0] if self.single else value)
+            listens = stopping is not None or isinstance(self.schedule, ReduceLROnPlateau)
+            if listens and watched != "loss" and (epoch + 1) % self.every and not self._ending:
+                self._apart = self._apart or f"{epoch + 1} epochs"
         if self.schedule is not None and not isinstance(self.schedule, (*EACH_STEP, ReduceLROnPlateau)):
             self.schedule.step()
         self.epoch = history.epochs = epoch + 1
@@ -317,23 +311,13 @@ class Trainer:
         for callback in self.callbacks:
             getattr(callback, event)(self)
 
-    def _note(self, model: Module, x: Tensor, bad: Tensor, step: int) -> None:
+    def _note(self, model: Module, x: Tensor, bad: list[int], step: int) -> None:
         """Record, for each replica whose loss has just stopped being finite, where the first bad number arose."""
-        fresh = [r for r in bad.nonzero().flatten().tolist() if self.history.diverged[r] is None]
-        if not fresh:
-            return
-        where = {"epoch": self.epoch, "step": step}
-        for r in fresh:
-            self.history.diverged[r] = {**where, "layer": "the loss"}
-        if not isinstance(model, Sequential):
-            return
+        fresh = [r for r in bad if self.history.diverged[r] is None]
         if self.batches.shared and not self.single:
             x = x.expand(self.batches.replicas, *x.shape)
-        for name, part in copy.deepcopy(model).named_children():
-            x = part(x)
-            for r in [r for r in fresh if not (x if self.single else x[r]).isfinite().all()]:
-                self.history.diverged[r] = {**where, "layer": f"model.{name} ({part.label})"}
-                fresh.remove(r)
+        for r, layer in first_layers(model, x, fresh, single=self.single).items() if fresh else ():
+            self.history.diverged[r] = {"epoch": self.epoch, "step": step, "layer": layer}
 
     # State
 
@@ -343,6 +327,7 @@ class Trainer:
         return {
             "epoch": self.epoch,
             "taken": self.taken,
+            "apart": self._apart,
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "history": vars(self.history),
@@ -350,13 +335,25 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; `Checkpoints` has checked that it is a state of such a run."""
+        """Go on from there; `Checkpoints` has checked that it is of such a run.
+
+        Errors: StateError, before anything is loaded, if the run has ended with fewer epochs or steps; or with more,
+        but not as a longer run goes on: in the midst of an epoch, or measured out of turn.
+        """
+        limits = (("epochs", "epoch", self.epochs), ("steps", "taken", self.steps))
+        for name, key, most in limits:
+            if most is not None and state[key] > most:
+                remedy = f"Ask for at least as many {name}."
+                raise StateError(f"a checkpoint of at most {most} {name}", f"{state[key]} {name}", remedy, "Trainer")
+        if state["apart"] and not any(state[key] == most for _, key, most in limits):
+            remedy = "Ask for as many as it had, or choose another folder."
+            raise StateError(f"a run that ended after {state['apart']}", "a longer run", remedy, "Trainer")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for part, name in ((self.schedule, "schedule"), (self.average, "average"), (self.stopping, "stopping")):
             if part is not None:
                 part.load_state_dict(state[name])
-        self.epoch, self.taken = state["epoch"], state["taken"]
+        self.epoch, self.taken, self._apart = state["epoch"], state["taken"], state["apart"]
         self.history = History(**state["history"]).resized(self.epochs)
 
     def identity(self) -> dict[str, Any]:
