@@ -669,3 +669,36 @@ def test_more_epochs_go_on_unless_early_stopping_has_listened_out_of_turn(tmp_pa
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
     with pytest.raises(StateError, match="that ended after 4 epochs"):
         run("b4", 9, early_stopping=9)
+
+
+LEVELS = T.sigmoid()
+
+
+@pytest.mark.parametrize(
+    ("named", "change"),
+    [
+        ("data", {"t": LEVELS.flip(0)}),
+        ("data", {"x": X.flip(0)}),
+        ("data", {"weights": torch.ones(60).scatter(0, torch.tensor([1]), 2.0)}),
+        ("measured on", {"validation": (X, LEVELS.flip(0))}),
+        ("measured on", {"validation": (X, LEVELS, torch.rand(60))}),
+        ("measured on", {"validation": None}),
+        ("criterion", {"criterion": nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]), replicas=2)}),
+    ],
+)
+def test_a_checkpoint_of_other_numbers_is_refused(named, change, tmp_path):
+    def run(epochs, **given):
+        options: dict[str, Any] = {"x": X, "t": LEVELS, "weights": torch.ones(60).scatter(0, torch.tensor([0]), 2.0)}
+        criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0]), replicas=2)
+        options = {**options, "criterion": criterion, "validation": (X, LEVELS), **given}
+        model = nn.replicate(network(), [0, 1])
+        data = (options["x"], options["t"], options["weights"])
+        sgd = optim.SGD(model.parameters(), 0.05)
+        return fit(
+            model, options["criterion"], sgd, data, epochs=epochs, validation=options["validation"], checkpoint=tmp_path
+        )
+
+    run(1)
+    assert run(2, x=X.clone()).epochs == 2
+    with pytest.raises(StateError, match=f"a checkpoint of this run: {named} ="):
+        run(3, **change)

@@ -346,6 +346,7 @@ class Validation:
         self, evaluation: Evaluation, criterion: nn.Loss, weights: Tensor | None, measures: Mapping[str, Measure]
     ) -> None:
         self.evaluation, self.criterion, self.weights, self.measures = evaluation, criterion, weights, measures
+        self.fingerprint = evaluation.fingerprint
 
     def __call__(self, model: nn.Module) -> dict[str, Tensor]:
         y, t = self.evaluation.outputs(model)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from handgrad.data import rowwise
+from handgrad.data import fingerprint, rowwise
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
@@ -83,6 +84,10 @@ class Evaluation:
             self.criterion.forget()
         found += [measure(y, t) for measure in self.measures.values()]
         return {name: torch.as_tensor(value) for name, value in zip(self.names, found)}
+
+    def fingerprint(self) -> list[Any]:
+        """What tells its data from others, as JSON has it."""
+        return [fingerprint(x=self.x, t=self.t, weights=self.weights, rows=self.rows), self.own]
 
     def outputs(self, model: Module) -> tuple[Tensor, Tensor]:
         """Outputs and targets, both (R, N, …), or (N, …) of a model without replicas."""
