@@ -10,7 +10,6 @@ import re
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -209,7 +208,15 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
         if heard:
             send("message", message)
 
-    _work(tasks, taken, stop, tell, partial(send, "result"), partial(send, "error"))
+    def failed(error: Exception) -> None:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # such as of a class that is local, or whose constructor takes other arguments than it keeps
+            got, remedy = f"{type(error).__name__}: {error}", "See what the task does; its error cannot be pickled."
+            error = WorkerError("a task that ends without an error", got, remedy, "workers.run")
+        send("error", error)
+
+    _work(tasks, taken, stop, tell, partial(send, "result"), failed)
     send("end")
 
 
@@ -266,17 +273,18 @@ def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> l
             errors.append(error)
             stop.set()
 
-    with one_thread():
+    with noted(signal.SIGINT, signal.SIGTERM) as interrupts, one_thread():
         threads = [threading.Thread(target=work, name=f"replicas-{i}", daemon=True) for i in range(workers)]
         try:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
+                while thread.is_alive():
+                    thread.join(0.02)
+                    if interrupts:
+                        stop.set()
+        finally:  # a second Ctrl-C: nobody waits for the threads, but they end too
             stop.set()
-            while any(thread.is_alive() for thread in threads):
-                time.sleep(0.02)
     if errors:
         raise errors[0]
     return results
