@@ -25,6 +25,7 @@ from handgrad.training import (
     ProgressBar,
     TensorBoard,
     Trainer,
+    train_replicas,
 )
 from handgrad.training.precision import Mixed
 
@@ -702,3 +703,26 @@ def test_a_checkpoint_of_other_numbers_is_refused(named, change, tmp_path):
     assert run(2, x=X.clone()).epochs == 2
     with pytest.raises(StateError, match=f"a checkpoint of this run: {named} ="):
         run(3, **change)
+
+
+def test_a_group_that_has_measured_nothing_keeps_its_losses():
+    """As one that was interrupted before the first epoch that is measured."""
+
+    def build(seeds):
+        return nn.replicate(network(), seeds)
+
+    def trainer(model, seeds):
+        criterion, sgd = nn.MSELoss(replicas=len(seeds)), optim.SGD(model.parameters(), 0.05)
+        metrics = Evaluation(X, T, criterion) if len(seeds) == 2 else None
+        return Trainer(model, criterion, sgd, Batches(X, T, 30, seeds), 3, metrics=metrics)
+
+    _, history = train_replicas(build, trainer, [0, 1, 2], size=2, workers_=1)
+    assert history.epochs == 3
+    assert bool(history.loss.isfinite().all())
+    assert history.metrics["loss"].isnan().tolist() == [[False] * 3, [False] * 3, [True] * 3]
+    assert not history.interrupted
+
+
+def test_no_seeds_make_no_replicas():
+    with pytest.raises(ArgumentError, match="at least one seed"):
+        train_replicas(lambda seeds: network(), lambda model, seeds: pytest.fail("never called"), [])
