@@ -1,5 +1,6 @@
 """Training: fit and Trainer do what they say, each replica as it does alone."""
 
+import contextlib
 import copy
 import io
 import math
@@ -726,3 +727,29 @@ def test_a_group_that_has_measured_nothing_keeps_its_losses():
 def test_no_seeds_make_no_replicas():
     with pytest.raises(ArgumentError, match="at least one seed"):
         train_replicas(lambda seeds: network(), lambda model, seeds: pytest.fail("never called"), [])
+
+
+@pytest.mark.parametrize("optimizer", [optim.Adam, optim.SGD])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_training_leaves_can_be_changed(optimizer, fails):
+    """Tensors that are made in inference mode cannot, not even by a step of the optimiser."""
+
+    class Failing(Callback):
+        def on_epoch_end(self, trainer):
+            if fails and trainer.epoch == 2:
+                seen.append(trainer.history)
+                raise RuntimeError("a callback's own error")
+
+    model, criterion = network(), nn.MSELoss()
+    sgd = optimizer(model.parameters(), 0.01)
+    seen: list[History] = []
+    with pytest.raises(RuntimeError, match="a callback's own error") if fails else contextlib.nullcontext():
+        seen.append(fit(model, criterion, sgd, (X, T), epochs=2, validation=0.2, callbacks=[Failing()]))
+    assert all(p.grad is None for p in model.parameters())
+    for _ in range(2):
+        sgd.zero_grad()
+        criterion(model(X), T)
+        model.backward(criterion.backward())
+        sgd.step()
+    for values in (seen[0].loss, *seen[0].metrics.values()):
+        values.mul_(2)

@@ -166,22 +166,25 @@ class Trainer:
         self._tell("on_start")
         self.model.train()
         fast = self._faster().train()
-        # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
-        with torch.inference_mode():
-            while not (self._over() or (stop is not None and stop.is_set())):
-                self._train_epoch(fast)
-                self._close(self._measure(fast))
-                self._tell("on_epoch_end")
-                if self.checkpoints is not None:
-                    self.checkpoints.save(self, last=self._over() or (stop is not None and stop.is_set()))
-                advance(self.history.loss[:, self.epoch - 1].tolist())
-            self.history.interrupted = not self._over()
-            if self.stopping is not None and self.stopping.restore_best:
-                self.stopping.restore(*self._models())
-        fast.forget()
-        self._zero_grad()
-        for state in self.optimizer.state.values():  # made in inference mode, which tensors do not leave by themselves
-            state |= {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
+        try:
+            # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
+            with torch.inference_mode():
+                while not (self._over() or (stop is not None and stop.is_set())):
+                    self._train_epoch(fast)
+                    self._close(self._measure(fast))
+                    self._tell("on_epoch_end")
+                    if self.checkpoints is not None:
+                        self.checkpoints.save(self, last=self._over() or (stop is not None and stop.is_set()))
+                    advance(self.history.loss[:, self.epoch - 1].tolist())
+                self.history.interrupted = not self._over()
+                if self.stopping is not None and self.stopping.restore_best:
+                    self.stopping.restore(*self._models())
+        finally:
+            fast.forget()
+            self._zero_grad()
+            for made in (*self.optimizer.state.values(), self.history.metrics):
+                # in inference mode, which tensors do not leave by themselves
+                made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
         self._tell("on_end")
         return self.history
 
