@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import itertools
 import math
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, OutputError, ShapeError, StateError
+from handgrad.tensorfile import save_tensors
 from handgrad.training import (
     Callback,
     Checkpoints,
@@ -753,3 +755,94 @@ def test_what_training_leaves_can_be_changed(optimizer, fails):
         sgd.step()
     for values in (seen[0].loss, *seen[0].metrics.values()):
         values.mul_(2)
+
+
+def test_a_run_that_a_callback_stopped_out_of_turn_goes_on_bit_for_bit(tmp_path):
+    class Stop(Callback):
+        def on_step_end(self, trainer, loss):
+            if trainer.epoch == 3:
+                trainer.stop()
+
+    def run(folder, *callbacks):
+        falling = {"fall": lambda y, t: torch.full((2,), 1.0 / next(calls))}
+        stopping = EarlyStopping("validation_fall", patience=9)
+        options = {"metrics": falling, "early_stopping": stopping, "every": 3, "epochs": 9}
+        return trained([3, 5], checkpoint=tmp_path / folder, callbacks=callbacks, **options)
+
+    calls = itertools.count(1)
+    _, history = run("parts", Stop())
+    assert history.epochs == 4
+    assert bool(history.metrics["validation_fall"][:, 3].isfinite().all()), "measured after the last epoch"
+    assert history.best == [2, 2], "but early stopping listens every third epoch"
+    _, resumed = run("parts")
+    calls = itertools.count(1)
+    _, whole = run("whole")
+    assert resumed.best == whole.best == [8, 8]
+
+
+def test_an_evaluation_leaves_each_part_in_its_mode():
+    model = network(dropout=0.2)
+    model[2].eval()
+    Evaluation(X, T, nn.MSELoss())(model)
+    assert [part.training for part in model] == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_class_indices_in_batches_make_a_classification(replicas):
+    seeds = range(replicas or 1)
+    model = network(2) if replicas is None else nn.replicate(network(2), seeds)
+    criterion, sgd = nn.MultiMarginLoss(replicas=replicas), optim.SGD(model.parameters(), 0.05)
+    history = fit(model, criterion, sgd, Batches(X, LABELS, 20, seeds), epochs=1, metrics=None)
+    assert "training_accuracy" in history.metrics
+
+
+def test_mixed_precision_of_normalisations_alone():
+    norm = nn.LayerNorm(1)
+    model = nn.Sequential(norm)
+    history = fit(model, nn.MSELoss(), optim.SGD(model.parameters(), 0.1), (X, T), epochs=2, precision="bfloat16")
+    assert bool(history.loss.isfinite().all())
+    assert not torch.equal(torch.cat([p.value for p in norm.parameters()]), torch.tensor([1.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_norm": -1.0}, "clip_norm"),
+        ({"clip_norm": [1.0, 2.0, 3.0]}, "clip_norm"),
+        ({"clip_value": -1.0}, "clip_value"),
+        ({"data": Batches(X, T, 20, [5, 6]), "seeds": [0, 1]}, "seeds"),
+        ({"early_stopping": np.float64(3)}, "patience"),
+    ],
+)
+def test_options_that_do_not_go_are_refused_before_the_first_step(options, message):
+    model = nn.replicate(network(), [0, 1])
+    before = copy.deepcopy(model.state_dict())
+    data = options.get("data", (X, T))
+    options = {"validation": None if "data" in options else 0.2, **options}
+    options.pop("data", None)
+    with pytest.raises(ArgumentError, match=message):
+        fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), data, **options)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+def test_data_frames_are_refused_by_name():
+    pandas = pytest.importorskip("pandas")
+    model = network()
+    frame = pandas.DataFrame(X.numpy(), columns=["x"])
+    with pytest.raises(ArgumentError, match="tensors or NumPy arrays, got DataFrame"):
+        fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (frame, T))
+
+
+def test_a_file_of_another_kind_in_the_folder_is_named(tmp_path):
+    save_tensors(tmp_path / "checkpoint-1.safetensors", {"a": torch.ones(1)}, {"format": 1})
+    with pytest.raises(OutputError, match="checkpoint-1"):
+        trained([3], checkpoint=tmp_path)
+
+
+def test_no_infinite_measure_is_the_best():
+    stopping = EarlyStopping(patience=2)
+    model = nn.Linear(1, 1, replicas=2)
+    for epoch, values in enumerate(([1.0, 1.0], [-math.inf, 0.5], [0.8, math.nan])):
+        stopping.update(epoch, torch.tensor(values), model)
+    assert stopping.best.tolist() == [pytest.approx(0.8), 0.5]
+    assert stopping.best_epoch.tolist() == [2, 1]

@@ -98,9 +98,10 @@ class Checkpoints:
             return
 
     def _checked(self, tensors: dict[str, Tensor], notes: dict[str, Any], path: Path) -> Any:
-        if notes.get("format") != FORMAT:
-            remedy = "Read it with the version of handgrad that wrote it."
-            raise OutputError(f"a checkpoint of format {FORMAT}", f"format {notes.get('format')}", remedy, str(path))
+        if notes.get("format") != FORMAT or not {"identity", "state"} <= notes.keys():
+            remedy = "Read it with what wrote it, or put it elsewhere."
+            got = f"format {notes.get('format')} with {', '.join(notes) or 'no notes'}"
+            raise OutputError(f"a checkpoint of format {FORMAT}", got, remedy, str(path))
         own = json.loads(json.dumps(self._identity))
         if others := [name for name, value in own.items() if notes["identity"].get(name) != value]:
             shown = {name: str(notes["identity"].get(name))[:80] for name in others}

@@ -91,7 +91,7 @@ class Evaluation:
 
     def outputs(self, model: Module) -> tuple[Tensor, Tensor]:
         """Outputs and targets, both (R, N, …), or (N, …) of a model without replicas."""
-        training = model.training
+        modes = [(part, part.training) for part in model.modules()]
         model.eval()
         try:
             with torch.inference_mode():
@@ -99,7 +99,8 @@ class Evaluation:
                     self._part(model, range(self.count)[i : i + self.chunk]) for i in range(0, self.count, self.chunk)
                 ]
         finally:
-            model.train(training)
+            for part, mode in modes:
+                part.training = mode
         y, t = (torch.cat(pieces, 1 if self._leads(model) else 0) for pieces in zip(*parts))
         return y, t
 

@@ -109,6 +109,10 @@ def fit(
         >>> bool((history.metrics["validation_loss"][:, -1] < 0.1).all())
         True
     """
+    if isinstance(data, (Batches, Loader)):
+        if seeds is not None and list(seeds) != data.seeds:
+            raise ArgumentError(f"the seeds of the batches, {data.seeds}", str(list(seeds)), "Leave seeds out.", WHERE)
+        seeds = data.seeds
     seeds = list(range(replicas_of(model) or 1)) if seeds is None else list(seeds)
     dtype = next((p.value.dtype for p in model.parameters()), torch.float32)
     whole = None if isinstance(data, (Batches, Loader)) else samples(data, dtype)
@@ -117,9 +121,11 @@ def fit(
         if whole is None:
             remedy = "Pass validation=(x, t), or the data as tensors."
             raise ArgumentError("data in memory to leave a fraction out of", type(data).__name__, remedy, WHERE)
-        classes = whole[1].ndim == 1 and not whole[1].is_floating_point()
-        rows = split(whole[1], validation, seeds, stratify=classes if stratify is None else stratify)
-    measures = _measures(metrics, criterion, whole, single=replicas_of(model) is None)
+        rows = split(whole[1], validation, seeds, stratify=_are_classes(whole[1]) if stratify is None else stratify)
+    labelled = whole is not None and _are_classes(whole[1])
+    if isinstance(data, Batches):
+        labelled = _are_classes(data.t[0] if data.own else data.t)
+    measures = _measures(metrics, criterion, labelled, single=replicas_of(model) is None)
     batches: Batches | Loader = data
     if whole is not None:
         x, t, weights = whole
@@ -144,7 +150,9 @@ def fit(
             raise ArgumentError("data to measure on", "only a loader", "Pass validation=(x, t).", WHERE)
         options = {"rows": batches.rows, "own": batches.own}
         evaluation = Evaluation(batches.x, batches.t, None, measures, prefix="training_", **options)
-    stopping = EarlyStopping(patience=early_stopping) if isinstance(early_stopping, int) else early_stopping
+    stopping = early_stopping
+    if stopping is not None and not isinstance(stopping, EarlyStopping):
+        stopping = EarlyStopping(patience=stopping)
     watchable = ["loss", *(evaluation.names if evaluation else ())]
     if stopping is not None and stopping.monitor not in watchable:
         remedy = "Pass validation=0.2, say, or monitor one of these."
@@ -175,11 +183,10 @@ def fit(
         return trainer.run(_Signalled(signals))
 
 
-def _measures(wanted: Wanted, criterion: Loss, data: Samples | None, *, single: bool) -> dict[str, Measure]:
+def _measures(wanted: Wanted, criterion: Loss, labelled: bool, *, single: bool) -> dict[str, Measure]:
     """The metrics as functions of outputs and targets of this model."""
-    classes = data is not None and not data[1].is_floating_point() and data[1].ndim == 1
     logits = isinstance(criterion, (CrossEntropyLoss, NLLLoss, BCEWithLogitsLoss))
-    found = resolve(wanted, "classification" if classes or logits else "regression")
+    found = resolve(wanted, "classification" if labelled or logits else "regression")
     if not single:
         return found
 
@@ -187,6 +194,11 @@ def _measures(wanted: Wanted, criterion: Loss, data: Samples | None, *, single: 
         return lambda y, t: measure(y.unsqueeze(0), t.unsqueeze(0))[0]
 
     return {name: one(measure) for name, measure in found.items()}
+
+
+def _are_classes(t: Tensor) -> bool:
+    """Whether targets (N, …) are class indices."""
+    return t.ndim == 1 and not t.is_floating_point()
 
 
 class _Signalled:
@@ -203,6 +215,8 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
     NumPy arrays of that dtype are not copied.
     """
     if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(v, "shape") for v in data):
+        if frames := [type(value).__name__ for value in data if hasattr(value, "to_numpy")]:
+            raise ArgumentError("tensors or NumPy arrays", ", ".join(frames), "Pass x.to_numpy().", WHERE)
         tensors = [torch.as_tensor(value) for value in data]
     elif hasattr(data, "tensors") and hasattr(data, "__getitem__"):  # a TensorDataset
         tensors = list(data.tensors)

@@ -20,7 +20,7 @@ from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.random import redraw
 from handgrad.nn.sequential import Sequential
-from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
+from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
@@ -133,10 +133,12 @@ class Trainer:
             got, remedy = f"{self.batches.replicas} seeds", "Pass one seed for each replica of the model."
             raise ArgumentError(f"batches for {R or 1} replicas", got, remedy, "Trainer")
         self.single = R is None
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                bound(name, getattr(self, name), R, "Trainer")
         trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        own = list(self.model.parameters())
-        self._untrained = [p for p in own if id(p) not in trained]
-        if trained and len(self._untrained) == len(own):
+        self._untrained = [p for p in self.model.parameters() if id(p) not in trained]
+        if trained and len(self._untrained) == len(list(self.model.parameters())):
             remedy = "Build the optimiser of model.parameters(), after replicate or stack has made the model."
             raise ArgumentError("an optimiser of parameters of the model", "other parameters alone", remedy, "Trainer")
         self.batches.check(self.model)
@@ -283,15 +285,16 @@ class Trainer:
         watched = self._watched
         if found and watched not in ("loss", *found):
             self._refuse_to_watch(found)
-        if watched == "loss" or watched in found:
+        in_turn = watched == "loss" or (epoch + 1) % self.every == 0
+        # a run that a callback stopped may go on, and then has not been measured here
+        if (watched == "loss" or watched in found) and (in_turn or not self._ending):
             value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
             if stopping is not None:
                 stopping.update(epoch, value, *self._models())
                 history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
             if isinstance(self.schedule, ReduceLROnPlateau):
                 self.schedule.step(value[0] if self.single else value)
-            listens = stopping is not None or isinstance(self.schedule, ReduceLROnPlateau)
-            if listens and watched != "loss" and (epoch + 1) % self.every and not self._ending:
+            if not in_turn:
                 self._apart = self._apart or f"{epoch + 1} epochs"
         if self.schedule is not None and not isinstance(self.schedule, (*EACH_STEP, ReduceLROnPlateau)):
             self.schedule.step()
@@ -343,12 +346,12 @@ class Trainer:
         Errors: StateError, before anything is loaded, if the run has ended with fewer epochs or steps; or with more,
         but not as a longer run goes on: in the midst of an epoch, or measured out of turn.
         """
-        limits = (("epochs", "epoch", self.epochs), ("steps", "taken", self.steps))
-        for name, key, most in limits:
-            if most is not None and state[key] > most:
+        limits = (("epochs", state["epoch"], self.epochs), ("steps", state["taken"], self.steps))
+        for name, count, most in limits:
+            if most is not None and count > most:
                 remedy = f"Ask for at least as many {name}."
-                raise StateError(f"a checkpoint of at most {most} {name}", f"{state[key]} {name}", remedy, "Trainer")
-        if state["apart"] and not any(state[key] == most for _, key, most in limits):
+                raise StateError(f"a checkpoint of at most {most} {name}", f"{count} {name}", remedy, "Trainer")
+        if state["apart"] and all(count != most for _, count, most in limits):
             remedy = "Ask for as many as it had, or choose another folder."
             raise StateError(f"a run that ended after {state['apart']}", "a longer run", remedy, "Trainer")
         self.model.load_state_dict(state["model"])
