@@ -515,3 +515,13 @@ def test_a_divergence_in_a_pass_is_noted_with_its_epoch() -> None:
     next(model.model_.parameters()).value[1] = float("nan")
     model.partial_fit(X, NUMBERS)
     assert [note and note["epoch"] for note in model.history_.diverged] == [None, 5, None]
+
+
+@BOTH
+def test_weights_may_be_a_series_or_one_number(kind: Any) -> None:
+    wanted = quick(kind).fit(X, target(kind), sample_weight=np.full(150, 2.0)).predict(X)
+    for weights in (pandas.Series(np.full(150, 2.0)), [2.0] * 150, 2, np.float32(2)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = quick(kind).fit(X, target(kind), sample_weight=weights).predict(X)
+        np.testing.assert_array_equal(found, wanted)

@@ -7,6 +7,7 @@ import itertools
 import math
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -846,3 +847,13 @@ def test_no_infinite_measure_is_the_best():
         stopping.update(epoch, torch.tensor(values), model)
     assert stopping.best.tolist() == [pytest.approx(0.8), 0.5]
     assert stopping.best_epoch.tolist() == [2, 1]
+
+
+def test_arrays_that_cannot_be_written_are_trained_on_without_a_warning():
+    x, t = X.numpy().copy(), T.numpy().copy()
+    x.flags.writeable = t.flags.writeable = False  # as those of a DataFrame are
+    model = network()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (x, t), epochs=1, validation=(x, t))
+    assert bool(history.loss.isfinite().all())

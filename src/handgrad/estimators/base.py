@@ -7,6 +7,7 @@ import multiprocessing
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -222,9 +223,9 @@ def sample_weights(given: Array | None, X: Array) -> Array | None:
     """Weights (N,) in float64, of which at least one is above 0."""
     if given is None:
         return None
-    weights = check_array(given, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
-    if weights.ndim == 0:
-        weights = np.full(len(X), float(weights))
+    given = np.full(len(X), given) if isinstance(given, Real) else given
+    # a copy: those of a Series are read-only, of which PyTorch warns
+    weights = check_array(given, dtype=np.float64, ensure_2d=False, copy=True, input_name="sample_weight")
     if weights.shape != (len(X),):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(len(X),)}!")
     if (weights < 0).any():

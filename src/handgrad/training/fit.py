@@ -212,12 +212,14 @@ class _Signalled:
 def samples(data: Any, dtype: torch.dtype) -> Samples | None:
     """Inputs, targets and weights, or None for these, floating-point ones of a dtype; None for an iterable of batches.
 
-    NumPy arrays of that dtype are not copied.
+    NumPy arrays of that dtype are not copied, unless they are read-only.
     """
     if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(v, "shape") for v in data):
         if frames := [type(value).__name__ for value in data if hasattr(value, "to_numpy")]:
             raise ArgumentError("tensors or NumPy arrays", ", ".join(frames), "Pass x.to_numpy().", WHERE)
-        tensors = [torch.as_tensor(value) for value in data]
+        # of an array that is read-only, as a DataFrame's, a copy: PyTorch has no such tensors, and warns
+        own = (v if getattr(getattr(v, "flags", None), "writeable", True) else v.copy() for v in data)
+        tensors = [torch.as_tensor(value) for value in own]
     elif hasattr(data, "tensors") and hasattr(data, "__getitem__"):  # a TensorDataset
         tensors = list(data.tensors)
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (tuple, list, str)):
