@@ -655,6 +655,8 @@ def test_more_steps_go_on_only_from_a_whole_epoch(tmp_path):
     first, _ = trained([3, 5], **options, steps=7, checkpoint=tmp_path / "seven")
     with pytest.raises(StateError, match=r"that ended after 7 steps.*got a longer run"):
         trained([3, 5], **options, steps=13, checkpoint=tmp_path / "seven")
+    with pytest.raises(StateError, match=r"that ended after 7 steps.*got a longer run"):
+        trained([3, 5], validation=0.2, epochs=3, checkpoint=tmp_path / "seven")  # of which 9 steps would be taken
     second, _ = trained([3, 5], **options, steps=7, checkpoint=tmp_path / "seven")
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
     with pytest.raises(StateError, match="at most 5 steps"):

@@ -207,7 +207,7 @@ class Trainer:
         redraw(model.working if isinstance(model, Mixed) else self.model, self.batches.seeds, self.epoch)
         for step, (x, t, *weights) in enumerate(self.batches.epoch(self.epoch)):
             if self.steps is not None and self.taken >= self.steps:
-                self._apart = f"{self.taken} steps"
+                self._apart = "steps"
                 break
             if self.single and not self.batches.shared:
                 x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
@@ -244,8 +244,7 @@ class Trainer:
 
     def _step(self, scale: float) -> None:
         """One step of the optimiser along the gradient; `scale` makes up for batches that were fewer."""
-        clips = self.clip_norm is not None or self.clip_value is not None
-        parameters = [p for g in self.optimizer.param_groups for p in g["params"]] if scale != 1 or clips else []
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         if scale != 1:
             torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
         if self.clip_norm is not None:
@@ -295,7 +294,7 @@ class Trainer:
             if isinstance(self.schedule, ReduceLROnPlateau):
                 self.schedule.step(value[0] if self.single else value)
             if not in_turn:
-                self._apart = self._apart or f"{epoch + 1} epochs"
+                self._apart = self._apart or "epochs"
         if self.schedule is not None and not isinstance(self.schedule, (*EACH_STEP, ReduceLROnPlateau)):
             self.schedule.step()
         self.epoch = history.epochs = epoch + 1
@@ -346,14 +345,15 @@ class Trainer:
         Errors: StateError, before anything is loaded, if the run has ended with fewer epochs or steps; or with more,
         but not as a longer run goes on: in the midst of an epoch, or measured out of turn.
         """
-        limits = (("epochs", state["epoch"], self.epochs), ("steps", state["taken"], self.steps))
-        for name, count, most in limits:
-            if most is not None and count > most:
+        had, limits = {"epochs": state["epoch"], "steps": state["taken"]}, {"epochs": self.epochs, "steps": self.steps}
+        for name, most in limits.items():
+            if most is not None and had[name] > most:
                 remedy = f"Ask for at least as many {name}."
-                raise StateError(f"a checkpoint of at most {most} {name}", f"{count} {name}", remedy, "Trainer")
-        if state["apart"] and all(count != most for _, count, most in limits):
-            remedy = "Ask for as many as it had, or choose another folder."
-            raise StateError(f"a run that ended after {state['apart']}", "a longer run", remedy, "Trainer")
+                raise StateError(f"a checkpoint of at most {most} {name}", f"{had[name]} {name}", remedy, "Trainer")
+        # the midst of an epoch is the end of so many steps alone
+        if (apart := state["apart"]) and not any(had[name] == limits[name] for name in {apart, "steps"}):
+            remedy = "Ask for as many, or choose another folder."
+            raise StateError(f"a run that ended after {had[apart]} {apart}", "a longer run", remedy, "Trainer")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for part, name in ((self.schedule, "schedule"), (self.average, "average"), (self.stopping, "stopping")):
