@@ -59,3 +59,26 @@ def test_a_change_that_comes_later_is_found_later():
 def test_a_nan_is_an_infinite_difference():
     found = difference(run([3], 3), run([3], 3, change=lambda m: m[0].bias.value.fill_(float("nan"))), epochs=1)
     assert found.size == float("inf")
+
+
+def test_runs_of_different_length_differ():
+    def short(count):
+        model = nn.replicate(nn.Sequential(nn.Linear(1, 1)).double(), [3])
+        batches = Batches(X[:count], X[:count], 8, [3], shuffle=False, rows=torch.arange(count).unsqueeze(0))
+        return Run(model, nn.MSELoss(replicas=1), optim.SGD(model.parameters()), batches, 0)
+
+    for a, b in ((32, 24), (24, 32)):
+        found = difference(short(a), short(b), epochs=1)
+        assert (found.epoch, found.step, found.where) == (0, 3, "the number of batches")
+        assert found.size == float("inf")
+
+
+def test_a_difference_beside_an_infinite_number_is_seen():
+    first, second, *_ = Batches(X, X, 8, [3]).order(0)[0].tolist()  # of one batch
+    x = X.clone()
+    x[first] = float("inf")
+    y = x.clone()
+    y[second] += 0.5
+    found = difference(run([3], 3, x=x), run([3], 3, x=y), epochs=1)
+    assert found.where == "the inputs"
+    assert 0 < found.size < 2

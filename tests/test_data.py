@@ -1,5 +1,6 @@
 """Batches: every sample once an epoch, in an order that only seed and epoch decide."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -121,3 +122,14 @@ def test_batches_are_the_same_however_many_are_selected_at_once(monkeypatch, own
         assert len(one_by_one) == len(at_once) == len(batches.slices)
         for found, expected in zip(one_by_one, at_once):
             assert all(torch.equal(f, e) for f, e in zip(found, expected))
+
+
+@pytest.mark.parametrize("seeds", [torch.tensor([3, 5]), np.array([3, 5]), (3, 5)])
+def test_a_seed_is_the_same_number_of_whatever_kind(seeds):
+    assert torch.equal(batches_of(9, 4, seeds).order(1), batches_of(9, 4, [3, 5]).order(1))
+    assert all(torch.equal(a, b) for a, b in zip(data.split(9, 0.3, seeds), data.split(9, 0.3, [3, 5])))
+
+
+def test_a_seed_that_is_no_whole_number_is_refused():
+    with pytest.raises(ArgumentError, match=r"a seed that is a whole number, got 3\.0"):
+        data.split(9, 0.3, [3.0])  # type: ignore[list-item]

@@ -440,3 +440,88 @@ def test_trains_in_a_thread_and_refuses_no_processes(kind: Any) -> None:
     np.testing.assert_array_equal(model.predict(X), quick(kind, replicas=7, n_jobs=1).fit(X, target(kind)).predict(X))
     with pytest.raises(ArgumentError, match="n_jobs to be an integer other than 0"):
         quick(kind, n_jobs=0).fit(X, target(kind))
+
+
+@BOTH
+def test_a_replica_that_diverged_predicts_nothing(kind: Any) -> None:
+    model = quick(kind).fit(X, target(kind))
+    next(model.model_.parameters()).value[1] = float("nan")
+    model._remember(model.history_)
+    assert np.isfinite(model.replica(0).predict(X).astype(float)).all()
+    with pytest.raises(ArgumentError, match="at least one replica with finite weights, got 1 that diverged"):
+        model.replica(1).predict(X)
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    passed = quick(kind, optimizer="SGD", lr=1e30).partial_fit(X, target(kind), **first)
+    with pytest.raises(ArgumentError, match="got 3 that diverged"):
+        passed.partial_fit(X, target(kind)).predict(X)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({0: 0.0, 1: 0.0, 2: 0.0}, "at least one non-zero"),
+        ({0: -1.0, 1: 0.0, 2: 1.0}, "Negative values"),
+        ({0: -1.0}, "Negative values"),
+    ],
+)
+def test_bad_class_weights_are_refused(weights: Any, message: str) -> None:
+    model = quick(HandgradClassifier, class_weight=weights)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(X, Y, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize("weights", ["uniform", [1.0, 2.0, 3.0]])
+def test_class_weights_of_another_kind_are_refused(weights: Any) -> None:
+    model = quick(HandgradClassifier, class_weight=weights)
+    for call in (lambda: model.fit(X, Y), lambda: model.partial_fit(X, Y, classes=[0, 1, 2])):
+        with pytest.raises(ArgumentError, match="class_weight"):
+            call()
+
+
+@BOTH
+def test_a_refused_fit_of_other_features_leaves_the_model_as_it_was(kind: Any) -> None:
+    frame = pandas.DataFrame(X, columns=["a", "b", "c", "d"])
+    model = quick(kind).fit(frame, target(kind))
+    before = model.predict(frame)
+    with pytest.raises(ArgumentError):
+        model.set_params(lr=-1.0).fit(X[:, :2], target(kind))
+    assert model.n_features_in_ == 4
+    np.testing.assert_array_equal(model.predict(frame), before)
+    never = quick(kind, lr=-1.0)
+    with pytest.raises(ArgumentError):
+        never.fit(X, target(kind))
+    assert not hasattr(never, "n_features_in_")
+
+
+@BOTH
+def test_an_interrupted_pass_leaves_a_model_that_fits_its_standardisation(kind: Any, monkeypatch: Any) -> None:
+    model = quick(kind, dropout=0.5, epochs=20).fit(X, target(kind))
+    before = model.predict(X)
+
+    def interrupted(trainer: Any) -> None:
+        trainer.model.train()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Trainer, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(3 * X + 7, target(kind))
+    np.testing.assert_allclose(model.predict(X), before)
+
+
+def test_a_divergence_in_a_pass_is_noted_with_its_epoch() -> None:
+    model = quick(HandgradRegressor).fit(X, NUMBERS)
+    next(model.model_.parameters()).value[1] = float("nan")
+    model.partial_fit(X, NUMBERS)
+    assert [note and note["epoch"] for note in model.history_.diverged] == [None, 5, None]
+
+
+@BOTH
+def test_weights_may_be_a_series_or_one_number(kind: Any) -> None:
+    wanted = quick(kind).fit(X, target(kind), sample_weight=np.full(150, 2.0)).predict(X)
+    for weights in (pandas.Series(np.full(150, 2.0)), [2.0] * 150, 2, np.float32(2)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = quick(kind).fit(X, target(kind), sample_weight=weights).predict(X)
+        np.testing.assert_array_equal(found, wanted)

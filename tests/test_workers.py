@@ -127,3 +127,48 @@ def test_no_tasks():
 def test_a_bad_number_of_workers():
     with pytest.raises(ArgumentError, match="workers"):
         workers.run([lambda stop, send: None], -1)
+
+
+@PROCESSES
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_asks_the_tasks_to_stop_and_handlers_come_back(processes, number):
+    before = signal.getsignal(number)
+
+    def task(stop, send):
+        os.kill(PARENT, number)
+        while not stop.is_set():
+            time.sleep(0.005)
+        return "ended early"
+
+    previous = signal.signal(number, lambda *_: pytest.fail("the signal was not noted"))
+    try:
+        assert workers.run([task, lambda stop, send: 1], 1, processes=processes) == ["ended early", None]
+    finally:
+        signal.signal(number, previous)
+    assert signal.getsignal(number) == before
+
+
+class Unpicklable(Exception):
+    """Its pickle needs two arguments and has one."""
+
+    def __init__(self, what, where):
+        super().__init__(f"{what} at {where}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.parametrize("kind", ["error", "local error", "result"])
+def test_what_cannot_be_sent_is_told(kind):
+    class Local(Exception):
+        pass
+
+    def task(stop, send):
+        if os.getpid() == PARENT:
+            while not stop.is_set():
+                time.sleep(0.005)
+        elif kind != "result":
+            raise Unpicklable("at fault", "home") if kind == "error" else Local("at fault")
+        return lambda: None
+
+    message = "pickle" if kind == "result" else "at fault"
+    with pytest.raises(WorkerError if kind != "result" else Exception, match=message):
+        workers.run([task, task], 2, processes=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
+from math import inf
 
-import torch
 from torch import Tensor
 
 from handgrad.data import Batches
@@ -38,7 +39,7 @@ class Difference:
     where: str
     """Such as "output of model.2 (BatchNorm1d 25)", "gradient of 0.weight" or "0.weight after the step"."""
     size: float
-    """max|a − b| / max|b|; infinite where only one of the two is finite."""
+    """max|a − b| / max|b| over what is finite; infinite where only one of the two is."""
 
     def __str__(self) -> str:
         return f"epoch {self.epoch}, step {self.step}: {self.where} differs by {self.size:.1e} of its largest element"
@@ -74,7 +75,9 @@ def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Differ
         run.model.unfuse()
         run.model.train()
     for epoch in range(epochs):
-        for step, (seen_a, seen_b) in enumerate(zip(_steps(a, epoch), _steps(b, epoch))):
+        for step, (seen_a, seen_b) in enumerate(zip_longest(_steps(a, epoch), _steps(b, epoch))):
+            if seen_a is None or seen_b is None:
+                return Difference(epoch, step, "the number of batches", inf)
             for (where, value), (_, other) in zip(seen_a, seen_b):
                 size = _relative(value, other)
                 if size > tolerance:
@@ -120,10 +123,10 @@ def _state(model: Module) -> Iterator[tuple[str, Tensor]]:
 
 def _relative(a: Tensor, b: Tensor) -> float:
     if a.shape != b.shape:
-        return float("inf")
+        return inf
     a, b = a.double(), b.double()
     same = (a == b) | (a.isnan() & b.isnan())
     if bool(same.all()):
         return 0.0
-    size = (a - b).abs().masked_fill(same, 0).max() / b.abs().max()
-    return float(size.nan_to_num(nan=torch.inf))
+    size = (a - b).abs().masked_fill(same, 0).max() / b.masked_fill(b.isinf(), 0).abs().max()
+    return float(size.nan_to_num(nan=inf, posinf=inf))

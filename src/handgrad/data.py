@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -157,10 +158,10 @@ class Batches:
         yield slice(start, start + parts[-1].stop), parts
 
     def fingerprint(self) -> list[Any]:
-        """What tells these batches from others: shapes, sums and cuts, as JSON has them."""
-        values = {"x": self.x, "t": self.t, "weights": self.weights, "rows": self.rows}
-        sums = [[n, list(v.shape), float(v.double().sum())] for n, v in values.items() if v is not None]
-        return [*sums, [[part.start, part.stop] for part in self.slices[:1] + self.slices[-1:]], self.own, self.shuffle]
+        """What tells these batches from others: hashes of the data, and cuts, as JSON has them."""
+        values = fingerprint(x=self.x, t=self.t, weights=self.weights, rows=self.rows)
+        cuts = [[part.start, part.stop] for part in self.slices[:1] + self.slices[-1:]]
+        return [values, cuts, self.own, self.shuffle]
 
     def check(self, model: Module) -> None:
         """Raise if a batch normalisation of the model would meet a batch of one sample, before training starts."""
@@ -297,3 +298,28 @@ def selected(values: Tensor, rows: Tensor) -> Tensor:
     else:
         chosen = values.index_select(0, flat)
     return chosen.view(*rows.shape, *values.shape[1:])
+
+
+def rowwise(values: Tensor, rows: Tensor, own: bool) -> Tensor:
+    """values[rows], (R, M, …), of (N, …) that all replicas share, or of each one's own (R, N, …)."""
+    if own:
+        rows = rows + torch.arange(len(rows), device=rows.device).unsqueeze(1) * values.shape[1]
+        values = values.flatten(0, 1)
+    return selected(values, rows)
+
+
+def fingerprint(**values: Tensor | None) -> list[Any]:
+    """Dtype, shape and a hash of the numbers of each tensor by its name, as JSON has them.
+
+    Example:
+        >>> import torch
+        >>> fingerprint(t=torch.tensor([1, 2])) == fingerprint(t=torch.tensor([2, 1]))
+        False
+    """
+    found = []
+    for name, value in values.items():
+        if value is not None:
+            numbers = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            kind = str(value.dtype).removeprefix("torch.")
+            found.append([name, kind, list(value.shape), hashlib.blake2b(numbers.data, digest_size=16).hexdigest()])
+    return found

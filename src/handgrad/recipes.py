@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks, nn, optim, workers
-from handgrad.data import Batches, selected, split
+from handgrad.data import Batches, rowwise, split
 from handgrad.errors import ArgumentError
 from handgrad.targets import StandardisedLoss, centre, rescale
 from handgrad.training import (
@@ -353,6 +353,7 @@ class Validation:
         self, evaluation: Evaluation, criterion: nn.Loss, weights: Tensor | None, measures: Mapping[str, Measure]
     ) -> None:
         self.evaluation, self.criterion, self.weights, self.measures = evaluation, criterion, weights, measures
+        self.fingerprint = evaluation.fingerprint
 
     def __call__(self, model: nn.Module) -> dict[str, Tensor]:
         y, t = self.evaluation.outputs(model)
@@ -362,11 +363,3 @@ class Validation:
             y = y * self.criterion.scale + self.criterion.mean
         found |= {name: torch.as_tensor(measure(y, t)) for name, measure in self.measures.items()}
         return {f"validation_{name}": value for name, value in found.items()}
-
-
-def rowwise(values: Tensor, rows: Tensor, own: bool) -> Tensor:
-    """values[rows] of (N, …), or of each replica's own (R, N, …)."""
-    if own:
-        rows = rows + torch.arange(len(rows)).unsqueeze(1) * values.shape[1]
-        values = values.flatten(0, 1)
-    return selected(values, rows)

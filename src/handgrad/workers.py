@@ -208,7 +208,15 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
         if heard:
             send("message", message)
 
-    _work(tasks, taken, stop, tell, partial(send, "result"), partial(send, "error"))
+    def failed(error: Exception) -> None:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # such as of a class that is local, or whose constructor takes other arguments than it keeps
+            got, remedy = f"{type(error).__name__}: {error}", "See what the task does; its error cannot be pickled."
+            error = WorkerError("a task that ends without an error", got, remedy, "workers.run")
+        send("error", error)
+
+    _work(tasks, taken, stop, tell, partial(send, "result"), failed)
     send("end")
 
 
@@ -272,10 +280,10 @@ def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> l
                 thread.start()
             for thread in threads:
                 while thread.is_alive():
-                    thread.join(0.1)
+                    thread.join(0.02)
                     if interrupts:
                         stop.set()
-        finally:  # a second Ctrl-C: nobody waits for the others, but they end too
+        finally:  # a second Ctrl-C: nobody waits for the threads, but they end too
             stop.set()
     if errors:
         raise errors[0]

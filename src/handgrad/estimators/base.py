@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -88,9 +91,7 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         )
         if history.interrupted:
             raise KeyboardInterrupt
-        if not len(sound(model)):
-            got, remedy = f"{len(seeds)} that diverged", "Choose a smaller lr, or clip_norm=1.0."
-            raise ArgumentError("at least one replica with finite weights", got, remedy, type(self).__name__)
+        self._some(model)
         self.model_, self.seeds_, self._scaled, self._passes = model.eval(), seeds, scaled, 0
         self.__dict__.pop("_optimizer", None)
         self._remember(history)
@@ -117,17 +118,42 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         criterion = recipe.criterion(self.task, len(seeds))
         trainer = Trainer(model, criterion, optimizer, batches, 1, clip_norm=recipe.clip_norm)
         follow_inputs(model, before, scaled)  # from here on nothing is refused any more
-        found = trainer.run()
+        if not first:
+            self._scaled = scaled  # also if Ctrl-C ends it midway
+        try:
+            found = trainer.run()
+        finally:
+            model.eval()
         history = known.resized(known.epochs + 1)
         history.loss[:, -1], history.epochs = found.loss[:, 0], known.epochs + 1
-        history.diverged = [a or b for a, b in zip(known.diverged, found.diverged)]
+        history.diverged = [a or (b and {**b, "epoch": known.epochs}) for a, b in zip(known.diverged, found.diverged)]
         history.seconds += found.seconds
-        self.model_, self.seeds_, self._scaled, self._optimizer = model.eval(), seeds, scaled, optimizer
+        self.model_, self.seeds_, self._scaled, self._optimizer = model, seeds, scaled, optimizer
         self._passes = passes + 1
         self._remember(history)
 
+    def _some(self, model: nn.Sequential) -> Tensor:
+        """Indices of the replicas that have not diverged, of which there must be one."""
+        found = sound(model)
+        if not len(found):
+            got, remedy = f"{model.replicas} that diverged", "Choose a smaller lr, or clip_norm=1.0."
+            raise ArgumentError("at least one replica with finite weights", got, remedy, type(self).__name__)
+        return found
+
+    @contextmanager
+    def _features_kept(self) -> Iterator[None]:
+        """Within it a refusal, or Ctrl-C, leaves what is known of X as it was."""
+        names = ("n_features_in_", "feature_names_in_")
+        before = {name: self.__dict__[name] for name in names if name in self.__dict__}
+        try:
+            yield
+        except BaseException:
+            for name in names:
+                self.__dict__.pop(name, None)
+            self.__dict__.update(before)
+            raise
+
     def _remember(self, history: History) -> None:
-        self._sound = sound(self.model_)
         trained = (~history.loss.isnan()).sum(1)
         self.history_, self.n_iter_ = history, max(int(trained.max()), 1)
         self.loss_curve_: list[float] = history.loss.nanmean(0)[: self.n_iter_].tolist()
@@ -166,11 +192,12 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         """What each replica gives, (R, N, O) in float64, without those that have diverged."""
         check_is_fitted(self, "model_")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        found = self._some(self.model_)
         x = self._scaled.inputs(X, dtype_of(self.model_))
         with torch.inference_mode():
             parts = [self.model_(part) for part in torch.split(x, CHUNK)]
         self.model_.forget()
-        return torch.cat(parts, 1)[self._sound].double()
+        return torch.cat(parts, 1)[found].double()
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:
@@ -179,8 +206,9 @@ def dtype_of(model: nn.Module) -> torch.dtype:
 
 
 def sound(model: nn.Module) -> Tensor:
-    """Indices of the replicas whose weights are all finite."""
-    finite = [parameter.value.flatten(1).isfinite().all(1) for parameter in model.parameters()]
+    """Indices of the replicas whose weights and running statistics are all finite."""
+    values = [*(parameter.value for parameter in model.parameters()), *model.buffers()]
+    finite = [value.reshape(len(value), -1).isfinite().all(1) for value in values]
     return torch.stack(finite).all(0).nonzero().flatten()
 
 
@@ -195,9 +223,9 @@ def sample_weights(given: Array | None, X: Array) -> Array | None:
     """Weights (N,) in float64, of which at least one is above 0."""
     if given is None:
         return None
-    weights = check_array(given, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
-    if weights.ndim == 0:
-        weights = np.full(len(X), float(weights))
+    given = np.full(len(X), given) if isinstance(given, Real) else given
+    # a copy: those of a Series are read-only, of which PyTorch warns
+    weights = check_array(given, dtype=np.float64, ensure_2d=False, copy=True, input_name="sample_weight")
     if weights.shape != (len(X),):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(len(X),)}!")
     if (weights < 0).any():

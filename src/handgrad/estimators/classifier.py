@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from handgrad.errors import ArgumentError
 from handgrad.estimators.base import Array, HandgradEstimator, sample_weights
 from handgrad.optional import require
 
@@ -109,13 +110,15 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
 
     def fit(self: C, X: Array, y: Array, sample_weight: Array | None = None) -> C:
         """Train all replicas anew on X (N, I) and y (N,)."""
-        X, y = self._validated(X, y, True)
-        weights = sample_weights(sample_weight, X)
-        classes, t = np.unique(y, return_inverse=True)
-        if self.class_weight is not None:
-            own = compute_sample_weight(self.class_weight, y)
-            weights = own if weights is None else own * weights
-        self._fit(X, t, len(classes), weights)
+        with self._features_kept():
+            X, y = self._validated(X, y, True)
+            self._checked_class_weight(["balanced"])
+            weights = sample_weights(sample_weight, X)
+            classes, t = np.unique(y, return_inverse=True)
+            if self.class_weight is not None:
+                own = compute_sample_weight(self.class_weight, y)
+                weights = sample_weights(own if weights is None else own * weights, X)
+            self._fit(X, t, len(classes), weights)
         self.classes_ = classes
         return self
 
@@ -131,20 +134,22 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         if self.class_weight == "balanced":
             remedy = "Pass the weights as a dict, or as sample_weight."
             raise ValueError(f"class_weight='balanced' is not supported for partial_fit. {remedy}")
-        X, y = self._validated(X, y, first)
-        weights = sample_weights(sample_weight, X)
-        if classes is not None:
-            classes = unique_labels(classes)
-            if not first and not np.array_equal(self.classes_, classes):
-                got = f"{classes} is not the same as on last call, {self.classes_}"
-                raise ValueError(f"`classes={got}")
-        known = self.classes_ if classes is None else classes
-        if strange := set(np.unique(y).tolist()) - set(known.tolist()):
-            raise ValueError(f"y has labels that are not in classes: {sorted(strange)}")
-        if isinstance(self.class_weight, Mapping):
-            own = np.array([self.class_weight.get(label, 1) for label in y.tolist()], dtype=np.float64)
-            weights = own if weights is None else own * weights
-        self._pass(X, np.searchsorted(known, y), len(known), weights)
+        with self._features_kept():
+            X, y = self._validated(X, y, first)
+            self._checked_class_weight([])
+            weights = sample_weights(sample_weight, X)
+            if classes is not None:
+                classes = unique_labels(classes)
+                if not first and not np.array_equal(self.classes_, classes):
+                    got = f"{classes} is not the same as on last call, {self.classes_}"
+                    raise ValueError(f"`classes={got}")
+            known = self.classes_ if classes is None else classes
+            if strange := set(np.unique(y).tolist()) - set(known.tolist()):
+                raise ValueError(f"y has labels that are not in classes: {sorted(strange)}")
+            if isinstance(self.class_weight, Mapping):
+                own = np.array([self.class_weight.get(label, 1) for label in y.tolist()], dtype=np.float64)
+                weights = sample_weights(own if weights is None else own * weights, X)
+            self._pass(X, np.searchsorted(known, y), len(known), weights)
         self.classes_ = known
         return self
 
@@ -163,6 +168,13 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         """The most probable labels (N,)."""
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]
+
+    def _checked_class_weight(self, words: list[str]) -> None:
+        weight = self.class_weight
+        if not (weight is None or isinstance(weight, Mapping) or (isinstance(weight, str) and weight in words)):
+            expected = f"class_weight to be {', '.join(['None', *map(repr, words)])} or a dict"
+            remedy = "Pass a weight for each class as {label: weight}."
+            raise ArgumentError(expected, repr(weight), remedy, "HandgradClassifier")
 
     def _validated(self, X: Array, y: Array, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=reset)

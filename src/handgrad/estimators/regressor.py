@@ -107,20 +107,22 @@ class HandgradRegressor(RegressorMixin, HandgradEstimator):  # type: ignore[misc
 
     def fit(self: G, X: Array, y: Array, sample_weight: Array | None = None) -> G:
         """Train all replicas anew on X (N, I) and y, (N,) or (N, O)."""
-        X, y = self._validated(X, y, True)
-        t = y.reshape(len(y), -1)
-        self._fit(X, t, t.shape[1], sample_weights(sample_weight, X))
+        with self._features_kept():
+            X, y = self._validated(X, y, True)
+            t = y.reshape(len(y), -1)
+            self._fit(X, t, t.shape[1], sample_weights(sample_weight, X))
         self._flat = y.ndim == 1
         return self
 
     def partial_fit(self: G, X: Array, y: Array, sample_weight: Array | None = None) -> G:
         """Train the same replicas on for one epoch of these samples, at a constant learning rate."""
         first = not hasattr(self, "model_")
-        X, y = self._validated(X, y, first)
-        t = y.reshape(len(y), -1)
-        if not first and t.shape[1] != self._scaled.width:
-            raise ValueError(f"y has {t.shape[1]} outputs, but HandgradRegressor expects {self._scaled.width}")
-        self._pass(X, t, t.shape[1], sample_weights(sample_weight, X))
+        with self._features_kept():
+            X, y = self._validated(X, y, first)
+            t = y.reshape(len(y), -1)
+            if not first and t.shape[1] != self._scaled.width:
+                raise ValueError(f"y has {t.shape[1]} outputs, but HandgradRegressor expects {self._scaled.width}")
+            self._pass(X, t, t.shape[1], sample_weights(sample_weight, X))
         self._flat = y.ndim == 1
         return self
 

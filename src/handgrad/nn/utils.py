@@ -100,7 +100,7 @@ def clip_grad_norm_(
                 [0.3000, 0.4000]])
     """
     grads, replicas = _gradients(parameters, "clip_grad_norm_")
-    max_norm = _bound("max_norm", max_norm, replicas, "clip_grad_norm_")
+    max_norm = bound("max_norm", max_norm, replicas, "clip_grad_norm_")
     total = get_total_norm(grads, norm_type, error_if_nonfinite, replicas=replicas)
     _scale_(grads, max_norm, total, replicas)
     return total
@@ -121,7 +121,7 @@ def clip_grads_with_norm_(parameters: Parameter | Iterable[Parameter], max_norm:
         tensor([0.0600, 0.0800])
     """
     grads, replicas = _gradients(parameters, "clip_grads_with_norm_")
-    _scale_(grads, _bound("max_norm", max_norm, replicas, "clip_grads_with_norm_"), total_norm, replicas)
+    _scale_(grads, bound("max_norm", max_norm, replicas, "clip_grads_with_norm_"), total_norm, replicas)
 
 
 def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: Number) -> None:
@@ -145,7 +145,7 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: Nu
         tensor([-1.0000,  0.1000,  1.0000])
     """
     grads, replicas = _gradients(parameters, "clip_grad_value_")
-    value = _bound("clip_value", clip_value, replicas, "clip_grad_value_")
+    value = bound("clip_value", clip_value, replicas, "clip_grad_value_")
     if not grads:
         return
     if isinstance(value, Tensor):
@@ -213,8 +213,8 @@ def _scale_(grads: list[Tensor], max_norm: float | Tensor, total: Tensor, replic
     """Multiply the gradients by max_norm / (total + 1e-6), but not by more than 1."""
     if not grads:
         return
-    bound = max_norm.to(total) if isinstance(max_norm, Tensor) else max_norm
-    coefficient = (bound / (total + 1e-6)).clamp_(max=1.0)
+    most = max_norm.to(total) if isinstance(max_norm, Tensor) else max_norm
+    coefficient = (most / (total + 1e-6)).clamp_(max=1.0)
     if replicas is None:
         torch._foreach_mul_(grads, coefficient)
     else:
@@ -241,7 +241,7 @@ def _gradients(parameters: Parameter | Iterable[Parameter], where: str) -> tuple
     return [p.grad for p in given if p.grad is not None], replicas
 
 
-def _bound(name: str, value: Number, replicas: int | None, where: str) -> float | Tensor:
+def bound(name: str, value: Number, replicas: int | None, where: str) -> float | Tensor:
     """Return one number, or R as a tensor, if none is negative."""
     found = torch.as_tensor(value, dtype=torch.float64) if isinstance(value, (Sequence, Tensor)) else value
     checks.at_least(name, found, 0, where)

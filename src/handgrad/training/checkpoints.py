@@ -88,7 +88,7 @@ class Checkpoints:
         for number, path in enumerate(files):
             try:
                 tensors, notes = load_tensors(path)
-                state = self._checked(tensors, notes, trainer, path)
+                state = self._checked(tensors, notes, path)
             except OutputError as error:
                 if number + 1 == len(files):
                     raise
@@ -97,10 +97,11 @@ class Checkpoints:
             trainer.load_state_dict(state)
             return
 
-    def _checked(self, tensors: dict[str, Tensor], notes: dict[str, Any], trainer: Trainer, path: Path) -> Any:
-        if notes.get("format") != FORMAT:
-            remedy = "Read it with the version of handgrad that wrote it."
-            raise OutputError(f"a checkpoint of format {FORMAT}", f"format {notes.get('format')}", remedy, str(path))
+    def _checked(self, tensors: dict[str, Tensor], notes: dict[str, Any], path: Path) -> Any:
+        if notes.get("format") != FORMAT or not {"identity", "state"} <= notes.keys():
+            remedy = "Read it with what wrote it, or put it elsewhere."
+            got = f"format {notes.get('format')} with {', '.join(notes) or 'no notes'}"
+            raise OutputError(f"a checkpoint of format {FORMAT}", got, remedy, str(path))
         own = json.loads(json.dumps(self._identity))
         if others := [name for name, value in own.items() if notes["identity"].get(name) != value]:
             shown = {name: str(notes["identity"].get(name))[:80] for name in others}
@@ -108,11 +109,7 @@ class Checkpoints:
             expected = ", ".join(f"{name} = {str(own[name])[:80]}" for name in others)
             remedy = "Choose another folder for this run, or start it with what the first one had."
             raise StateError(f"a checkpoint of this run: {expected}", got, remedy, str(path))
-        state = unpack(notes["state"], tensors)
-        if state["epoch"] > trainer.epochs:
-            got, remedy = f"{state['epoch']} epochs", "Ask for at least as many epochs."
-            raise StateError(f"a checkpoint of at most {trainer.epochs} epochs", got, remedy, str(path))
-        return state
+        return unpack(notes["state"], tensors)
 
 
 def pack(value: Any) -> tuple[dict[str, Tensor], Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from handgrad.data import selected
-from handgrad.errors import ArgumentError
+from handgrad.data import fingerprint, rowwise
+from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 
@@ -25,12 +26,13 @@ class Evaluation:
         x, t: inputs and targets, (N, …), or (R, N, …) with `own`.
         criterion: for the measure "loss", with the model's replicas; None leaves it out.
         measures: functions of outputs and targets, by name.
+        weights: of the samples in the loss, (N,), or (R, N) with `own`; measures have none.
         rows: (R, M), which samples each replica is measured on; all by default.
         own: each replica has data of its own.
         prefix: such as "validation_".
         chunk: samples that are computed at a time.
 
-    Errors: ArgumentError for no samples.
+    Errors: ArgumentError for no samples, ShapeError for weights that are not one for each sample.
 
     Example:
         >>> import torch
@@ -50,6 +52,7 @@ class Evaluation:
         criterion: Loss | None = None,
         measures: Mapping[str, Measure] | None = None,
         *,
+        weights: Tensor | None = None,
         rows: Tensor | None = None,
         own: bool = False,
         prefix: str = "",
@@ -60,6 +63,11 @@ class Evaluation:
         self.count = x.shape[1 if own else 0] if rows is None else rows.shape[1]
         if self.count == 0:
             raise ArgumentError("at least one sample to evaluate on", "none", "Pass data.", "Evaluation")
+        shape = tuple(x.shape[: 2 if own else 1])
+        if weights is not None and weights.shape != shape:
+            got, remedy = str(tuple(weights.shape)), "Give one to each sample."
+            raise ShapeError(f"weights of shape {shape}", got, remedy, "Evaluation")
+        self.weights = weights if weights is None or rows is None else rowwise(weights, rows, own)
 
     @property
     def names(self) -> list[str]:
@@ -68,15 +76,22 @@ class Evaluation:
 
     def __call__(self, model: Module) -> dict[str, Tensor]:
         y, t = self.outputs(model)
-        found = [] if self.criterion is None else [self.criterion(y, t)]
+        found = []
         if self.criterion is not None:
+            w = self.weights
+            w = w.squeeze(0) if w is not None and self.rows is not None and not self._leads(model) else w
+            found.append(self.criterion(y, t, **({} if w is None else {"weights": w})))
             self.criterion.forget()
         found += [measure(y, t) for measure in self.measures.values()]
         return {name: torch.as_tensor(value) for name, value in zip(self.names, found)}
 
+    def fingerprint(self) -> list[Any]:
+        """What tells its data from others, as JSON has it."""
+        return [fingerprint(x=self.x, t=self.t, weights=self.weights, rows=self.rows), self.own]
+
     def outputs(self, model: Module) -> tuple[Tensor, Tensor]:
         """Outputs and targets, both (R, N, …), or (N, …) of a model without replicas."""
-        training = model.training
+        modes = [(part, part.training) for part in model.modules()]
         model.eval()
         try:
             with torch.inference_mode():
@@ -84,17 +99,15 @@ class Evaluation:
                     self._part(model, range(self.count)[i : i + self.chunk]) for i in range(0, self.count, self.chunk)
                 ]
         finally:
-            model.train(training)
+            for part, mode in modes:
+                part.training = mode
         y, t = (torch.cat(pieces, 1 if self._leads(model) else 0) for pieces in zip(*parts))
         return y, t
 
     def _part(self, model: Module, part: range) -> tuple[Tensor, Tensor]:
         samples = slice(part.start, part.stop)
         if self.rows is not None:
-            rows = self.rows[:, samples]  # (R, n)
-            if self.own:
-                rows = rows + torch.arange(len(rows)).unsqueeze(1) * self.x.shape[1]
-            values = [selected(v.flatten(0, 1) if self.own else v, rows) for v in (self.x, self.t)]
+            values = [rowwise(v, self.rows[:, samples], self.own) for v in (self.x, self.t)]  # (R, n, …)
             x, t = values if self._leads(model) else [v.squeeze(0) for v in values]
         else:
             x, t = (v[:, samples] if self.own else v[samples] for v in (self.x, self.t))

@@ -31,6 +31,8 @@ from handgrad.training.trainer import Trainer
 from handgrad.workers import noted
 
 WHERE = "fit"
+Samples = tuple[Tensor, Tensor, Tensor | None]
+"""Inputs, targets and perhaps weights."""
 
 
 def fit(
@@ -79,8 +81,8 @@ def fit(
         batch_size: samples in a batch, or all if there are fewer; a DataLoader has its own.
         last: what becomes of a short last batch: "keep", "drop" or "merge".
         seeds: one for each replica; 0, 1, 2 … by default.
-        validation: a fraction that each replica leaves out, by its own seed, or data (x, t) for all. The history then
-            has "validation_loss" and the metrics as "validation_…".
+        validation: a fraction that each replica leaves out, by its own seed, or data (x, t) or (x, t, weights) for all.
+            The history then has "validation_loss", with the weights of the samples, and the metrics as "validation_…".
         stratify: split so that classes keep their proportions; by default where targets are class indices.
         metrics: names of `handgrad.metrics`, such as "accuracy" or ["rmse", "r2"], or functions of outputs (R, N, …)
             and targets (R, N, …) to (R,), with R = 1 for a model without replicas; None for all that suit the task,
@@ -107,6 +109,10 @@ def fit(
         >>> bool((history.metrics["validation_loss"][:, -1] < 0.1).all())
         True
     """
+    if isinstance(data, (Batches, Loader)):
+        if seeds is not None and list(seeds) != data.seeds:
+            raise ArgumentError(f"the seeds of the batches, {data.seeds}", str(list(seeds)), "Leave seeds out.", WHERE)
+        seeds = data.seeds
     seeds = list(range(replicas_of(model) or 1)) if seeds is None else list(seeds)
     dtype = next((p.value.dtype for p in model.parameters()), torch.float32)
     whole = None if isinstance(data, (Batches, Loader)) else samples(data, dtype)
@@ -115,32 +121,38 @@ def fit(
         if whole is None:
             remedy = "Pass validation=(x, t), or the data as tensors."
             raise ArgumentError("data in memory to leave a fraction out of", type(data).__name__, remedy, WHERE)
-        classes = whole[1].ndim == 1 and not whole[1].is_floating_point()
-        rows = split(whole[1], validation, seeds, stratify=classes if stratify is None else stratify)
-    measures = _measures(metrics, criterion, whole, single=replicas_of(model) is None)
+        rows = split(whole[1], validation, seeds, stratify=_are_classes(whole[1]) if stratify is None else stratify)
+    labelled = whole is not None and _are_classes(whole[1])
+    if isinstance(data, Batches):
+        labelled = _are_classes(data.t[0] if data.own else data.t)
+    measures = _measures(metrics, criterion, labelled, single=replicas_of(model) is None)
     batches: Batches | Loader = data
     if whole is not None:
-        x, t, *weights = whole
+        x, t, weights = whole
         size = min(batch_size, len(x) if rows[0] is None else rows[0].shape[1])
-        options: dict[str, Any] = {"rows": rows[0], "weights": weights[0] if weights else None}
-        batches = Batches(x, t, size, seeds, last=last, **options)
+        batches = Batches(x, t, size, seeds, last=last, rows=rows[0], weights=weights)
     elif not isinstance(data, (Batches, Loader)):
         batches = Loader(data, seeds)
     evaluation: Evaluation | None = None
     if whole is not None and rows[1] is not None:
-        evaluation = Evaluation(whole[0], whole[1], criterion, measures, rows=rows[1], prefix="validation_")
+        x, t, weights = whole
+        options: dict[str, Any] = {"weights": weights, "rows": rows[1], "prefix": "validation_"}
+        evaluation = Evaluation(x, t, criterion, measures, **options)
     elif validation is not None:
         given = samples(validation, dtype)
         if given is None:
             remedy = "Pass a fraction such as 0.2, or (x, t)."
             raise ArgumentError("validation data in memory", type(validation).__name__, remedy, WHERE)
-        evaluation = Evaluation(given[0], given[1], criterion, measures, prefix="validation_")
+        x, t, weights = given
+        evaluation = Evaluation(x, t, criterion, measures, weights=weights, prefix="validation_")
     elif measures:
         if isinstance(batches, Loader):
             raise ArgumentError("data to measure on", "only a loader", "Pass validation=(x, t).", WHERE)
         options = {"rows": batches.rows, "own": batches.own}
         evaluation = Evaluation(batches.x, batches.t, None, measures, prefix="training_", **options)
-    stopping = EarlyStopping(patience=early_stopping) if isinstance(early_stopping, int) else early_stopping
+    stopping = early_stopping
+    if stopping is not None and not isinstance(stopping, EarlyStopping):
+        stopping = EarlyStopping(patience=stopping)
     watchable = ["loss", *(evaluation.names if evaluation else ())]
     if stopping is not None and stopping.monitor not in watchable:
         remedy = "Pass validation=0.2, say, or monitor one of these."
@@ -171,11 +183,10 @@ def fit(
         return trainer.run(_Signalled(signals))
 
 
-def _measures(wanted: Wanted, criterion: Loss, data: tuple[Tensor, ...] | None, *, single: bool) -> dict[str, Measure]:
+def _measures(wanted: Wanted, criterion: Loss, labelled: bool, *, single: bool) -> dict[str, Measure]:
     """The metrics as functions of outputs and targets of this model."""
-    classes = data is not None and not data[1].is_floating_point() and data[1].ndim == 1
     logits = isinstance(criterion, (CrossEntropyLoss, NLLLoss, BCEWithLogitsLoss))
-    found = resolve(wanted, "classification" if classes or logits else "regression")
+    found = resolve(wanted, "classification" if labelled or logits else "regression")
     if not single:
         return found
 
@@ -183,6 +194,11 @@ def _measures(wanted: Wanted, criterion: Loss, data: tuple[Tensor, ...] | None, 
         return lambda y, t: measure(y.unsqueeze(0), t.unsqueeze(0))[0]
 
     return {name: one(measure) for name, measure in found.items()}
+
+
+def _are_classes(t: Tensor) -> bool:
+    """Whether targets (N, …) are class indices."""
+    return t.ndim == 1 and not t.is_floating_point()
 
 
 class _Signalled:
@@ -193,13 +209,17 @@ class _Signalled:
         return bool(self.signals)
 
 
-def samples(data: Any, dtype: torch.dtype) -> tuple[Tensor, ...] | None:
-    """Inputs, targets and perhaps weights as tensors, floating-point ones of a dtype; None for an iterable of batches.
+def samples(data: Any, dtype: torch.dtype) -> Samples | None:
+    """Inputs, targets and weights, or None for these, floating-point ones of a dtype; None for an iterable of batches.
 
-    NumPy arrays of that dtype are not copied.
+    NumPy arrays of that dtype are not copied, unless they are read-only.
     """
     if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(v, "shape") for v in data):
-        tensors = [torch.as_tensor(value) for value in data]
+        if frames := [type(value).__name__ for value in data if hasattr(value, "to_numpy")]:
+            raise ArgumentError("tensors or NumPy arrays", ", ".join(frames), "Pass x.to_numpy().", WHERE)
+        # of an array that is read-only, as a DataFrame's, a copy: PyTorch has no such tensors, and warns
+        own = (v if getattr(getattr(v, "flags", None), "writeable", True) else v.copy() for v in data)
+        tensors = [torch.as_tensor(value) for value in own]
     elif hasattr(data, "tensors") and hasattr(data, "__getitem__"):  # a TensorDataset
         tensors = list(data.tensors)
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (tuple, list, str)):
@@ -214,4 +234,5 @@ def samples(data: Any, dtype: torch.dtype) -> tuple[Tensor, ...] | None:
     if len(tensors) not in (2, 3):
         remedy = "Let each sample be (x, t), or (x, t, weight)."
         raise ArgumentError("inputs and targets", f"{len(tensors)} values a sample", remedy, WHERE)
-    return tuple(value.to(dtype) if value.is_floating_point() else value for value in tensors)
+    x, t, *weights = (value.to(dtype) if value.is_floating_point() else value for value in tensors)
+    return x, t, weights[0] if weights else None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from handgrad import workers
+from handgrad.errors import ArgumentError
 from handgrad.nn.module import Module
 from handgrad.training.history import History
 from handgrad.training.trainer import Advance, Trainer
@@ -38,6 +39,8 @@ def train_replicas(
         size: replicas in a group at most.
         advance: called with the losses of the replicas that have just finished an epoch.
 
+    Errors: ArgumentError for no seeds.
+
     Example:
         >>> import torch
         >>> from handgrad import nn, optim
@@ -54,6 +57,8 @@ def train_replicas(
         (torch.Size([25, 8, 1]), torch.Size([25, 3]))
     """
     seeds = list(seeds)
+    if not seeds:
+        raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", "train_replicas")
     cut = workers.groups(len(seeds), size)
     models = [build(seeds[part]) for part in cut]
 
@@ -74,7 +79,8 @@ def train_replicas(
         part = cut[index]
         empty = replace(History.empty(part.stop - part.start, longest, names), interrupted=True)
         states.append(one[0] if one is not None else dict(models[index].state_dict()))
-        histories.append(one[1] if one is not None and (one[1].metrics or not names) else empty)
+        # one that was interrupted early may have measured nothing yet
+        histories.append(empty if one is None else replace(one[1], metrics={**empty.metrics, **one[1].metrics}))
     model = build(seeds)
     model.load_state_dict({name: torch.cat([state[name] for state in states]) for name in states[0]})
     return model, History.joined(histories)

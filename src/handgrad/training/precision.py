@@ -60,7 +60,8 @@ class Mixed(Module):
                 held |= {name: Wide(wide[id(value)]) for name, value in held.items() if id(value) in wide}
 
     def forward(self, x: Tensor) -> Any:
-        torch._foreach_copy_([copied.value for copied, _ in self._pairs], [p.value for _, p in self._pairs])
+        if self._pairs:
+            torch._foreach_copy_([copied.value for copied, _ in self._pairs], [p.value for _, p in self._pairs])
         return _as(torch.float32, self.working(_as(self.dtype, x)))
 
     def backward(self, dy: Any) -> Any:

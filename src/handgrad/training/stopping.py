@@ -73,7 +73,7 @@ class EarlyStopping:
             self.best = torch.full_like(values, sign * math.inf)
             self.best_epoch = torch.full_like(values, -1, dtype=torch.long)
             self.stopped = torch.zeros_like(values, dtype=torch.bool)
-        better = (sign * values < sign * self.best - self.min_delta) & ~self.stopped
+        better = (sign * values < sign * self.best - self.min_delta) & values.isfinite() & ~self.stopped
         self.best = torch.where(better, values, self.best)
         self.best_epoch = torch.where(better, epoch, self.best_epoch)
         if self.restore_best and bool(better.any()):

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from handgrad import checks
 from handgrad.data import Batches, Loader
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.random import redraw
 from handgrad.nn.sequential import Sequential
-from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
+from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.callbacks import Callback
 from handgrad.training.checkpoints import Checkpoints
+from handgrad.training.divergence import diverged, first_layers
 from handgrad.training.evaluation import replicas_of
 from handgrad.training.history import History
 from handgrad.training.precision import Mixed
@@ -54,7 +54,8 @@ class Trainer:
     """Trains R replicas, or a model without replicas, on batches; all that a run needs, and how far it is.
 
     The model runs fused. A replica whose loss stops being finite has diverged: the epoch, the step and the first layer
-    with a bad output are noted, its numbers are NaN from there on, and the others go on untouched.
+    with a bad output are noted, its numbers are NaN from there on, and the others go on untouched. A batch of which
+    every sample has weight 0, or is ignored, has no loss and is left out of the epoch's mean.
 
     Everything random in a run is a function of the batches' seeds and the epoch, so a run that goes on from a
     checkpoint ends bit for bit where it would have ended, on the same machine with as many threads.
@@ -70,8 +71,8 @@ class Trainer:
             name, such as an `Evaluation`.
         every: measure after every so many epochs, and after the last.
         schedule: of the learning rate. OneCycleLR and CyclicLR move with each of the optimiser's steps, others with
-            each epoch; ReduceLROnPlateau listens to the measure that early stopping watches, or else to the training
-            loss.
+            each epoch; ReduceLROnPlateau listens to the measure that early stopping watches, each time it is measured,
+            or else to the training loss.
         clip_norm: bound of the norm of each replica's gradient; one number or R.
         clip_value: bound of each element of the gradient.
         accumulate: batches whose mean gradient makes one step.
@@ -132,12 +133,24 @@ class Trainer:
             got, remedy = f"{self.batches.replicas} seeds", "Pass one seed for each replica of the model."
             raise ArgumentError(f"batches for {R or 1} replicas", got, remedy, "Trainer")
         self.single = R is None
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                bound(name, getattr(self, name), R, "Trainer")
+        trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self._untrained = [p for p in self.model.parameters() if id(p) not in trained]
+        if trained and len(self._untrained) == len(list(self.model.parameters())):
+            remedy = "Build the optimiser of model.parameters(), after replicate or stack has made the model."
+            raise ArgumentError("an optimiser of parameters of the model", "other parameters alone", remedy, "Trainer")
         self.batches.check(self.model)
         self.criterion.check(self.model)
         self.history = History.empty(self.batches.replicas, self.epochs, ())
-        self.taken, self._ending = 0, False
+        self.taken, self._ending, self._apart = 0, False, ""
         if self.stopping is not None:
             self.stopping.reset()
+        # what a function gives by name is known once it is called
+        names = () if self.metrics is None else getattr(self.metrics, "names", self.metrics)
+        if isinstance(names, Iterable) and self._watched not in ("loss", *names):
+            self._refuse_to_watch(names)
 
     def stop(self) -> None:
         """Let the epoch under way be the last."""
@@ -155,22 +168,25 @@ class Trainer:
         self._tell("on_start")
         self.model.train()
         fast = self._faster().train()
-        # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
-        with torch.inference_mode():
-            while not (self._over() or (stop is not None and stop.is_set())):
-                self._train_epoch(fast)
-                self._close(self._measure(fast))
-                self._tell("on_epoch_end")
-                if self.checkpoints is not None:
-                    self.checkpoints.save(self, last=self._over() or (stop is not None and stop.is_set()))
-                advance(self.history.loss[:, self.epoch - 1].tolist())
-            self.history.interrupted = not self._over()
-            if self.stopping is not None and self.stopping.restore_best:
-                self.stopping.restore(*self._models())
-        fast.forget()
-        self.optimizer.zero_grad()
-        for state in self.optimizer.state.values():  # made in inference mode, which tensors do not leave by themselves
-            state |= {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
+        try:
+            # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
+            with torch.inference_mode():
+                while not (self._over() or (stop is not None and stop.is_set())):
+                    self._train_epoch(fast)
+                    self._close(self._measure(fast))
+                    self._tell("on_epoch_end")
+                    if self.checkpoints is not None:
+                        self.checkpoints.save(self, last=self._over() or (stop is not None and stop.is_set()))
+                    advance(self.history.loss[:, self.epoch - 1].tolist())
+                self.history.interrupted = not self._over()
+                if self.stopping is not None and self.stopping.restore_best:
+                    self.stopping.restore(*self._models())
+        finally:
+            fast.forget()
+            self._zero_grad()
+            for made in (*self.optimizer.state.values(), self.history.metrics):
+                # in inference mode, which tensors do not leave by themselves
+                made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
         self._tell("on_end")
         return self.history
 
@@ -190,26 +206,29 @@ class Trainer:
         watching = [callback for callback in self.callbacks if type(callback).on_step_end is not Callback.on_step_end]
         redraw(model.working if isinstance(model, Mixed) else self.model, self.batches.seeds, self.epoch)
         for step, (x, t, *weights) in enumerate(self.batches.epoch(self.epoch)):
+            if self.steps is not None and self.taken >= self.steps:
+                self._apart = "steps"
+                break
             if self.single and not self.batches.shared:
                 x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
             if not pending:
-                self.optimizer.zero_grad()
-            losses.append(loss := self.criterion(model(x), t, **({"weights": weights[0]} if weights else {})))
+                self._zero_grad()
+            y = model(x)
+            losses.append(loss := self.criterion(y, t, **({"weights": weights[0]} if weights else {})))
+            dy = self.criterion.backward()
             if not math.isfinite(float(loss.sum())):
-                self._note(model, x, loss, step)
-            model.backward_parameters(self._share(self.criterion.backward()))
+                self._note(model, x, diverged(loss, y, t, dy, self.batches.replicas, shared=self.batches.shared), step)
+            model.backward_parameters(self._share(dy))
             pending += 1
             if pending == self.accumulate:
                 self._step(1)
                 pending = 0
             for callback in watching:
                 callback.on_step_end(self, loss)
-            if self.steps is not None and self.taken >= self.steps:
-                break
         if pending:
             self._step(self.accumulate / pending)
         self.history.seconds += time.perf_counter() - start
-        self.history.loss[:, self.epoch] = torch.stack(losses).mean(0)
+        self.history.loss[:, self.epoch] = torch.stack(losses).nanmean(0)  # NaN is the mean over no weight
 
     def _share(self, dy: Any) -> Any:
         """A batch's share of the gradient of several."""
@@ -217,9 +236,15 @@ class Trainer:
             return dy
         return tuple(map(self._share, dy)) if isinstance(dy, tuple) else dy.mul_(1 / self.accumulate)
 
+    def _zero_grad(self) -> None:
+        """Clear every gradient, also of parameters that are not trained."""
+        self.optimizer.zero_grad()
+        for p in self._untrained:
+            p.zero_grad()
+
     def _step(self, scale: float) -> None:
         """One step of the optimiser along the gradient; `scale` makes up for batches that were fewer."""
-        parameters = list(self.model.parameters()) if scale != 1 or self._clips else []
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         if scale != 1:
             torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
         if self.clip_norm is not None:
@@ -232,10 +257,6 @@ class Trainer:
             self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-
-    @property
-    def _clips(self) -> bool:
-        return self.clip_norm is not None or self.clip_value is not None
 
     def _measure(self, fast: Module) -> dict[str, Tensor]:
         """Measure the model if it is time, into the history."""
@@ -260,20 +281,32 @@ class Trainer:
             gone = gone | stopping.stopped
         for values in (history.loss, *history.metrics.values()) if bool(gone.any()) else ():
             values[:, epoch].masked_fill_(gone, math.nan)
-        watched = "loss" if stopping is None else stopping.monitor
-        if watched != "loss" and watched not in history.metrics:
-            listed = ", ".join(["loss", *history.metrics])
-            remedy = "Name one of these, or measure it every epoch."
-            raise ArgumentError(f"early stopping to watch one of {listed}", watched, remedy, "EarlyStopping")
-        value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
-        if stopping is not None and (watched == "loss" or watched in found):
-            stopping.update(epoch, value, *self._models())
-            history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(value[0] if self.single else value)
-        elif self.schedule is not None and not isinstance(self.schedule, EACH_STEP):
+        watched = self._watched
+        if found and watched not in ("loss", *found):
+            self._refuse_to_watch(found)
+        in_turn = watched == "loss" or (epoch + 1) % self.every == 0
+        # a run that a callback stopped may go on, and then has not been measured here
+        if (watched == "loss" or watched in found) and (in_turn or not self._ending):
+            value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
+            if stopping is not None:
+                stopping.update(epoch, value, *self._models())
+                history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
+            if isinstance(self.schedule, ReduceLROnPlateau):
+                self.schedule.step(value[0] if self.single else value)
+            if not in_turn:
+                self._apart = self._apart or "epochs"
+        if self.schedule is not None and not isinstance(self.schedule, (*EACH_STEP, ReduceLROnPlateau)):
             self.schedule.step()
         self.epoch = history.epochs = epoch + 1
+
+    @property
+    def _watched(self) -> str:
+        """The measure that early stopping and ReduceLROnPlateau listen to."""
+        return "loss" if self.stopping is None else self.stopping.monitor
+
+    def _refuse_to_watch(self, names: Iterable[str]) -> NoReturn:
+        expected = f"early stopping to watch one of {', '.join(['loss', *names])}"
+        raise ArgumentError(expected, self._watched, "Name one of these, or measure it.", "EarlyStopping")
 
     def _models(self) -> list[Module]:
         """What training changes: the model, and the average of its weights if there is one."""
@@ -283,24 +316,13 @@ class Trainer:
         for callback in self.callbacks:
             getattr(callback, event)(self)
 
-    def _note(self, model: Module, x: Tensor, loss: Tensor, step: int) -> None:
+    def _note(self, model: Module, x: Tensor, bad: list[int], step: int) -> None:
         """Record, for each replica whose loss has just stopped being finite, where the first bad number arose."""
-        bad = (~loss.isfinite()).reshape(-1).nonzero().flatten().tolist()
         fresh = [r for r in bad if self.history.diverged[r] is None]
-        if not fresh:
-            return
-        where = {"epoch": self.epoch, "step": step}
-        for r in fresh:
-            self.history.diverged[r] = {**where, "layer": "the loss"}
-        if not isinstance(model, Sequential):
-            return
         if self.batches.shared and not self.single:
             x = x.expand(self.batches.replicas, *x.shape)
-        for name, part in copy.deepcopy(model).named_children():
-            x = part(x)
-            for r in [r for r in fresh if not (x if self.single else x[r]).isfinite().all()]:
-                self.history.diverged[r] = {**where, "layer": f"model.{name} ({part.label})"}
-                fresh.remove(r)
+        for r, layer in first_layers(model, x, fresh, single=self.single).items() if fresh else ():
+            self.history.diverged[r] = {"epoch": self.epoch, "step": step, "layer": layer}
 
     # State
 
@@ -310,6 +332,7 @@ class Trainer:
         return {
             "epoch": self.epoch,
             "taken": self.taken,
+            "apart": self._apart,
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "history": vars(self.history),
@@ -317,13 +340,26 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; `Checkpoints` has checked that it is a state of such a run."""
+        """Go on from there; `Checkpoints` has checked that it is of such a run.
+
+        Errors: StateError, before anything is loaded, if the run has ended with fewer epochs or steps; or with more,
+        but not as a longer run goes on: in the midst of an epoch, or measured out of turn.
+        """
+        had, limits = {"epochs": state["epoch"], "steps": state["taken"]}, {"epochs": self.epochs, "steps": self.steps}
+        for name, most in limits.items():
+            if most is not None and had[name] > most:
+                remedy = f"Ask for at least as many {name}."
+                raise StateError(f"a checkpoint of at most {most} {name}", f"{had[name]} {name}", remedy, "Trainer")
+        # the midst of an epoch is the end of so many steps alone
+        if (apart := state["apart"]) and not any(had[name] == limits[name] for name in {apart, "steps"}):
+            remedy = "Ask for as many, or choose another folder."
+            raise StateError(f"a run that ended after {had[apart]} {apart}", "a longer run", remedy, "Trainer")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for part, name in ((self.schedule, "schedule"), (self.average, "average"), (self.stopping, "stopping")):
             if part is not None:
                 part.load_state_dict(state[name])
-        self.epoch, self.taken = state["epoch"], state["taken"]
+        self.epoch, self.taken, self._apart = state["epoch"], state["taken"], state["apart"]
         self.history = History(**state["history"]).resized(self.epochs)
 
     def identity(self) -> dict[str, Any]:
@@ -336,7 +372,8 @@ class Trainer:
             "seeds": self.batches.seeds,
             "data": self.batches.fingerprint(),
             "model": [repr(self.model), [[name, list(value.shape)] for name, value in self.model.state_dict().items()]],
-            "criterion": repr(self.criterion),
+            "measured on": getattr(self.metrics, "fingerprint", lambda: None)(),
+            "criterion": [repr(self.criterion), dict(self.criterion.state_dict())],
             **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule", "average")},
             "options of the optimizer": groups,
             "options of the schedule": None if self.schedule is None else self.schedule.state_dict(),

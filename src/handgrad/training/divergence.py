@@ -1,0 +1,55 @@
+"""Divergence: which replicas have a loss that is not finite, and where in the network it arose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from handgrad.nn.module import Module
+from handgrad.nn.sequential import Sequential
+
+
+def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared: bool) -> list[int]:
+    """The replicas whose loss is not finite, but for those whose samples all have weight 0 or are ignored.
+
+    The mean over no weight is NaN, and its gradient by finite outputs 0: such a batch teaches nothing.
+
+    Args:
+        loss: () or (R,).
+        y, t, dy: outputs, targets and the gradient by the outputs; several where there are several.
+        replicas: R.
+        shared: whether the targets are without R, the same for all.
+
+    Example:
+        >>> import torch
+        >>> y = torch.zeros(2, 3)
+        >>> diverged(torch.full((2,), torch.nan), y, torch.zeros(3), torch.tensor([[1.0], [0.0]]), 2, shared=True)
+        [0]
+    """
+
+    def rows(value: Any) -> list[Tensor]:
+        parts = value if isinstance(value, tuple) else (value,)
+        return [part.reshape(replicas, -1) for part in parts if part is not None]
+
+    weightless = t.isfinite().all() if shared else rows(t)[0].isfinite().all(1)
+    for part in rows(y):
+        weightless = weightless & part.isfinite().all(1)
+    for part in rows(dy):
+        weightless = weightless & (part == 0).all(1)
+    bad: list[int] = (~loss.reshape(-1).isfinite() & ~weightless).nonzero().flatten().tolist()
+    return bad
+
+
+def first_layers(model: Module, x: Tensor, replicas: Sequence[int], *, single: bool) -> dict[int, str]:
+    """Of each of these replicas the first layer with an output that is not finite, or the loss; x leads with R."""
+    found = dict.fromkeys(replicas, "the loss")
+    if isinstance(model, Sequential):
+        for name, part in copy.deepcopy(model).named_children():
+            x = part(x)
+            for r in (r for r in replicas if found[r] == "the loss"):
+                if not (x if single else x[r]).isfinite().all():
+                    found[r] = f"model.{name} ({part.label})"
+    return found
