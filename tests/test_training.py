@@ -302,6 +302,22 @@ def test_callbacks_are_called_and_can_stop():
     assert history.epochs == 2
 
 
+def test_callbacks_end_also_after_an_error():
+    """A progress bar that is left alive would keep the terminal."""
+    ended = []
+
+    class Failing(Callback):
+        def on_epoch_end(self, trainer):
+            raise OSError("disk full")
+
+        def on_end(self, trainer):
+            ended.append(trainer.history.interrupted)
+
+    with pytest.raises(OSError, match="disk full"):
+        trained([0, 1], callbacks=[Failing()])
+    assert ended == [True]
+
+
 def test_a_progress_bar_shows_mean_and_band():
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, width=200)
@@ -384,6 +400,20 @@ def test_a_checkpoint_of_another_run_is_refused(change, named, tmp_path):
     seeds = options.pop("seeds", [3, 5])
     with pytest.raises(Exception, match=named):
         trained(seeds, checkpoint=tmp_path, **options)
+
+
+def test_a_checkpoint_with_another_decay_of_the_average_is_refused(tmp_path):
+    def run(epochs, decay):
+        model = nn.replicate(network(), [0, 1])
+        average = optim.swa_utils.AveragedModel(model, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(decay))
+        options = {"epochs": epochs, "average": average, "checkpoint": tmp_path}
+        return fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters(), 0.05), (X, T), **options)
+
+    run(1, 0.9)
+    assert run(2, 0.9).epochs == 2
+    for other in (0.99, [0.9, 0.8]):
+        with pytest.raises(StateError, match="average ="):
+            run(3, other)
 
 
 def test_a_damaged_latest_checkpoint_is_left_aside(tmp_path):

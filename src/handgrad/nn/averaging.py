@@ -131,6 +131,18 @@ class AveragedModel(Module):
             a.copy_(c)
         self.n_averaged.add_(1)
 
+    def identity(self) -> list[Any]:
+        """What tells this average's rule from another, as JSON has it: what it makes of 0 and then 1."""
+        n_averaged, found = self.n_averaged, []
+        lead = (1,) if self.replicas is None else (self.replicas, 1)
+        for n in (1, 2):
+            self.n_averaged = torch.full_like(n_averaged, n)
+            average = torch.zeros(lead, dtype=torch.float64, device=n_averaged.device)
+            self._average([average], [torch.ones_like(average)])
+            found.append(average.flatten().tolist())
+        self.n_averaged = n_averaged
+        return [self.use_buffers, *found]
+
     def _average(self, averaged: list[Tensor], current: list[Tensor]) -> None:
         """Bring the averages, all of one dtype, to their new values."""
         n = self.n_averaged.to(averaged[0].device)

@@ -47,7 +47,7 @@ class Callback:
         """After each epoch, when `trainer.history` has its numbers and `trainer.epoch` counts it."""
 
     def on_end(self, trainer: Trainer) -> None:
-        """After the last epoch, with the best weights in place if early stopping watched."""
+        """After the last epoch, with the best weights in place if early stopping watched; or after an error."""
 
 
 class ProgressBar(Callback):

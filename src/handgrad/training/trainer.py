@@ -178,7 +178,6 @@ class Trainer:
                     if self.checkpoints is not None:
                         self.checkpoints.save(self, last=self._over() or (stop is not None and stop.is_set()))
                     advance(self.history.loss[:, self.epoch - 1].tolist())
-                self.history.interrupted = not self._over()
                 if self.stopping is not None and self.stopping.restore_best:
                     self.stopping.restore(*self._models())
         finally:
@@ -187,7 +186,8 @@ class Trainer:
             for made in (*self.optimizer.state.values(), self.history.metrics):
                 # in inference mode, which tensors do not leave by themselves
                 made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
-        self._tell("on_end")
+            self.history.interrupted = not self._over()
+            self._tell("on_end")
         return self.history
 
     def _faster(self) -> Module:
@@ -374,14 +374,13 @@ class Trainer:
             "model": [repr(self.model), [[name, list(value.shape)] for name, value in self.model.state_dict().items()]],
             "measured on": getattr(self.metrics, "fingerprint", lambda: None)(),
             "criterion": [repr(self.criterion), dict(self.criterion.state_dict())],
-            **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule", "average")},
+            **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule")},
+            "average": None if self.average is None else self.average.identity(),
             "options of the optimizer": groups,
             "options of the schedule": None if self.schedule is None else self.schedule.state_dict(),
             "stopping": None if self.stopping is None else {**vars(self.stopping), **dict.fromkeys(CHANGING)},
-            "accumulate": self.accumulate,
             "clipping": [self.clip_norm, self.clip_value],
-            "every": self.every,
-            "precision": self.precision,
+            **{name: getattr(self, name) for name in ("accumulate", "every", "precision")},
         }
 
 
