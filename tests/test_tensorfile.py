@@ -18,7 +18,7 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.errors import DTypeError, HandgradError, OutputError
-from handgrad.tensorfile import load_tensors, save_tensors
+from handgrad.tensorfile import _checksum, load_tensors, save_tensors
 from tests.cases import explains
 
 NOTES: dict[str, Any] = {"epoch": 3, "history": [[0.1, 1e-300], [None, True]], "who": {"größe": "7 µs"}}
@@ -168,6 +168,15 @@ def test_other_metadata(path: Path) -> None:
     rewritten(path, made="elsewhere")
     assert load_tensors(path)[1] == NOTES
     rewritten(path, notes="{}")
+    refused(path, "damaged")
+
+
+@pytest.mark.parametrize(
+    "notes", ["", "nope", "3", "null", "[1]", "[[1, 2]]", '"x"', "[" * 100_000, "9" * 5000], ids=lambda text: text[:8]
+)
+def test_notes_that_are_no_dict(path: Path, notes: str) -> None:
+    """Whoever forges a file can give it a checksum that fits."""
+    rewritten(path, notes=notes, sha256=_checksum(load_tensors(path)[0], notes))
     refused(path, "damaged")
 
 

@@ -105,7 +105,13 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         return tensors, {}
     if mine != OURS or metadata["sha256"] != _checksum(tensors, metadata["notes"]):
         raise _damaged("other tensors or notes than were saved", where)
-    return tensors, dict(json.loads(metadata["notes"]))
+    try:
+        notes = json.loads(metadata["notes"])
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"notes that are no JSON ({error})", where) from error
+    if not isinstance(notes, dict):
+        raise _damaged(f"notes that are a {type(notes).__name__}", where)
+    return tensors, notes
 
 
 def _is_text(name: object) -> bool:
