@@ -166,23 +166,30 @@ def build(description: Mapping[str, Any], classes: Iterable[type[Module]] = ()) 
         )
     """
     known = {**CLASSES, **{kind.__name__: kind for kind in classes}}
-    module: Module = built(description, replace(HANDGRAD, make=partial(_make, known)))
+    try:
+        module: Module = built(description, replace(HANDGRAD, make=partial(_make, known)))
+    except NotImplementedError as error:  # an option that no module can have had
+        raise _no_description(error) from error
     return module
 
 
+def _no_description(error: Exception) -> ArgumentError:
+    remedy = "Pass what handgrad.architecture.describe returned."
+    return ArgumentError("the description of a network", f"one that fails with {error!r}", remedy)
+
+
 def built(description: Mapping[str, Any], library: Library) -> Any:
-    """Build a module of any library."""
+    """Build a module of any library; an option that it lacks raises NotImplementedError."""
     try:
         with torch.random.fork_rng(devices=[]):
             module = _built(description, library)
         for first, *others in description.get("tied", []):
             for other in others:
                 _tie(module, first, other, library)
-    except HandgradError:
+    except (HandgradError, NotImplementedError):
         raise
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        remedy = "Pass what handgrad.architecture.describe returned."
-        raise ArgumentError("the description of a network", f"one that fails with {error!r}", remedy) from error
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:  # RuntimeError: no memory, too
+        raise _no_description(error) from error
     return module
 
 
