@@ -131,6 +131,15 @@ def test_replicas() -> None:
         from_torch([])
 
 
+def test_dtypes_that_differ_within_a_module() -> None:
+    theirs = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    theirs[0].running_mean = torch.full((3,), 1 / 3, dtype=F64)
+    theirs[1].weight.data = torch.full((2, 3), 1 / 3, dtype=F64)
+    ours = from_torch(theirs)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(to_torch(ours).state_dict(), theirs.state_dict(), rtol=0, atol=0)
+
+
 def test_values_are_copies() -> None:
     theirs = torch.nn.Linear(2, 3)
     ours = from_torch(theirs)

@@ -173,6 +173,26 @@ def build(description: Mapping[str, Any], classes: Iterable[type[Module]] = ()) 
     return module
 
 
+def filled(module: Module, state: Mapping[str, Tensor]) -> Module:
+    """Give a network the values of a state and their dtypes, of which a constructor knows one for all, or none.
+
+    Errors: StateError for a state that does not fit.
+    """
+
+    def kind(name: str, value: Tensor) -> torch.dtype:
+        new = state.get(name, value).dtype
+        return new if new.is_floating_point and value.is_floating_point() else value.dtype
+
+    for name, parameter in module.named_parameters():
+        parameter.to(dtype=kind(name, parameter.value))
+    for path, part in module.named_modules():
+        for name in part.buffer_names:
+            if (buffer := getattr(part, name)) is not None:
+                setattr(part, name, buffer.to(kind(f"{path}.{name}" if path else name, buffer)))
+    module.load_state_dict(state)
+    return module
+
+
 def _no_description(error: Exception) -> ArgumentError:
     remedy = "Pass what handgrad.architecture.describe returned."
     return ArgumentError("the description of a network", f"one that fails with {error!r}", remedy)
