@@ -76,10 +76,7 @@ def stack(modules: Sequence[M]) -> M:
             raise ArgumentError(expected or "nothing more", got or "less", remedy, f"nn.stack, network {index}")
     joined = copy.deepcopy(modules[0])
     counts = [next((part.replicas for part in m.modules() if part.replicas is not None), None) for m in modules]
-    values = [
-        [value if count is not None else value.unsqueeze(0) for value in _tensors(module)]
-        for module, count in zip(modules, counts)
-    ]
+    values = [_tensors(module, count or 1) for module, count in zip(modules, counts)]
     in_order = iter([torch.cat(same) for same in zip(*values)])
     joined._each_tensor(lambda _: next(in_order), replicas=sum(count or 1 for count in counts))
     apart = [count or 1 for count in counts]
@@ -95,9 +92,11 @@ def stack(modules: Sequence[M]) -> M:
     return joined
 
 
-def _tensors(module: Module) -> list[Tensor]:
-    """Every tensor, in the order in which `_each_tensor` goes over them."""
-    return [*module.buffers(), *(p.value for p in module.parameters())]
+def _tensors(module: Module, R: int) -> list[Tensor]:
+    """Every tensor, with a leading R also where replicas share it, in the order in which `_each_tensor` goes."""
+    own = [(b, m.replicas) for m in module.modules() for name in m.buffer_names if (b := getattr(m, name)) is not None]
+    own += [(p.value, p.replicas) for p in module.parameters()]
+    return [value.expand(R, *value.shape) if replicas is None else value for value, replicas in own]
 
 
 def described(module: Module) -> list[str]:
