@@ -182,6 +182,17 @@ def test_causal_and_other_activations(tmp_path: Path) -> None:
     assert_equal(model, path, [torch.randint(9, (11, 5))])
 
 
+ACTIVATIONS = [case for case in ROWS if isinstance(case.ours(), nn.Elementwise)]
+WILD = [-torch.inf, -1e30, -100.0, -0.5, -0.0, 0.0, 0.5, 1.0, 100.0, 1e30, torch.inf, torch.nan]
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=ids(ACTIVATIONS))
+def test_activations_of_anything(case: Case, tmp_path: Path) -> None:
+    ours, x = case.ours().eval(), torch.tensor([WILD])
+    path = to_onnx(ours, tmp_path / "model.onnx", x)
+    torch.testing.assert_close(run(path, x)[0], ours(x), rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
 class Own(nn.Tanh):
     pass
 
