@@ -128,7 +128,8 @@ def _argument(module: torch.nn.Module, name: str, default: Any) -> Any:
     if isinstance(value, tuple) and len(value) == 1 and isinstance(default, int):  # (0,) for 0, in AvgPool1d
         value = value[0]
     if inspect.isroutine(value):  # activation=torch.nn.functional.relu
-        return value.__name__
+        theirs = (getattr(library, value.__name__, None) for library in (torch, torch.nn.functional))
+        return value.__name__ if value in theirs else f"{value.__module__}.{value.__qualname__}"
     return value is not None if isinstance(default, bool) and not isinstance(value, bool) else value
 
 
