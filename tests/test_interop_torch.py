@@ -201,6 +201,32 @@ def test_transformer_options() -> None:
         torch.testing.assert_close(to_torch(causal)(x[0]).detach(), causal(x[0]))
 
 
+def relu(x: Tensor) -> Tensor:
+    """The name alone does not make it PyTorch's."""
+    return x * 2
+
+
+def test_functions_as_activations() -> None:
+    for function in (torch.relu, torch.nn.functional.relu, torch.nn.functional.gelu, relu, torch.tanh):
+        theirs = nested(torch.nn.TransformerEncoderLayer(6, 2, 8, activation=function, batch_first=True))
+        x = torch.randn(2, 3, 6)
+        if function in (relu, torch.tanh):
+            with pytest.raises(ArgumentError, match=r"model\.1\.0 .*activation"):
+                from_torch(theirs)
+        else:
+            torch.testing.assert_close(from_torch(theirs).eval()(x), theirs.eval()(x).detach())
+
+
+def test_networks_in_different_modes_are_no_replicas() -> None:
+    with pytest.raises(ArgumentError, match=r"network 1: .*evaluation"):
+        from_torch([torch.nn.Dropout(), torch.nn.Dropout().eval()])
+
+
+def test_complex_numbers_are_refused() -> None:
+    with pytest.raises(HandgradError, match="complex64"):
+        from_torch(torch.nn.Linear(2, 2, dtype=torch.complex64))
+
+
 # What cannot be converted
 
 

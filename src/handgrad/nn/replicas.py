@@ -54,8 +54,8 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
 def stack(modules: Sequence[M]) -> M:
     """Join networks of one architecture, with or without replicas, into one of all their replicas.
 
-    Values are copied. What is not a tensor, such as BatchNorm's eps, must be the same in all, but for numbers that
-    may be R: those, such as HuberLoss's delta, become R where they differ.
+    Values are copied. What is not a tensor, such as BatchNorm's eps, or the mode, must be the same in all, but for
+    numbers that may be R: those, such as HuberLoss's delta, become R where they differ.
 
     Errors: ArgumentError for no networks, or for one that is not like the first.
 
@@ -100,11 +100,12 @@ def _tensors(module: Module, R: int) -> list[Tensor]:
 
 
 def described(module: Module) -> list[str]:
-    """What networks must have in common to be stacked: modules, their options, and the dtypes of their values."""
+    """What networks must have in common to be stacked: modules, options, modes, and the dtypes of their values."""
     lines = []
     for path, part in module.named_modules():
         plain = copy.copy(part)
         vars(plain).update(dict.fromkeys(part.number_names))  # those may differ
-        lines.append(f"{path}{path and ': '}{type(part).__name__}({plain.extra_repr()})")
+        mode = "" if part.training else " in evaluation"
+        lines.append(f"{path}{path and ': '}{type(part).__name__}({plain.extra_repr()}){mode}")
     values = [*module.named_buffers(), *((name, p.value) for name, p in module.named_parameters())]
     return [*lines, *(f"{name} of dtype {checks.short(value.dtype)}" for name, value in values)]
