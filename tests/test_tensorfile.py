@@ -18,6 +18,7 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.errors import DTypeError, HandgradError, OutputError
+from handgrad.files import read_json
 from handgrad.tensorfile import _checksum, load_tensors, save_tensors
 from tests.cases import explains
 
@@ -211,6 +212,15 @@ def test_what_cannot_be_saved(path: Path, tensors: Any, notes: Any, match: str) 
     assert explains(raised.value)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "..", "a\0b", "\ud800"])
+def test_what_is_no_name_of_a_file(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for use in (lambda: save_tensors(name, {}), lambda: load_tensors(name), lambda: read_json(name)):
+        with pytest.raises(OutputError, match=r"(a file|results) that can be"):
+            use()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import DTypeError, OutputError
-from handgrad.files import write_atomically
+from handgrad.files import reason_of, write_atomically
 from handgrad.optional import require
 
 FORMAT = 1
@@ -88,9 +88,9 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     where = str(path)
     try:
         data = Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         remedy = "Name a .safetensors file that is there."
-        raise OutputError("a file that can be read", error.strerror or str(error), remedy, where) from error
+        raise OutputError("a file that can be read", reason_of(error), remedy, where) from error
     metadata = _metadata(data, where)
     mine = OURS & metadata.keys()
     if "handgrad" in mine and metadata["handgrad"] != str(FORMAT):
