@@ -79,8 +79,9 @@ def assert_same_gradients(ours: nn.Module, theirs: torch.nn.Module, case: Case) 
     many = isinstance(ours, nn.Parallel) and type(ours) is nn.Parallel
     ours.backward((dy, None) if many else dy)
     expected.backward(dy)
-    for (name, p), q in zip(ours.named_parameters(), theirs.parameters()):
-        if p.grad is not None and q.grad is not None:
+    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        if p.grad is not None:
             torch.testing.assert_close(p.grad.mT if p.transposed else p.grad, q.grad, rtol=1e-6, atol=1e-6, msg=name)
 
 
