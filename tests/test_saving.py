@@ -239,9 +239,28 @@ class Strange(nn.Module):
         self.thing = thing
 
 
+class ReLU(nn.ReLU):
+    """Not handgrad's, which is what `load` would build."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -x
+
+
+def test_classes_of_one_name(tmp_path: Path) -> None:
+    other = type("Scaled", (nn.ReLU,), {})
+    path = save(nn.Sequential(Scaled(nn.Tanh())), tmp_path / "m")
+    for classes in ([Scaled, other], [Scaled, ReLU]):
+        with pytest.raises(ArgumentError, match="names of their own") as raised:
+            load(path, classes)
+        assert explains(raised.value)
+    assert repr(load(path, [Scaled, Scaled, nn.ReLU])) == repr(nn.Sequential(Scaled(nn.Tanh())))
+
+
 @pytest.mark.parametrize(
     ("model", "match"),
     [
+        (nn.Sequential(ReLU()), r"model\.0 \(ReLU\): expected a class with a name of its own, got tests.*ReLU"),
+        (Strange(torch.ones(2)), r"Strange\(thing=…\).*a tensor among the buffers.*buffer_names"),
         (nn.Sequential(Forgetful(3)), r"model\.0 \(Forgetful\): expected an attribute width.*self\.width"),
         (Strange(object()), r"Strange\(thing=…\).*got object"),
         (torch.nn.Linear(2, 2), "a handgrad module, got Linear"),
@@ -275,9 +294,13 @@ def test_what_cannot_be_saved(tmp_path: Path, model: Any, match: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_description(description: Any) -> None:
-    with pytest.raises(ArgumentError) as raised:
+def test_what_is_no_description(description: Any, tmp_path: Path) -> None:
+    with pytest.raises((ArgumentError, DTypeError)) as raised:
         build(description)
+    assert explains(raised.value)
+    path = save_tensors(tmp_path / "m", {}, {"kind": "model", "architecture": description})
+    with pytest.raises((ArgumentError, DTypeError), match=str(path)) as raised:
+        load(path)
     assert explains(raised.value)
 
 

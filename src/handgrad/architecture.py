@@ -57,7 +57,8 @@ def describe(module: Module) -> dict[str, Any]:
 
     An initialiser is described if it was given by its name; the fused modules of `nn.fuse` are not, but their parts.
 
-    Errors: DTypeError for an argument that JSON cannot hold, or that a class of your own does not keep.
+    Errors: DTypeError for an argument that JSON cannot hold, or that a class of your own does not keep, and for a class
+    of your own that is called as one of handgrad's.
 
     Example:
         >>> from handgrad import nn
@@ -106,6 +107,9 @@ def _head(module: Any, library: Library) -> dict[str, Any]:
             raise DTypeError(f"an attribute {name}, an argument of its class", "none", remedy, kind.__name__) from None
         if isinstance(value, Tensor) or value != default:
             path = kind.found.get(name, name)
+            if isinstance(value, Tensor) and not any(value is buffer for buffer in module.buffers()):
+                remedy = f"Name {name} in the class attribute buffer_names, so that its numbers are part of the state."
+                raise DTypeError("a tensor among the buffers", "another", remedy, f"{kind.__name__}({name}=…)")
             arguments[name] = _encoded(value, path, f"{kind.__name__}({name}=…)")
     if arguments:
         head["arguments"] = arguments
@@ -165,7 +169,11 @@ def build(description: Mapping[str, Any], classes: Iterable[type[Module]] = ()) 
           (1): Tanh()
         )
     """
-    known = {**CLASSES, **{kind.__name__: kind for kind in classes}}
+    known = dict(CLASSES)
+    for kind in classes:
+        if known.setdefault(kind.__name__, kind) is not kind:
+            got, remedy = f"two called {kind.__name__}", "Rename one, and save the network anew."
+            raise ArgumentError("classes with names of their own", got, remedy, "handgrad.architecture")
     try:
         module: Module = built(description, replace(HANDGRAD, make=partial(_make, known)))
     except NotImplementedError as error:  # an option that no module can have had
@@ -289,6 +297,16 @@ def _tie(module: Any, first: str, other: str, library: Library) -> None:
 # handgrad itself
 
 
+def _kind(module: Module) -> type[Module]:
+    """The class, by whose name it is built again."""
+    kind = type(module)
+    if CLASSES.get(kind.__name__, kind) is not kind:
+        remedy = f"Rename it: handgrad's {kind.__name__} would be built in its place."
+        got = f"{kind.__module__}.{kind.__qualname__}"
+        raise DTypeError("a class with a name of its own", got, remedy, kind.__name__)
+    return kind
+
+
 def _argument(module: Module, name: str, default: Any) -> Any:
     if name == "dtype":
         own = [value.value for value in _own(module).values()]
@@ -333,4 +351,4 @@ def _make(known: Mapping[str, type[Module]], name: str, arguments: dict[str, Any
     return kind(*positional, **arguments)
 
 
-HANDGRAD = Library(type, _argument, _parts, _put, _own, partial(_make, CLASSES))
+HANDGRAD = Library(_kind, _argument, _parts, _put, _own, partial(_make, CLASSES))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from handgrad import __version__
 from handgrad.architecture import build, describe, filled
-from handgrad.errors import ArgumentError, DTypeError, OutputError, StateError
+from handgrad.errors import DTypeError, HandgradError, OutputError, StateError
 from handgrad.nn.module import Module
 from handgrad.tensorfile import load_tensors, save_tensors
 
@@ -48,7 +48,8 @@ def load(path: str | os.PathLike[str], classes: Iterable[type[Module]] = ()) -> 
         classes: modules of your own that it holds; nothing is imported by name.
 
     Errors: OutputError for a file that is missing, no safetensors file, truncated, damaged, of a later format or
-    without an architecture, and for tensors that do not fit it; ArgumentError for a class that is not known.
+    without an architecture, and for tensors that do not fit it; ArgumentError for a class that is not known, and it or
+    DTypeError for an architecture that cannot be built.
     """
     tensors, notes = load_tensors(path)
     if notes.get("kind") != "model":
@@ -60,6 +61,6 @@ def load(path: str | os.PathLike[str], classes: Iterable[type[Module]] = ()) -> 
     except StateError as error:
         remedy = "The file was put together by hand: load its tensors alone, with handgrad.tensorfile.load_tensors."
         raise OutputError("tensors that fit the file's architecture", error.got, remedy, str(path)) from error
-    except ArgumentError as error:
+    except HandgradError as error:
         error.where = str(path)
         raise
