@@ -182,6 +182,62 @@ def test_causal_and_other_activations(tmp_path: Path) -> None:
     assert_equal(model, path, [torch.randint(9, (11, 5))])
 
 
+ACTIVATIONS = [case for case in ROWS if isinstance(case.ours(), nn.Elementwise)]
+WILD = [-torch.inf, -1e30, -100.0, -0.5, -0.0, 0.0, 0.5, 1.0, 100.0, 1e30, torch.inf, torch.nan]
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=ids(ACTIVATIONS))
+def test_activations_of_anything(case: Case, tmp_path: Path) -> None:
+    ours, x = case.ours().eval(), torch.tensor([WILD])
+    path = to_onnx(ours, tmp_path / "model.onnx", x)
+    torch.testing.assert_close(run(path, x)[0], ours(x), rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def declared(entry: Any) -> list[Any]:
+    return [size.dim_param or size.dim_value for size in entry.type.tensor_type.shape.dim]
+
+
+def test_a_batch_dimension_from_behind(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    path = to_onnx(model, tmp_path / "m.onnx", torch.zeros(1, 3), batch_dim=-2)
+    assert_equal(model, path, [torch.randn(9, 3)])
+
+
+@pytest.mark.parametrize("dims", [(0, 0), (), "N", True, -3, 2, 0.5], ids=str)
+def test_batch_dimensions_that_do_not_fit(tmp_path: Path, dims: Any) -> None:
+    with pytest.raises(HandgradError, match="batch_dim") as raised:
+        to_onnx(nn.Tanh(), tmp_path / "m.onnx", torch.zeros(1, 3), batch_dim=dims)
+    assert explains(raised.value)
+
+
+def test_samples_and_steps_in_one_dimension_are_not_called_samples(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Flatten(0, 1), nn.Linear(3, 2))
+    path = to_onnx(model, tmp_path / "m.onnx", torch.zeros(1, 4, 3))
+    graph = onnx.load(path).graph
+    assert declared(graph.input[0]) == ["N", 4, 3]
+    assert declared(graph.output[0]) == ["output_0", 2]
+    assert_equal(model, path, [torch.randn(5, 4, 3)])
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True, is_causal=True), (2, 3, 6)),
+        (nn.AvgPool2d(2, divisor_override=3), (2, 3, 4, 4)),
+        (nn.Sequential(nn.LocalResponseNorm(2), nn.Hardtanh(), nn.Softplus(), nn.BatchNorm1d(3)), (2, 3, 4)),
+    ],
+    ids=["attention", "pool", "others"],
+)
+def test_another_default_dtype(tmp_path: Path, model: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    torch.set_default_dtype(torch.float64)
+    try:
+        path = to_onnx(model, tmp_path / "m.onnx", x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_equal(model.eval(), path, [x])
+
+
 class Own(nn.Tanh):
     pass
 

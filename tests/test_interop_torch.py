@@ -79,8 +79,9 @@ def assert_same_gradients(ours: nn.Module, theirs: torch.nn.Module, case: Case) 
     many = isinstance(ours, nn.Parallel) and type(ours) is nn.Parallel
     ours.backward((dy, None) if many else dy)
     expected.backward(dy)
-    for (name, p), q in zip(ours.named_parameters(), theirs.parameters()):
-        if p.grad is not None and q.grad is not None:
+    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        if p.grad is not None:
             torch.testing.assert_close(p.grad.mT if p.transposed else p.grad, q.grad, rtol=1e-6, atol=1e-6, msg=name)
 
 
@@ -129,6 +130,15 @@ def test_replicas() -> None:
         from_torch([torch.nn.Linear(2, 3), torch.nn.Linear(2, 4)])
     with pytest.raises(ArgumentError, match="at least one network"):
         from_torch([])
+
+
+def test_dtypes_that_differ_within_a_module() -> None:
+    theirs = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    theirs[0].running_mean = torch.full((3,), 1 / 3, dtype=F64)
+    theirs[1].weight.data = torch.full((2, 3), 1 / 3, dtype=F64)
+    ours = from_torch(theirs)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(to_torch(ours).state_dict(), theirs.state_dict(), rtol=0, atol=0)
 
 
 def test_values_are_copies() -> None:
@@ -190,6 +200,32 @@ def test_transformer_options() -> None:
         causal = nn.TransformerEncoderLayer(6, 2, 8, 0.0, is_causal=True, batch_first=batch_first)
         torch.testing.assert_close(to_torch(causal)(x).detach(), causal(x))
         torch.testing.assert_close(to_torch(causal)(x[0]).detach(), causal(x[0]))
+
+
+def relu(x: Tensor) -> Tensor:
+    """The name alone does not make it PyTorch's."""
+    return x * 2
+
+
+def test_functions_as_activations() -> None:
+    for function in (torch.relu, torch.nn.functional.relu, torch.nn.functional.gelu, relu, torch.tanh):
+        theirs = nested(torch.nn.TransformerEncoderLayer(6, 2, 8, activation=function, batch_first=True))
+        x = torch.randn(2, 3, 6)
+        if function in (relu, torch.tanh):
+            with pytest.raises(ArgumentError, match=r"model\.1\.0 .*activation"):
+                from_torch(theirs)
+        else:
+            torch.testing.assert_close(from_torch(theirs).eval()(x), theirs.eval()(x).detach())
+
+
+def test_networks_in_different_modes_are_no_replicas() -> None:
+    with pytest.raises(ArgumentError, match=r"network 1: .*evaluation"):
+        from_torch([torch.nn.Dropout(), torch.nn.Dropout().eval()])
+
+
+def test_complex_numbers_are_refused() -> None:
+    with pytest.raises(HandgradError, match="complex64"):
+        from_torch(torch.nn.Linear(2, 2, dtype=torch.complex64))
 
 
 # What cannot be converted

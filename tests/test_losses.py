@@ -119,6 +119,33 @@ def test_weights_with_replicas(case: Case, shared: bool) -> None:
         close([g[r] for g in dy], gradients(single, own, dloss[r]))
 
 
+@EACH
+@pytest.mark.parametrize("lead", [(), (2,)], ids=["alone", "replicas"])
+def test_a_sample_of_weight_0_is_left_out_whatever_it_holds(case: Case, lead: tuple[int, ...]) -> None:
+    """A target that is missing, say, as NaN."""
+    criterion = built(case) if not lead else nn.stack([built(case)] * 2)
+    inputs, N = batch(case, lead)
+    w = torch.ones(*lead, N, dtype=F64)
+    w[..., 0] = 0
+    loss = criterion(*inputs, weights=w)
+    dy = gradients(criterion, loss)
+    for x in leaves(inputs):
+        if x.dtype.is_floating_point:
+            x.select(len(lead), 0).fill_(torch.nan)
+    again = criterion(*inputs, weights=w)
+    torch.testing.assert_close(again, loss, equal_nan=True)  # a mean over nothing is NaN
+    close(gradients(criterion, again), dy)
+
+
+@pytest.mark.parametrize("criterion", [nn.BCEWithLogitsLoss(), nn.SoftMarginLoss(), nn.PoissonNLLLoss()], ids=str)
+def test_nan_hides_no_target_out_of_range(criterion: nn.Loss) -> None:
+    w = torch.tensor([0.0, 1.0])
+    with pytest.raises(ArgumentError, match="got -3"):
+        criterion(torch.zeros(2), torch.tensor([torch.nan, -3.0]), weights=w)
+    assert criterion(torch.zeros(2), torch.tensor([torch.nan, 1.0]), weights=w).isfinite()
+    assert criterion(torch.zeros(2), torch.full((2,), torch.nan)).isnan()
+
+
 def test_weights_that_are_all_0() -> None:
     criterion = nn.MSELoss(replicas=2)
     loss = criterion(torch.ones(2, 3, 1), torch.zeros(3, 1), weights=torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))

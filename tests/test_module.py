@@ -265,6 +265,26 @@ def test_none_in_a_state_is_refused_and_changes_nothing(strict: bool) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (torch.zeros(2).to_sparse(), r"2\.bias is not dense"),
+        (torch.zeros(2, device="meta"), r"2\.bias has no numbers"),
+        (torch.zeros(2, dtype=torch.complex64), r"2\.bias is complex"),
+    ],
+    ids=["sparse", "meta", "complex"],
+)
+def test_tensors_that_cannot_be_copied_are_refused_and_change_nothing(value: torch.Tensor, match: str) -> None:
+    model = network()
+    before = model.state_dict()
+    with pytest.raises(StateError, match=match) as raised:
+        model.load_state_dict({**network().state_dict(), "2.bias": value})
+    assert explains(raised.value)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(StateError, match="got int"):
+        model.load_state_dict(3)
+
+
 def test_not_strict_loads_what_fits_by_name() -> None:
     state: dict[str, Any] = dict(network().state_dict())
     del state["0.bias"]

@@ -366,8 +366,25 @@ UNLOADABLE: dict[str, tuple[Any, str]] = {
     "another optimiser": (lambda: _sgd().state_dict(), r"options lr, betas.*none for betas, eps"),
     "no groups": (lambda: {"state": {}}, r"got groups of \[\]"),
     "without an entry": (lambda: _without("exp_avg_sq"), r"exp_avg_sq for .*got step, exp_avg\."),
-    "with one more": (lambda: _adam((2,), amsgrad=True).state_dict() | _groups(), r"got .*max_exp_avg_sq"),
+    "with one more": (lambda: _with(momentum_buffer=torch.ones(2)), r"got .*momentum_buffer"),
+    "no dict": (lambda: [1], "state_dict"),
+    "no dicts as groups": (lambda: {"state": {}, "param_groups": [3]}, "state_dict"),
+    "a group without parameters": (lambda: {"state": {}, "param_groups": [{}]}, "state_dict"),
+    "no dict of states": (lambda: {"state": 3} | _groups(), "state_dict"),
+    "no dicts as states": (lambda: {"state": {0: 3}} | _groups(), "state_dict"),
+    "two counts": (lambda: _with(step=torch.ones(2)), "one number for step"),
+    "no count": (lambda: _with(step="x"), "one number for step"),
+    "keys of text, as JSON has them": (
+        lambda: {"state": {"0": _adam((2,)).state_dict()["state"][0]}} | _groups(),
+        r"states of the parameters 0, got one of '0'",
+    ),
 }
+
+
+def _with(**entries: Any) -> dict[str, Any]:
+    state = _adam((2,)).state_dict()
+    state["state"][0] |= entries
+    return state
 
 
 def _groups() -> dict[str, Any]:
@@ -385,6 +402,28 @@ def test_state_that_does_not_fit(case: str) -> None:
     after = adam.state_dict()
     assert after["param_groups"] == before["param_groups"]
     assert all(torch.equal(after["state"][0][name], value) for name, value in before["state"][0].items())
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "on", "off"),
+    [("RMSprop", "momentum", 0.9, 0), ("RMSprop", "centered", True, False), ("Adam", "amsgrad", True, False)],
+)
+@pytest.mark.parametrize("start", [True, False])
+def test_options_with_memory_change_between_steps(name: str, option: str, on: Any, off: Any, start: bool) -> None:
+    """Off and on again, with a state saved and loaded between any two steps, it goes as without."""
+    p, q = (nn.Parameter(torch.ones(3)) for _ in range(2))
+    one, other = (getattr(optim, name)([v], **{option: on if start else off}) for v in (p, q))
+    for step in range(6):
+        p.grad = torch.tensor([1.0, -2.0, 0.5]) * (step - 2.5)
+        q.grad = p.grad.clone()
+        for optimizer in (one, other):
+            optimizer.param_groups[0][option] = on if (step // 2 % 2 == 0) is start else off
+            optimizer.step()
+        again = getattr(optim, name)([q])
+        again.load_state_dict(other.state_dict())
+        other = again
+        assert torch.equal(p.value, q.value)
+    assert p.value.isfinite().all()
 
 
 def test_extra_entries_of_a_group_are_kept() -> None:

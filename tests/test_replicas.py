@@ -513,3 +513,12 @@ def test_a_sum_of_branches_of_which_some_have_no_replicas_yet() -> None:
         single = model.replica(r)
         close(y[r], single(x))
         close(dx[r], single.backward(dy[r]))
+
+
+def test_what_replicas_share_stays_whole_in_one_of_them() -> None:
+    """A layer without replicas below layers with them."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 2, replicas=4)).eval()
+    x = torch.randn(5, 3)
+    for r in range(4):
+        torch.testing.assert_close(model.replica(r)(x), model(x)[r])
+    torch.testing.assert_close(nn.stack([model, model])(x), torch.cat([model(x)] * 2))

@@ -159,6 +159,16 @@ def test_other_default_dtype(tmp_path: Path) -> None:
         torch.set_default_dtype(torch.float32)
 
 
+def test_dtypes_that_differ_within_a_module(tmp_path: Path) -> None:
+    """Nothing is rounded, nor widened: a statistic of float64 beside weights of float32, a scale of one's own."""
+    model: Any = nn.Sequential(nn.BatchNorm1d(3), Scaled(nn.Linear(3, 3)))
+    model[0].running_mean = torch.full((3,), 1 / 3, dtype=torch.float64)
+    model[1].scale.value = torch.full((3,), 1 / 3, dtype=torch.float64)
+    model[1].inner.weight.to(dtype=torch.bfloat16)
+    for one in (model, nn.stack([model, model])):
+        same_state(one, load(save(one, tmp_path / "m"), [Scaled]))
+
+
 def test_torch_loads_the_tensors(tmp_path: Path) -> None:
     ours, theirs = network(), network(torch.nn)
     path = save(ours, tmp_path / "model.safetensors")
@@ -229,9 +239,28 @@ class Strange(nn.Module):
         self.thing = thing
 
 
+class ReLU(nn.ReLU):
+    """Not handgrad's, which is what `load` would build."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -x
+
+
+def test_classes_of_one_name(tmp_path: Path) -> None:
+    other = type("Scaled", (nn.ReLU,), {})
+    path = save(nn.Sequential(Scaled(nn.Tanh())), tmp_path / "m")
+    for classes in ([Scaled, other], [Scaled, ReLU]):
+        with pytest.raises(ArgumentError, match="names of their own") as raised:
+            load(path, classes)
+        assert explains(raised.value)
+    assert repr(load(path, [Scaled, Scaled, nn.ReLU])) == repr(nn.Sequential(Scaled(nn.Tanh())))
+
+
 @pytest.mark.parametrize(
     ("model", "match"),
     [
+        (nn.Sequential(ReLU()), r"model\.0 \(ReLU\): expected a class with a name of its own, got tests.*ReLU"),
+        (Strange(torch.ones(2)), r"Strange\(thing=…\).*a tensor among the buffers.*buffer_names"),
         (nn.Sequential(Forgetful(3)), r"model\.0 \(Forgetful\): expected an attribute width.*self\.width"),
         (Strange(object()), r"Strange\(thing=…\).*got object"),
         (torch.nn.Linear(2, 2), "a handgrad module, got Linear"),
@@ -256,13 +285,22 @@ def test_what_cannot_be_saved(tmp_path: Path, model: Any, match: str) -> None:
         {"class": "Linear", "arguments": {"in_features": 2, "out_features": 2, "depth": 3}},
         {"class": "Linear", "arguments": {"in_features": 2, "out_features": {"part": "nowhere"}}},
         {"class": "ReLU", "tied": [["0.weight", "1.weight"]]},
+        {"class": "ReLU", "tied": [[]]},
+        {"class": "Linear", "arguments": {"in_features": 10**12, "out_features": 10**4}},
+        {"class": "Linear", "arguments": {"in_features": 2, "out_features": 2, "dtype": {"dtype": "int64"}}},
+        {"class": "NLLLoss", "arguments": {"weight": {"tensor": [-3], "dtype": "float32"}}},
+        {"class": "ReLU", "arguments": {"inplace": True}},
         {"class": "replicate"},
     ],
     ids=str,
 )
-def test_what_is_no_description(description: Any) -> None:
-    with pytest.raises(ArgumentError) as raised:
+def test_what_is_no_description(description: Any, tmp_path: Path) -> None:
+    with pytest.raises((ArgumentError, DTypeError)) as raised:
         build(description)
+    assert explains(raised.value)
+    path = save_tensors(tmp_path / "m", {}, {"kind": "model", "architecture": description})
+    with pytest.raises((ArgumentError, DTypeError), match=str(path)) as raised:
+        load(path)
     assert explains(raised.value)
 
 

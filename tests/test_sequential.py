@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from handgrad import nn
-from handgrad.errors import DTypeError, HandgradError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, HandgradError, ShapeError
 from tests.cases import explains, network
 
 
@@ -145,4 +145,12 @@ def test_errors_name_the_layer(call: Any, place: str) -> None:
     with pytest.raises(HandgradError) as raised:
         call(torch.zeros(3, 2))
     assert str(raised.value).startswith(place)
+    assert explains(raised.value)
+
+
+@pytest.mark.parametrize("name", ["a.b", "", 0])
+def test_names_that_are_no_steps_of_a_path(name: Any) -> None:
+    """In a state_dict "a.b.weight" would be two weights: that of "b" in "a", too."""
+    with pytest.raises(ArgumentError, match="names") as raised:
+        nn.Sequential(OrderedDict([(name, nn.Linear(2, 2)), ("a", nn.Sequential(OrderedDict(b=nn.Linear(2, 2))))]))
     assert explains(raised.value)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.errors import DTypeError, HandgradError, OutputError
-from handgrad.tensorfile import load_tensors, save_tensors
+from handgrad.files import read_json
+from handgrad.tensorfile import _checksum, load_tensors, save_tensors
 from tests.cases import explains
 
 NOTES: dict[str, Any] = {"epoch": 3, "history": [[0.1, 1e-300], [None, True]], "who": {"größe": "7 µs"}}
@@ -171,6 +172,15 @@ def test_other_metadata(path: Path) -> None:
     refused(path, "damaged")
 
 
+@pytest.mark.parametrize(
+    "notes", ["", "nope", "3", "null", "[1]", "[[1, 2]]", '"x"', "[" * 100_000, "9" * 5000], ids=lambda text: text[:8]
+)
+def test_notes_that_are_no_dict(path: Path, notes: str) -> None:
+    """Whoever forges a file can give it a checksum that fits."""
+    rewritten(path, notes=notes, sha256=_checksum(load_tensors(path)[0], notes))
+    refused(path, "damaged")
+
+
 def test_of_a_later_format(path: Path) -> None:
     rewritten(path, handgrad="2")
     refused(path, "format 1, got format 2. Read it with the version of handgrad that wrote it")
@@ -185,6 +195,12 @@ def test_of_a_later_format(path: Path) -> None:
         ({"x": 1.0}, {}, "a tensor under 'x', got float"),
         ({"x": nn.Parameter(torch.ones(1))}, {}, "a tensor under 'x', got Parameter"),
         ({"x": torch.ones(2, dtype=torch.complex128)}, {}, "dtypes that safetensors has, got torch.complex128"),
+        ({"x": torch.eye(2).to_sparse()}, {}, "a dense tensor under 'x', got one of torch.sparse_coo"),
+        ({"x": torch.ones(2, device="meta")}, {}, "a dense tensor under 'x', got one without numbers"),
+        ({"__metadata__": torch.ones(1)}, {}, "not '__metadata__', got '__metadata__'"),
+        ({0: torch.ones(1)}, {}, "names that are texts.*, got 0"),
+        ({"\ud800": torch.ones(1)}, {}, "names that are texts"),
+        ({}, {"x": "\ud800"}, "notes that JSON can hold"),
         ({}, {"x": torch.ones(1)}, "notes that JSON can hold"),
         ({}, {"x": {1, 2}}, "notes that JSON can hold"),
     ],
@@ -196,6 +212,15 @@ def test_what_cannot_be_saved(path: Path, tensors: Any, notes: Any, match: str) 
     assert explains(raised.value)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "..", "a\0b", "\ud800"])
+def test_what_is_no_name_of_a_file(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for use in (lambda: save_tensors(name, {}), lambda: load_tensors(name), lambda: read_json(name)):
+        with pytest.raises(OutputError, match=r"(a file|results) that can be"):
+            use()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ def describe(module: Module) -> dict[str, Any]:
 
     An initialiser is described if it was given by its name; the fused modules of `nn.fuse` are not, but their parts.
 
-    Errors: DTypeError for an argument that JSON cannot hold, or that a class of your own does not keep.
+    Errors: DTypeError for an argument that JSON cannot hold, or that a class of your own does not keep, and for a class
+    of your own that is called as one of handgrad's.
 
     Example:
         >>> from handgrad import nn
@@ -106,6 +107,9 @@ def _head(module: Any, library: Library) -> dict[str, Any]:
             raise DTypeError(f"an attribute {name}, an argument of its class", "none", remedy, kind.__name__) from None
         if isinstance(value, Tensor) or value != default:
             path = kind.found.get(name, name)
+            if isinstance(value, Tensor) and not any(value is buffer for buffer in module.buffers()):
+                remedy = f"Name {name} in the class attribute buffer_names, so that its numbers are part of the state."
+                raise DTypeError("a tensor among the buffers", "another", remedy, f"{kind.__name__}({name}=…)")
             arguments[name] = _encoded(value, path, f"{kind.__name__}({name}=…)")
     if arguments:
         head["arguments"] = arguments
@@ -165,24 +169,55 @@ def build(description: Mapping[str, Any], classes: Iterable[type[Module]] = ()) 
           (1): Tanh()
         )
     """
-    known = {**CLASSES, **{kind.__name__: kind for kind in classes}}
-    module: Module = built(description, replace(HANDGRAD, make=partial(_make, known)))
+    known = dict(CLASSES)
+    for kind in classes:
+        if known.setdefault(kind.__name__, kind) is not kind:
+            got, remedy = f"two called {kind.__name__}", "Rename one, and save the network anew."
+            raise ArgumentError("classes with names of their own", got, remedy, "handgrad.architecture")
+    try:
+        module: Module = built(description, replace(HANDGRAD, make=partial(_make, known)))
+    except NotImplementedError as error:  # an option that no module can have had
+        raise _no_description(error) from error
     return module
 
 
+def filled(module: Module, state: Mapping[str, Tensor]) -> Module:
+    """Give a network the values of a state and their dtypes, of which a constructor knows one for all, or none.
+
+    Errors: StateError for a state that does not fit.
+    """
+
+    def kind(name: str, value: Tensor) -> torch.dtype:
+        new = state.get(name, value).dtype
+        return new if new.is_floating_point and value.is_floating_point() else value.dtype
+
+    for name, parameter in module.named_parameters():
+        parameter.to(dtype=kind(name, parameter.value))
+    for path, part in module.named_modules():
+        for name in part.buffer_names:
+            if (buffer := getattr(part, name)) is not None:
+                setattr(part, name, buffer.to(kind(f"{path}.{name}" if path else name, buffer)))
+    module.load_state_dict(state)
+    return module
+
+
+def _no_description(error: Exception) -> ArgumentError:
+    remedy = "Pass what handgrad.architecture.describe returned."
+    return ArgumentError("the description of a network", f"one that fails with {error!r}", remedy)
+
+
 def built(description: Mapping[str, Any], library: Library) -> Any:
-    """Build a module of any library."""
+    """Build a module of any library; an option that it lacks raises NotImplementedError."""
     try:
         with torch.random.fork_rng(devices=[]):
             module = _built(description, library)
         for first, *others in description.get("tied", []):
             for other in others:
                 _tie(module, first, other, library)
-    except HandgradError:
+    except (HandgradError, NotImplementedError):
         raise
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        remedy = "Pass what handgrad.architecture.describe returned."
-        raise ArgumentError("the description of a network", f"one that fails with {error!r}", remedy) from error
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:  # RuntimeError: no memory, too
+        raise _no_description(error) from error
     return module
 
 
@@ -262,6 +297,16 @@ def _tie(module: Any, first: str, other: str, library: Library) -> None:
 # handgrad itself
 
 
+def _kind(module: Module) -> type[Module]:
+    """The class, by whose name it is built again."""
+    kind = type(module)
+    if CLASSES.get(kind.__name__, kind) is not kind:
+        remedy = f"Rename it: handgrad's {kind.__name__} would be built in its place."
+        got = f"{kind.__module__}.{kind.__qualname__}"
+        raise DTypeError("a class with a name of its own", got, remedy, kind.__name__)
+    return kind
+
+
 def _argument(module: Module, name: str, default: Any) -> Any:
     if name == "dtype":
         own = [value.value for value in _own(module).values()]
@@ -306,4 +351,4 @@ def _make(known: Mapping[str, type[Module]], name: str, arguments: dict[str, Any
     return kind(*positional, **arguments)
 
 
-HANDGRAD = Library(type, _argument, _parts, _put, _own, partial(_make, CLASSES))
+HANDGRAD = Library(_kind, _argument, _parts, _put, _own, partial(_make, CLASSES))

@@ -25,10 +25,10 @@ def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> Path:
     """
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
-    # beside the target: os.replace is atomic only within one file system
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     made = False
     try:
+        # beside the target: os.replace is atomic only within one file system
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
             made = True
@@ -37,14 +37,19 @@ def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> Path:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         made = False
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError for what names no file, such as ""
+        reason = reason_of(error)
         remedy = "Choose a folder that you may write to and that has space left."
         raise OutputError("a file that can be written", reason, remedy, str(path)) from error
     finally:
         if made:
             temporary.unlink(missing_ok=True)
     return path
+
+
+def reason_of(error: Exception) -> str:
+    """What the system says of a file, without its name."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def writable_folder(path: str | os.PathLike[str]) -> Path:
@@ -66,9 +71,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     remedy = "Name the output folder of an earlier `handgrad reproduce`."
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise OutputError("results that can be read", reason, remedy, str(path)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise OutputError("results that can be read", reason_of(error), remedy, str(path)) from error
     found = results.get("format") if isinstance(results, dict) else None
     if found != FORMAT:
         raise OutputError(f"results of format {FORMAT}", f"format {found}", remedy, str(path))

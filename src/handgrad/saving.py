@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from handgrad import __version__
-from handgrad.architecture import build, describe
-from handgrad.errors import ArgumentError, DTypeError, OutputError, StateError
+from handgrad.architecture import build, describe, filled
+from handgrad.errors import DTypeError, HandgradError, OutputError, StateError
 from handgrad.nn.module import Module
 from handgrad.tensorfile import load_tensors, save_tensors
 
@@ -48,7 +48,8 @@ def load(path: str | os.PathLike[str], classes: Iterable[type[Module]] = ()) -> 
         classes: modules of your own that it holds; nothing is imported by name.
 
     Errors: OutputError for a file that is missing, no safetensors file, truncated, damaged, of a later format or
-    without an architecture, and for tensors that do not fit it; ArgumentError for a class that is not known.
+    without an architecture, and for tensors that do not fit it; ArgumentError for a class that is not known, and it or
+    DTypeError for an architecture that cannot be built.
     """
     tensors, notes = load_tensors(path)
     if notes.get("kind") != "model":
@@ -56,15 +57,10 @@ def load(path: str | os.PathLike[str], classes: Iterable[type[Module]] = ()) -> 
         remedy = "Build the network, and load its tensors with model.load_state_dict(load_tensors(path)[0])."
         raise OutputError("a model that handgrad.save wrote", got, remedy, str(path))
     try:
-        model = build(notes.get("architecture", {}), classes)
-        dtypes = {value.dtype for value in tensors.values() if value.dtype.is_floating_point}
-        if len(dtypes) == 1:  # also where a class of your own has no argument for it
-            model.to(*dtypes)
-        model.load_state_dict(tensors)
+        return filled(build(notes.get("architecture", {}), classes), tensors)
     except StateError as error:
         remedy = "The file was put together by hand: load its tensors alone, with handgrad.tensorfile.load_tensors."
         raise OutputError("tensors that fit the file's architecture", error.got, remedy, str(path)) from error
-    except ArgumentError as error:
+    except HandgradError as error:
         error.where = str(path)
         raise
-    return model

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import DTypeError, OutputError
-from handgrad.files import write_atomically
+from handgrad.files import reason_of, write_atomically
 from handgrad.optional import require
 
 FORMAT = 1
 """Of the notes and their checksum; that of the tensors is safetensors' own."""
 LARGEST_HEADER = 100_000_000
 """What safetensors allows."""
+METADATA = "__metadata__"
+"""What safetensors calls the metadata, among the names of the tensors."""
 OURS = {"handgrad", "notes", "sha256"}
 """What handgrad writes into a file's metadata."""
 
@@ -33,11 +35,11 @@ def save_tensors(
 
     Args:
         path: of the file; its folder is made if need be.
-        tensors: by name, of any dtype of safetensors and on any device.
+        tensors: by name, dense, of any dtype of safetensors and on any device.
         notes: whatever JSON can hold; tuples come back as lists, keys as strings.
 
-    Errors: DTypeError for what is no tensor, a dtype that safetensors lacks or notes that are no JSON; OutputError for
-    a file that cannot be written. In each case an earlier file stays as it was.
+    Errors: DTypeError for what is no dense tensor, a name that is no text, a dtype that safetensors lacks or notes that
+    are no JSON; OutputError for a file that cannot be written. In each case an earlier file stays as it was.
 
     Example:
         >>> import tempfile, torch
@@ -52,8 +54,15 @@ def save_tensors(
         if not isinstance(value, Tensor):
             remedy = "Put what is no tensor into the notes."
             raise DTypeError(f"a tensor under {name!r}", type(value).__name__, remedy, where)
+        if value.layout is not torch.strided or value.is_meta:
+            got = "one without numbers" if value.is_meta else f"one of {value.layout}"
+            raise DTypeError(f"a dense tensor under {name!r}", got, "Convert it with .to_dense().", where)
+        if name == METADATA or not _is_text(name):
+            remedy = "Give each tensor a name that is a text, such as '0.weight'."
+            raise DTypeError(f"names that are texts, and not {METADATA!r}", repr(name), remedy, where)
     try:
         text = json.dumps(dict(notes or {}), ensure_ascii=False)
+        text.encode()  # which a lone surrogate cannot be
     except (TypeError, ValueError) as error:
         remedy = "Save only numbers, texts, lists and dicts of them as notes."
         raise DTypeError("notes that JSON can hold", str(error), remedy, where) from error
@@ -79,9 +88,9 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     where = str(path)
     try:
         data = Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         remedy = "Name a .safetensors file that is there."
-        raise OutputError("a file that can be read", error.strerror or str(error), remedy, where) from error
+        raise OutputError("a file that can be read", reason_of(error), remedy, where) from error
     metadata = _metadata(data, where)
     mine = OURS & metadata.keys()
     if "handgrad" in mine and metadata["handgrad"] != str(FORMAT):
@@ -96,7 +105,18 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         return tensors, {}
     if mine != OURS or metadata["sha256"] != _checksum(tensors, metadata["notes"]):
         raise _damaged("other tensors or notes than were saved", where)
-    return tensors, dict(json.loads(metadata["notes"]))
+    try:
+        notes = json.loads(metadata["notes"])
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"notes that are no JSON ({error})", where) from error
+    if not isinstance(notes, dict):
+        raise _damaged(f"notes that are a {type(notes).__name__}", where)
+    return tensors, notes
+
+
+def _is_text(name: object) -> bool:
+    """Whether UTF-8 can write it, as it can all but lone surrogates."""
+    return isinstance(name, str) and not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -137,9 +157,9 @@ def _metadata(data: bytes, where: str) -> dict[str, str]:
         raise OutputError("a safetensors file", got, "Name a file that handgrad.save wrote.", where)
     try:
         header = json.loads(data[8 : 8 + length])
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != METADATA]
         whole = 8 + length + max(ends, default=0)
-        found = {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
+        found = {str(key): str(value) for key, value in header.get(METADATA, {}).items()}
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         if len(data) < 8 + length:
             whole = 8 + length

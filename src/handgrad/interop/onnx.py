@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handgrad import __version__, nn
 from handgrad.checks import short
-from handgrad.errors import DTypeError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.files import write_atomically
 from handgrad.interop import onnx_layers, onnx_sequences, onnx_windows
 from handgrad.interop.graph import IR, OPSET, WRITERS, Graph, Value
@@ -35,11 +35,12 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
         model: of parts that ONNX has operators for; float32.
         path: of the file.
         example_input: a tensor as the model takes it (without R), or a tuple of several inputs, nested as forward's.
-        batch_dim: the dimension of N: 1 for sequences without batch_first, None where there is none; or a tuple of
-            those of all inputs where they differ, as for a batch_first layer and its state.
+        batch_dim: the dimension of N, from behind if negative: 1 for sequences without batch_first, None where there
+            is none; or a tuple of those of all inputs where they differ, as for a batch_first layer and its state.
 
     Errors: UnsupportedError, with its path, for a module that has no counterpart in ONNX; DTypeError for other numbers
-    than float32; errors of forward for an example that does not fit.
+    than float32; ArgumentError for another count of batch_dim than of inputs, ShapeError where an example has no sample
+    in it; errors of forward for an example that does not fit.
 
     Example:
         >>> import tempfile, torch
@@ -63,6 +64,7 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
             got = short(x.dtype) if isinstance(x, Tensor) else type(x).__name__
             remedy = "Convert the example with torch.as_tensor(…).float(), or .long() for indices."
             raise DTypeError("an example of tensors of float32, int64 or int32", got, remedy, "to_onnx")
+    dims = _batch_dims(batch_dim, list(_leaves(inputs)))
     R = next((part.replicas for part in model.modules() if part.replicas is not None), None)
     networks = [copy.deepcopy(model)] if R is None else [model.replica(r) for r in range(R)]
     graph, names = Graph(), _numbered("input")
@@ -72,15 +74,15 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
             graph.module(network.eval(), f"replica{r}" if R is not None else "", *given)
             for r, network in enumerate(networks)
         ]
-        count = len(list(_leaves(given)))
-        dims = batch_dim if isinstance(batch_dim, tuple) else (batch_dim,) * count
-        more = (_longer(v.like, dim) for v, dim in zip(_leaves(given), dims, strict=True))
+        more = (_longer(v.like, dim) for v, dim in zip(_leaves(given), dims))
         larger = networks[0](*_mapped(lambda _: next(more), inputs))
     outputs = [list(_leaves(one)) for one in each]
     declared = []
     for name, same, other in zip(_numbered("output"), zip(*outputs), _leaves(larger)):
         like = same[0].like
-        shape: list[Any] = ["N" if n != m else n for n, m in zip(like.shape, other.shape, strict=True)]
+        sizes = enumerate(zip(like.shape, other.shape, strict=True))
+        # what grows by more than the one sample is free, too, but no number of samples
+        shape: list[Any] = [n if m == n else "N" if m == n + 1 else f"{name}_{dim}" for dim, (n, m) in sizes]
         if R is None:
             graph.nodes.append(graph.onnx.helper.make_node("Identity", [same[0].name], [name], name=name))
         else:
@@ -114,14 +116,25 @@ def _free(x: Tensor, batch_dim: int | None) -> list[Any]:
     return ["N" if dim == batch_dim else n for dim, n in enumerate(x.shape)]
 
 
+def _batch_dims(batch_dim: BatchDim, examples: list[Tensor]) -> list[int | None]:
+    """For each input the dimension that counts its samples, from 0, or None."""
+    dims = batch_dim if isinstance(batch_dim, tuple) else (batch_dim,) * len(examples)
+    if len(dims) != len(examples) or not all(dim is None or type(dim) is int for dim in dims):
+        expected = f"batch_dim to be None, an integer, or a tuple of them for inputs: {len(examples)}"
+        raise ArgumentError(expected, repr(batch_dim), "Pass batch_dim=0, say.", "to_onnx")
+    return [None if dim is None else _counted(x, dim) for x, dim in zip(examples, dims)]
+
+
+def _counted(x: Tensor, dim: int) -> int:
+    if not -x.ndim <= dim < x.ndim or not x.shape[dim]:
+        remedy = "Give an example with a batch of at least one, and name its dimension as batch_dim."
+        raise ShapeError(f"an example with samples in dimension {dim}", str(tuple(x.shape)), remedy, "to_onnx")
+    return dim % x.ndim
+
+
 def _longer(x: Tensor, batch_dim: int | None) -> Tensor:
     """The example with one more sample, which tells the dimensions of outputs that count samples."""
-    if batch_dim is None:
-        return x
-    if x.ndim <= batch_dim or not x.shape[batch_dim]:
-        remedy = "Give an example with a batch of at least one, and name its dimension as batch_dim."
-        raise ShapeError(f"an example with samples in dimension {batch_dim}", str(tuple(x.shape)), remedy, "to_onnx")
-    return torch.cat([x, x.narrow(batch_dim, 0, 1)], batch_dim)
+    return x if batch_dim is None else torch.cat([x, x.narrow(batch_dim, 0, 1)], batch_dim)
 
 
 def _numbered(word: str) -> Iterator[str]:

@@ -34,8 +34,7 @@ writes(nn.ELU)(lambda g, m, x: g.op("Elu", x, alpha=m.alpha))
 writes(nn.CELU)(lambda g, m, x: g.op("Celu", x, alpha=m.alpha))
 writes(nn.GELU)(lambda g, m, x: g.op("Gelu", x, approximate=m.approximate))
 writes(nn.Hardtanh, nn.ReLU6)(lambda g, m, x: g.op("Clip", x, g.number(m.min_val), g.number(m.max_val)))
-writes(nn.Hardshrink)(lambda g, m, x: g.op("Shrink", x, lambd=m.lambd, bias=0.0))
-writes(nn.Softshrink)(lambda g, m, x: g.op("Shrink", x, lambd=m.lambd, bias=m.lambd))
+writes(nn.Softshrink)(lambda g, m, x: g.op("Sub", x, g.op("Clip", x, g.number(-m.lambd), g.number(m.lambd))))
 writes(nn.SiLU)(lambda g, _, x: g.op("Mul", x, g.op("Sigmoid", x)))
 writes(nn.Tanhshrink)(lambda g, _, x: g.op("Sub", x, g.op("Tanh", x)))
 writes(nn.LogSigmoid)(lambda g, _, x: g.op("Neg", g.op("Softplus", g.op("Neg", x))))
@@ -46,7 +45,13 @@ writes(nn.LogSoftmax)(lambda g, m, x: g.op("LogSoftmax", x, axis=m.dim))
 
 @writes(nn.Threshold)
 def threshold(g: Graph, m: nn.Threshold, x: Value) -> str:
-    return g.op("Where", g.op("Greater", x, g.number(m.threshold)), x, g.number(m.fill))
+    return g.op("Where", g.op("LessOrEqual", x, g.number(m.threshold)), g.number(m.fill), x)  # NaN is not less
+
+
+@writes(nn.Hardshrink)
+def hardshrink(g: Graph, m: nn.Hardshrink, x: Value) -> str:
+    """ONNX's operator makes 0 of NaN."""
+    return g.op("Where", g.op("LessOrEqual", g.op("Abs", x), g.number(m.lambd)), g.number(0.0), x)
 
 
 @writes(nn.Softplus)

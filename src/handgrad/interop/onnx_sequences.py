@@ -107,7 +107,7 @@ def attended(g: Graph, m: nn.MultiheadAttention, given: list[Value], causal: boo
     S = g.op("Mul", g.op("MatMul", q, g.swap(k, 0, 1, 3, 2)), g.number(1 / math.sqrt(d)))  # (N, h, T, S)
     if causal:
         T = given[0].like.shape[1 if m.batch_first and not alone else 0]
-        S = g.op("Add", S, torch.full((T, T), -math.inf).triu(1))
+        S = g.op("Add", S, torch.full((T, T), -math.inf, dtype=torch.float32).triu(1))
     P = g.op("Softmax", S, axis=-1)
     o = g.reshape(g.swap(g.op("MatMul", P, v), 0, 2, 1, 3), [0, 0, E])
     y = g.affine(o, m.out_proj.weight, m.out_proj.bias)

@@ -46,7 +46,7 @@ def average_pool(g: Graph, m: nn.AvgPool2d, x: Value) -> str:
         return _pooled(g, "AveragePool", m, x, padded=m.count_include_pad)
     # sums, as the convolution of each channel with a number
     C, kernel = x.like.shape[-1 - m.dims], [m.sizes_along(dim)[0] for dim in range(-m.dims, 0)]
-    W = g.constant("kernel", torch.full((C, 1, *kernel), 1 / m.divisor_override))
+    W = g.constant("kernel", torch.full((C, 1, *kernel), 1 / m.divisor_override, dtype=torch.float32))
     return _pooled(g, "Conv", m, x, W, group=C)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from handgrad import nn
-from handgrad.architecture import CLASSES, HANDGRAD, Library, at, built, described
+from handgrad.architecture import CLASSES, HANDGRAD, Library, at, built, described, filled
 from handgrad.errors import ArgumentError, DTypeError, UnsupportedError
 from handgrad.interop import modules
 
@@ -40,8 +40,7 @@ def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module
         return nn.stack([from_torch(one) for one in module])
     if not isinstance(module, torch.nn.Module):
         raise DTypeError("a torch.nn.Module, or a list of them", type(module).__name__, "Pass a network.", "from_torch")
-    ours: nn.Module = built(described(module, TORCH), HANDGRAD)
-    ours.load_state_dict(module.state_dict())
+    ours = filled(built(described(module, TORCH), HANDGRAD), module.state_dict())
     where = next((value.device for value in module.state_dict().values()), None)
     return ours if where is None else ours.to(where)
 
@@ -74,6 +73,8 @@ def to_torch(module: nn.Module) -> torch.nn.Module:
         raise ArgumentError("a network without replicas", f"one with {R}", remedy, "to_torch")
     theirs: torch.nn.Module = built(described(module, replace(HANDGRAD, kind=_own_kind)), TORCH)
     state = module.state_dict()
+    for name, value in (*theirs.named_parameters(), *theirs.named_buffers()):
+        value.data = value.data.to(state[name].dtype)  # a constructor knows one for all
     theirs.load_state_dict(state)
     return theirs.to(next((value.device for value in state.values()), None))
 
@@ -127,7 +128,8 @@ def _argument(module: torch.nn.Module, name: str, default: Any) -> Any:
     if isinstance(value, tuple) and len(value) == 1 and isinstance(default, int):  # (0,) for 0, in AvgPool1d
         value = value[0]
     if inspect.isroutine(value):  # activation=torch.nn.functional.relu
-        return value.__name__
+        theirs = (getattr(library, value.__name__, None) for library in (torch, torch.nn.functional))
+        return value.__name__ if value in theirs else f"{value.__module__}.{value.__qualname__}"
     return value is not None if isinstance(default, bool) and not isinstance(value, bool) else value
 
 

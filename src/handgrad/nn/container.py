@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, TypeVar, overload
 
-from handgrad.errors import DTypeError
+from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.module import Module
 
 Self = TypeVar("Self", bound="Container")
@@ -16,7 +16,7 @@ Self = TypeVar("Self", bound="Container")
 class Container(Module):
     """Base of the containers: modules under the names "0", "1", …, or under those of an OrderedDict.
 
-    Errors: DTypeError for a part that is not a handgrad module.
+    Errors: DTypeError for a part that is not a handgrad module, ArgumentError for a name that is empty or has a dot.
 
     Example:
         >>> from collections import OrderedDict
@@ -36,6 +36,9 @@ class Container(Module):
         if len(modules) == 1 and isinstance(modules[0], OrderedDict):
             named = dict(modules[0])
         for name, module in named.items():
+            if not isinstance(name, str) or not name or "." in name:  # a path could then mean two parts
+                remedy = "Name the parts otherwise, such as 'hidden'."
+                raise ArgumentError("names that are texts without dots", repr(name), remedy, type(self).__name__)
             self._parts[name] = self._checked(module, name)
         self.replicas = next((m.replicas for m in self.modules() if m.replicas is not None), None)
 

@@ -30,8 +30,9 @@ class Loss(Module):
       L = \frac{\sum_{ne} w_n \ell_{ne}}{\sum_n w_n} \;\text{(batchmean)}$$
 
     w is 1 without `weights`. m is 1, so that `mean` is that over all elements; only where targets are class indices is
-    m the class weight of the target, 0 for a target that is ignored. A mean over weights that are all 0 is NaN, as in
-    PyTorch, and its gradient 0. With R replicas the result is (R,): replicas are never averaged over.
+    m the class weight of the target, 0 for a target that is ignored. A sample of weight 0 is left out, even one with
+    NaN. A mean over weights that are all 0 is NaN, as in PyTorch, and its gradient 0. With R replicas the result is
+    (R,): replicas are never averaged over.
 
     Shapes: weights (N,), or (R, N) and (N,) with replicas; not negative.
 
@@ -113,7 +114,7 @@ class Loss(Module):
         w = None if weights is None else self._fitting(weights, loss)
         scale: Tensor | None = None
         if w is not None:
-            loss = loss * w
+            loss = (loss * w).masked_fill_(w == 0, 0)  # whatever a sample that is left out holds, such as NaN
         if self.reduction != "none":
             total = self._total(loss, w, mass)
             loss = self._sum(loss)
@@ -142,8 +143,11 @@ class Loss(Module):
             factor = _spread(factor, derivatives[0].ndim - (classes is not None))
             factor = factor if w is None else factor * w
             factor = factor if classes is None or not factor.ndim else factor.unsqueeze(classes)
+        absent = None if w is None else w == 0 if classes is None or not w.ndim else (w == 0).unsqueeze(classes)
         for derivative in derivatives:
             derivative.mul_(factor)
+            if absent is not None:
+                derivative.masked_fill_(absent, 0)
         return derivatives if len(derivatives) > 1 else derivatives[0]
 
     # What comes in
@@ -179,6 +183,8 @@ class Loss(Module):
         """Return `values` if none is below `low` or above `high`; NaN is left to show itself in the loss."""
         if values.numel():
             least, most = (float(v) for v in values.aminmax())
+            if least != least and (numbers := values[~values.isnan()]).numel():
+                least, most = (float(v) for v in numbers.aminmax())
             if least < low or most > high:
                 expected = f"{what} from {low} to {high}" if high < inf else f"{what} of at least {low}"
                 got = f"{least if least < low else most:g}"

@@ -31,9 +31,9 @@ class MarginLoss(Loss):
 
 def signs(t: Tensor, loss: Loss) -> Tensor:
     """Return targets of 1 or −1; NaN is left to show itself in the loss."""
-    if t.numel() and float((t.abs() - 1).abs().max()) > 0:
-        wrong = float(t[t.abs() != 1][0])
-        raise ArgumentError("targets of 1 or −1", f"{wrong:g}", "Write 2 * t - 1 for labels 0 and 1.", loss.label)
+    if t.numel() and float((t.abs() - 1).abs().max()) != 0 and (wrong := t[(t.abs() != 1) & ~t.isnan()]).numel():
+        got = f"{float(wrong[0]):g}"
+        raise ArgumentError("targets of 1 or −1", got, "Write 2 * t - 1 for labels 0 and 1.", loss.label)
     return t
 
 

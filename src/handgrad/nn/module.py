@@ -138,7 +138,7 @@ class Module:
             module.kept = None
 
     def replica(self: Self, r: int) -> Self:
-        """Return replica r of R as an ordinary module, a copy with no leading R anywhere.
+        """Return replica r of R as an ordinary module, a copy with no leading R anywhere; what all share stays whole.
 
         Errors: ArgumentError for a module without replicas, or an r that is not one of them.
 
@@ -166,16 +166,20 @@ class Module:
             setattr(self, name, taken(getattr(self, name), r))
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor], replicas: int | None) -> None:
-        """Put change(value) for every parameter and buffer, and another number of replicas everywhere."""
+        """Put change(value) for every parameter and buffer, and another number of replicas everywhere.
+
+        With `replicas` None, what has none stays as it is.
+        """
         self.forget()
         for part in self.modules():
+            for name in part.buffer_names:
+                if (buffer := getattr(part, name)) is not None and (part.replicas, replicas) != (None, None):
+                    setattr(part, name, change(buffer))
             part.replicas = replicas
             part.unfuse()
-            for name in part.buffer_names:
-                if (buffer := getattr(part, name)) is not None:
-                    setattr(part, name, change(buffer))
         for parameter in self.parameters():
-            parameter.value, parameter.replicas = change(parameter.value), replicas
+            if (parameter.replicas, replicas) != (None, None):
+                parameter.value, parameter.replicas = change(parameter.value), replicas
             parameter.zero_grad()
 
     def unfuse(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad.checks import positive_int, short
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.nn.init import Distribution
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -68,6 +68,9 @@ class Parameter:
         transposed: bool = False,
     ) -> None:
         value = value.detach()
+        if not value.dtype.is_floating_point:
+            remedy = "Choose torch.float32, float64, float16 or bfloat16."
+            raise DTypeError("a value of floating-point numbers", short(value.dtype), remedy, "Parameter")
         if replicas is not None:
             positive_int("replicas", replicas, "Parameter")
             value = value.expand(replicas, *value.shape).clone()

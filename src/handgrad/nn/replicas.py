@@ -54,8 +54,8 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
 def stack(modules: Sequence[M]) -> M:
     """Join networks of one architecture, with or without replicas, into one of all their replicas.
 
-    Values are copied. What is not a tensor, such as BatchNorm's eps, must be the same in all, but for numbers that
-    may be R: those, such as HuberLoss's delta, become R where they differ.
+    Values are copied. What is not a tensor, such as BatchNorm's eps, or the mode, must be the same in all, but for
+    numbers that may be R: those, such as HuberLoss's delta, become R where they differ.
 
     Errors: ArgumentError for no networks, or for one that is not like the first.
 
@@ -76,10 +76,7 @@ def stack(modules: Sequence[M]) -> M:
             raise ArgumentError(expected or "nothing more", got or "less", remedy, f"nn.stack, network {index}")
     joined = copy.deepcopy(modules[0])
     counts = [next((part.replicas for part in m.modules() if part.replicas is not None), None) for m in modules]
-    values = [
-        [value if count is not None else value.unsqueeze(0) for value in _tensors(module)]
-        for module, count in zip(modules, counts)
-    ]
+    values = [_tensors(module, count or 1) for module, count in zip(modules, counts)]
     in_order = iter([torch.cat(same) for same in zip(*values)])
     joined._each_tensor(lambda _: next(in_order), replicas=sum(count or 1 for count in counts))
     apart = [count or 1 for count in counts]
@@ -95,17 +92,20 @@ def stack(modules: Sequence[M]) -> M:
     return joined
 
 
-def _tensors(module: Module) -> list[Tensor]:
-    """Every tensor, in the order in which `_each_tensor` goes over them."""
-    return [*module.buffers(), *(p.value for p in module.parameters())]
+def _tensors(module: Module, R: int) -> list[Tensor]:
+    """Every tensor, with a leading R also where replicas share it, in the order in which `_each_tensor` goes."""
+    own = [(b, m.replicas) for m in module.modules() for name in m.buffer_names if (b := getattr(m, name)) is not None]
+    own += [(p.value, p.replicas) for p in module.parameters()]
+    return [value.expand(R, *value.shape) if replicas is None else value for value, replicas in own]
 
 
 def described(module: Module) -> list[str]:
-    """What networks must have in common to be stacked: modules, their options, and the dtypes of their values."""
+    """What networks must have in common to be stacked: modules, options, modes, and the dtypes of their values."""
     lines = []
     for path, part in module.named_modules():
         plain = copy.copy(part)
         vars(plain).update(dict.fromkeys(part.number_names))  # those may differ
-        lines.append(f"{path}{path and ': '}{type(part).__name__}({plain.extra_repr()})")
+        mode = "" if part.training else " in evaluation"
+        lines.append(f"{path}{path and ': '}{type(part).__name__}({plain.extra_repr()}){mode}")
     values = [*module.named_buffers(), *((name, p.value) for name, p in module.named_parameters())]
     return [*lines, *(f"{name} of dtype {checks.short(value.dtype)}" for name, value in values)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from handgrad.errors import StateError
@@ -17,11 +18,14 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
 
-def matched(own: Mapping[str, Tensor], state: Mapping[str, Any], strict: bool) -> LoadResult:
+def matched(own: Mapping[str, Tensor], state: Any, strict: bool) -> LoadResult:
     """Compare a network's own state with one that is to be loaded.
 
     Errors: StateError lists all that is misshapen and, if `strict`, all that is missing or unexpected.
     """
+    if not isinstance(state, Mapping):
+        remedy = "Pass what state_dict() returned, or handgrad.tensorfile.load_tensors(path)[0]."
+        raise StateError("tensors by name", type(state).__name__, remedy, "load_state_dict")
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
     wrong = []
@@ -31,6 +35,10 @@ def matched(own: Mapping[str, Tensor], state: Mapping[str, Any], strict: bool) -
             wrong.append(f"{name} is a {type(new).__name__} instead of a tensor")
         elif isinstance(new, Tensor) and new.shape != value.shape:
             wrong.append(f"{name} has shape {tuple(new.shape)} instead of {tuple(value.shape)}")
+        elif isinstance(new, Tensor) and new.layout is not torch.strided:
+            wrong.append(f"{name} is not dense")
+        elif isinstance(new, Tensor) and (new.is_meta or new.is_complex()):
+            wrong.append(f"{name} {'has no numbers' if new.is_meta else 'is complex'}")
     if wrong or (strict and (missing or unexpected)):
         parts = [f"missing: {', '.join(missing)}"] if missing else []
         parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []

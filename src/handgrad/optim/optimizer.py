@@ -208,7 +208,10 @@ class Optimizer:
         return {**dict.fromkeys(self.numbers or (), 0), **{name: torch.zeros_like(p.value) for name in tensors}}
 
     def recall(self, params: list[Parameter], name: str) -> list[Tensor]:
-        """What is remembered under a name of each parameter."""
+        """What is remembered under a name of each parameter; zeros where an option asks for it only now."""
+        for p in params:
+            if name not in self.state[p]:
+                self.state[p][name] = torch.zeros_like(p.value)
         return [self.state[p][name] for p in params]
 
     def count(self, params: list[Parameter]) -> int:
@@ -262,7 +265,8 @@ class Optimizer:
         Errors: StateError for other groups, options or shapes; ArgumentError for an option out of its range. Nothing
         has been changed then.
         """
-        saved = [dict(group) for group in state_dict.get("param_groups", ())]
+        groups_given, entries = self._parts(state_dict)
+        saved = [dict(group) for group in groups_given]
         sizes, own = ([len(g["params"]) for g in groups] for groups in (saved, self.param_groups))
         if sizes != own:
             self._refuse(f"groups of {own} parameters", f"groups of {sizes}")
@@ -274,15 +278,33 @@ class Optimizer:
                 self._refuse(f"the options {', '.join(self.defaults)}", f"none for {', '.join(missing)}")
             groups.append(self._checked({**group, **options}, params))
             for p, index in zip(params, indices):
-                if entry := {n: v for n, v in state_dict.get("state", {}).get(index, {}).items() if v is not None}:
+                if entry := {n: v for n, v in entries.get(index, {}).items() if v is not None}:
                     state[p] = self.load(p, entry, groups[-1])
         for group, new in zip(self.param_groups, groups):
             group.update(new)
         self.state = state
 
+    def _parts(self, given: Any) -> tuple[Sequence[Any], Mapping[Any, Any]]:
+        """Groups and states of what `state_dict()` returned, or an error."""
+        whole = isinstance(given, Mapping)
+        groups, entries = (given.get("param_groups", ()), given.get("state", {})) if whole else (None, None)
+        if (
+            not isinstance(groups, Sequence)
+            or not isinstance(entries, Mapping)
+            or not all(isinstance(group, Mapping) and "params" in group for group in groups)
+            or not all(isinstance(entry, Mapping) for entry in entries.values())
+        ):
+            self._refuse("what an optimiser's state_dict() returns", "something else")
+        indices = [index for group in groups for index in group["params"]]
+        if groups and (strange := [index for index in entries if index not in indices]):
+            self._refuse(f"states of the parameters {', '.join(map(str, indices))}", f"one of {strange[0]!r}")
+        return groups, entries
+
     def load(self, p: Parameter, entry: Mapping[str, Any], group: dict[str, Any]) -> dict[str, Any]:
         """The state of one parameter from PyTorch's."""
         state = self.fresh(p, group)
+        # of an option that was on at an earlier step, and may be again
+        state |= {name: torch.zeros_like(p.value) for name in self.memory_if.values() if name in entry}
         if set(entry) != set(state):
             self._refuse(f"{', '.join(state)} for {p}", ", ".join(entry))
         for name, value in state.items():
@@ -294,7 +316,10 @@ class Optimizer:
                     self._refuse(f"{name} of shape {shape} for {p}", str(got))
                 state[name] = value.copy_(turned(new, p))
             else:
-                state[name] = int(new) if name == "step" else as_number(new)
+                try:
+                    state[name] = int(new) if name == "step" else as_number(new)
+                except (TypeError, ValueError):
+                    self._refuse(f"one number for {name} of {p}", repr(new))
         return state
 
     def _refuse(self, expected: str, got: str) -> NoReturn:
