@@ -230,9 +230,18 @@ def test_a_changed_container_is_no_longer_fused_and_a_replicated_one_can_be_agai
     assert len(nn.replicate(nn.fuse(network()), [0, 1]).running()) == len(fused)
 
 
-@pytest.mark.parametrize("replicas", [None, 2])
-@pytest.mark.parametrize(("samples", "width", "whole"), [(255, 4, False), (256, 4, True), (300, 301, False)])
-def test_the_size_of_a_batch_decides_what_runs(samples, width, whole, replicas):
+@pytest.mark.parametrize(
+    ("replicas", "samples", "width", "whole"),
+    [
+        (None, 511, 4, False),
+        (None, 512, 4, True),
+        (2, 256, 4, True),
+        (9, 63, 4, False),
+        (9, 64, 4, True),
+        (2, 300, 401, False),
+    ],
+)
+def test_the_size_of_a_batch_decides_what_runs(replicas, samples, width, whole):
     model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Linear(width, 2)).double()
     model = model if replicas is None else nn.replicate(model, range(replicas))
     fused = nn.fuse(copy.deepcopy(model))

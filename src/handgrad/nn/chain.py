@@ -17,16 +17,16 @@ from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
 from handgrad.nn.sequential import Sequential
 
-FEW = 256
-"""Samples below which the parts are faster."""
-
 EIGHT = 8
 """Numbers that a processor multiplies at a time: products of matrices go by blocks of as many rows."""
 
 
-def pays(samples: int, widest: int) -> bool:
-    """Whether a batch is large enough for the chain to be faster than its parts: see docs/performance.md."""
-    return samples >= max(FEW, widest)
+def pays(replicas: int, samples: int, widest: int) -> bool:
+    """Whether batches are large enough for the chain to be faster than its parts, by what docs/performance.md found.
+
+    The chain computes more with its C × O weights, which a batch has to be worth, and makes more calls.
+    """
+    return samples >= max(64, 0.75 * widest) and replicas * samples >= 512
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class LinearChain(Module):
         name = ""
         try:
             fits = isinstance(x, Tensor) and x.ndim in (2, 2 if self.replicas is None else 3)
-            if not fits or not pays(x.shape[-2], self.widest):
+            if not fits or not pays(self.replicas or 1, x.shape[-2], self.widest):
                 y: Tensor = self.parts(x)
                 return self.keep(y, None)
             name, _ = next(self.parts.named_children())
