@@ -233,9 +233,9 @@ def test_a_changed_container_is_no_longer_fused_and_a_replicated_one_can_be_agai
 @pytest.mark.parametrize(
     ("replicas", "samples", "width", "whole"),
     [
-        (None, 511, 4, False),
-        (None, 512, 4, True),
-        (2, 256, 4, True),
+        (None, 499, 4, False),
+        (None, 500, 4, True),
+        (2, 250, 4, True),
         (9, 63, 4, False),
         (9, 64, 4, True),
         (2, 300, 401, False),

@@ -70,7 +70,7 @@ def forked(folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
 def test_killed_at_fifty_moments_a_run_ends_where_it_would_have_ended(tmp_path):
     (tmp_path / "whole").mkdir()
     start = time.perf_counter()

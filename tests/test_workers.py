@@ -110,6 +110,7 @@ def test_the_callers_process_takes_its_share():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
 def test_inside_a_pool_workers_are_threads():
     """A worker of a multiprocessing.Pool is daemonic, and may have no children."""
     with multiprocessing.get_context("fork").Pool(1) as pool:

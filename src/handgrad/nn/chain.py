@@ -26,7 +26,7 @@ def pays(replicas: int, samples: int, widest: int) -> bool:
 
     The chain computes more with its C × O weights, which a batch has to be worth, and makes more calls.
     """
-    return samples >= max(64, 0.75 * widest) and replicas * samples >= 512
+    return samples >= max(64, 0.75 * widest) and replicas * samples >= 500
 
 
 @dataclass(frozen=True)
