@@ -166,6 +166,16 @@ def test_a_folder_that_is_not_whole_is_refused(name, harm, folder, tmp_path):
         Folder.open(tmp_path)
 
 
+@pytest.mark.parametrize("content", [{}, [], {"metrics": {}}])
+def test_a_run_that_lacks_something_is_damage(content, folder, tmp_path):
+    for path in folder.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "run": content}))
+    with pytest.raises(OutputError, match="a damaged one"):
+        Folder.open(tmp_path)
+
+
 @pytest.mark.parametrize("harm", ["networks of another run", "encoders of fewer networks"])
 def test_files_that_do_not_belong_together_are_refused(harm, folder, trained, tmp_path):
     for path in folder.path.iterdir():

@@ -16,6 +16,7 @@ from handgrad.errors import HandgradError, OutputError
 from handgrad.files import writable_folder, write_atomically
 from handgrad.optional import require
 from handgrad.report import Run, render
+from handgrad.report.run import checked
 from handgrad.runs.training import Trained
 from handgrad.saving import load, save
 from handgrad.tables import Encoder, Schema, Table, outside
@@ -94,12 +95,15 @@ class Folder:
             schema = Schema.from_json(encoding["schema"])
             encoders = [Encoder.from_json(schema, one) for one in encoding["encoders"]]
             seen, diverged = Encoder.from_json(schema, encoding["seen"]), list(encoding["diverged"])
-            of_run, digest = run["run"], run["digest"]
         except HandgradError as error:
             error.where = str(path / ENCODING)
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path / ENCODING, error) from error
+        try:
+            of_run, digest = checked(run["run"]), str(run["digest"])
+        except (HandgradError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path / RUN, error) from error
         model = load(path / MODEL).eval()
         expected = str((len(encoders), 1, len(schema.target.labels) or 1) if schema.target else ())
         try:
