@@ -110,6 +110,15 @@ def test_the_callers_process_takes_its_share():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_process_that_never_begins_is_not_waited_for(monkeypatch):
+    """As where a lock of the matrix library was held by another thread when it was forked."""
+    monkeypatch.setattr(workers, "_multiply", lambda: time.sleep(100))
+    start = time.monotonic()
+    assert workers.run([lambda *_, i=i: i for i in range(5)], 3, processes=True) == list(range(5))
+    assert time.monotonic() - start < 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
 def test_inside_a_pool_workers_are_threads():
     """A worker of a multiprocessing.Pool is daemonic, and may have no children."""

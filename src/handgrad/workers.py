@@ -107,6 +107,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
     context = multiprocessing.get_context("fork")
     stop, taken = context.Event(), context.Value("i", 0)
     ends: dict[Connection, Any] = {}
+    ready: set[Connection] = set()
     with warnings.catch_warnings():
         # Python and JAX warn of forking beside threads: torch's own are idle here, and the child starts none
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -131,7 +132,9 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
             errors.append(WorkerError("a worker process that ends by itself", got, remedy, "workers.run"))
             stop.set()
             return
-        if kind == "end":
+        if kind == "ready":
+            ready.add(end)
+        elif kind == "end":
             ends.pop(end)  # not waited for: a process needs 5 ms to give its memory back
         elif kind == "message":
             assert receive is not None
@@ -159,6 +162,9 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
     with noted(signal.SIGINT, signal.SIGTERM) as interrupts, one_thread():
         try:
             _work(tasks, taken, _Interruptible(stop, interrupts), tell, done, errors.append)
+            listen(0)
+            for end in set(ends) - ready:  # no task is left for it, and it may never begin
+                ends.pop(end).kill()
             while ends:
                 listen(0.1)
         finally:  # a second Ctrl-C: nobody waits for the others, but they end too
@@ -216,8 +222,16 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
             error = WorkerError("a task that ends without an error", got, remedy, "workers.run")
         send("error", error)
 
+    _multiply()
+    send("ready")
     _work(tasks, taken, stop, tell, partial(send, "result"), failed)
     send("end")
+
+
+def _multiply() -> None:
+    """A first product: where another thread of the parent held the library's lock at the fork, it never ends."""
+    a = torch.ones(2, 64, 64)
+    torch.bmm(a, a)
 
 
 class _Interruptible:
