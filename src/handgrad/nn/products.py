@@ -43,7 +43,7 @@ def affine(x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
 def _narrow(a: Tensor, b: Tensor) -> bool:
     """Whether a product has so few columns, and so much work, that turning its result pays.
 
-    It asks for the shapes of one replica only: a replica's numbers must not depend on its company.
+    It asks for the shapes of one replica only, so that a replica's product is of the same kind in any company.
     """
     columns = b.shape[-1]
     return columns < NARROW and a.shape[-1] * a.shape[-2] >= WORK and (columns > 1 or b.ndim == 3)
