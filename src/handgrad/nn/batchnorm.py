@@ -14,6 +14,7 @@ from handgrad.nn.running import Running
 
 DIMS: Any = (-2, (-3, -1), (-4, -2, -1))
 """The dimensions that are neither R nor C, by the number of spatial ones; a tuple of one costs 0.3 µs more."""
+COLUMN = ((-1,), (-1, 1), (-1, 1, 1))
 SPATIAL = ("", ", L", ", H, W")
 
 
@@ -43,13 +44,13 @@ class BatchNorm(Running):
             assert self.running_var is not None
             xc = x - self._spread(self.running_mean, spatial)  # (N, C)
             inv = (self.running_var + constant(self.eps, x)).rsqrt_()  # (C,)
-        k = inv if self.weight is None else inv * self.weight.value  # (C,)
+        k = self._spread(inv if self.weight is None else inv * self.weight.value, spatial)  # (C,)
         if self.bias is None:
-            y = xc * self._spread(k, spatial)  # (N, C)
+            y = xc * k  # (N, C)
         elif not spatial:
-            y = torch.addcmul(self._spread(self.bias.value, spatial), xc, self._spread(k, spatial))
+            y = torch.addcmul(self._spread(self.bias.value, spatial), xc, k)
         else:  # addcmul with two numbers a channel goes element by element
-            y = (xc * self._spread(k, spatial)).add_(self._spread(self.bias.value, spatial))
+            y = (xc * k).add_(self._spread(self.bias.value, spatial))
         return self.keep(y, xc, inv, k, spatial, n if batch else 0)
 
     def backward(self, dy: Tensor) -> Tensor:
@@ -62,10 +63,10 @@ class BatchNorm(Running):
         if self.weight is not None:
             self.weight.add_grad(dgamma)
         if not n:  # in evaluation
-            dx: Tensor = dy * self._spread(k, spatial)  # (N, C)
+            dx: Tensor = dy * k  # (N, C)
             return dx
         dx = torch.addcmul(dy, xc, self._spread(dgamma * inv, spatial), value=-1 / n)  # (N, C)
-        return dx.sub_(self._spread(dbeta, spatial), alpha=1 / n).mul_(self._spread(k, spatial))
+        return dx.sub_(self._spread(dbeta, spatial), alpha=1 / n).mul_(k)
 
     def _checked(self, x: Tensor) -> tuple[Tensor, int]:
         """The input with its leading R, and n, the values a channel; or an error."""
@@ -94,8 +95,8 @@ class BatchNorm(Running):
     def _spread(self, value: Tensor, spatial: int) -> Tensor:
         """View (C,) so that it broadcasts: as it is, (C, 1) or (C, 1, 1); and (R, C) as (R, 1, C) and so on."""
         if self.replicas is not None:
-            value = value.unsqueeze(-2)
-        return value[(..., *[None] * spatial)] if spatial else value
+            return value.view(self.replicas, 1, *COLUMN[spatial])
+        return value.view(COLUMN[spatial]) if spatial else value
 
     def track(self, mu: Tensor, squares: Tensor, n: int) -> None:
         """Move the running statistics towards the batch's: its mean, and its squared deviations' sum over n − 1."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, DTypeError, ShapeError
+from handgrad.nn.constants import constant
 from handgrad.nn.loss import Loss
 from handgrad.nn.numbers import Numbers, column, listed
 
@@ -67,7 +68,10 @@ class ClassLoss(Loss):
 
 
 def _range(t: Tensor) -> tuple[int, int]:
-    return (int(t.min()), int(t.max())) if t.numel() else (0, 0)
+    if not t.numel():
+        return 0, 0
+    least, most = t.aminmax()
+    return int(least), int(most)
 
 
 class NLLLoss(ClassLoss):
@@ -217,7 +221,7 @@ class CrossEntropyLoss(ClassLoss):
         p = z.exp_()
         total = p.sum(dim, keepdim=True)
         loss = total.log().sub_(of).squeeze(dim)
-        p.div_(total).scatter_add_(dim, index, -torch.ones_like(of))
+        p.div_(total).scatter_add_(dim, index, constant(-1, z).expand(of.shape))
         if mass is None:
             return loss, p
         return loss.mul_(mass), p.mul_(mass.unsqueeze(dim))

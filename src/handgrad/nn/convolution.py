@@ -27,6 +27,12 @@ PIECE = 2**20
 from the system anew each time, which costs more than what is computed with them."""
 
 
+def _at_pixels(W: Tensor, x: Tensor) -> Tensor:
+    """Multiply each pixel's channels, (N, G·I, …), by the group's matrix, (G, O, I)."""
+    y = torch.matmul(W, _apart(x, len(W)).flatten(3))  # (N, G, O, P)
+    return y.view(len(x), -1, *x.shape[2:])
+
+
 def _apart(x: Tensor, groups: int) -> Tensor:
     """Give the groups of channels a dimension of their own: (N, G·C, …) to (N, G, C, …)."""
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
@@ -93,6 +99,10 @@ class Convolution(Module):
         self.framed = padding_mode != "zeros" or any(before != after for before, after in self.frame)
         self.zeros = (0,) * self.dims if self.framed else tuple(before for before, _ in self.frame)
 
+        # a kernel of one pixel is a matrix product; oneDNN has kernels of its own for a single channel
+        self.pointwise = (
+            math.prod(self.kernel_size) == 1 and not any(self.zeros) and min(self.in_channels, out_channels) > groups
+        )
         rows, columns = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape, area = (rows, columns // groups, *self.kernel_size), math.prod(self.kernel_size)
         self.init = init
@@ -122,14 +132,29 @@ class Convolution(Module):
     def _down(self, u: Tensor, r: slice | None, biased: bool = False) -> Tensor:
         """Compute v[b, h] = Σ W[b, a, k] u[a, s h + d k − p], summed over a and k."""
         W, b = self._values(r, biased)
-        return self.convolve(u, W, b, self.stride, self.zeros, self.dilation, u.shape[1] // W.shape[1])
+        groups = u.shape[1] // W.shape[1]
+        if self.pointwise:
+            u = u[(..., *[slice(None, None, s) for s in self.stride])]
+            return self._shifted(_at_pixels(W.view(groups, -1, W.shape[1]), u), b)
+        return self.convolve(u, W, b, self.stride, self.zeros, self.dilation, groups)
 
     def _up(self, v: Tensor, size: Sequence[int], r: slice | None, biased: bool = False) -> Tensor:
         """Compute u[a, m] = Σ W[b, a, k] v[b, h], summed over b, and all h and k with s h + d k − p = m."""
         W, b = self._values(r, biased)
-        rest = [n - least for n, least in zip(size, self._least(v.shape[2:]))]
         groups = self.groups * len(W) // self.weight.shape[-2 - self.dims]
+        if self.pointwise:
+            seen = _at_pixels(W.view(groups, -1, W.shape[1]).mT, v)
+            if max(self.stride) == 1:
+                return self._shifted(seen, b)
+            u = seen.new_zeros(*seen.shape[:2], *size)
+            u[(..., *[slice(0, n * s, s) for n, s in zip(v.shape[2:], self.stride)])] = seen
+            return self._shifted(u, b)
+        rest = [n - least for n, least in zip(size, self._least(v.shape[2:]))]
         return self.convolve_transposed(v, W, b, self.stride, self.zeros, rest, groups, self.dilation)
+
+    def _shifted(self, y: Tensor, b: Tensor | None) -> Tensor:
+        """Add b to an image of its own memory."""
+        return y if b is None else y.add_(b.view(-1, *[1] * self.dims))
 
     def backward_weight(self, u: Tensor, v: Tensor) -> Tensor:
         """Return dW[b, a, k] = Σ v[b, h] u[a, s h + d k − p], summed over the batch and h.
@@ -145,13 +170,14 @@ class Convolution(Module):
             for dim, k in enumerate(self.kernel_size, 2):  # beyond them lie pixels that no h sees
                 dW = dW.narrow(dim, 0, k)
             return dW.transpose(0, 1).contiguous()  # (B, a, k)
-        pixels, dW = math.prod(v.shape[2:]), u.new_zeros(B * columns)
+        pixels, b = math.prod(v.shape[2:]), B // groups
+        dW = u.new_zeros(groups * columns * b)
         n = max(1, PIECE // (groups * columns * pixels))
         for u_n, v_n in zip(torch.split(u, n), torch.split(v, n)):
-            rows = v_n.reshape(len(v_n) * groups, B // groups, pixels)  # (n·G, b, h)
-            products = torch.bmm(rows, self._patches(u_n, groups, v.shape[2:]).mT)  # (n·G, b, a·k)
-            dW += products.view(len(v_n), B * columns).sum(0)
-        return dW.view(B, *shape)
+            rows = v_n.reshape(len(v_n) * groups, b, pixels)  # (n·G, b, h)
+            products = torch.bmm(self._patches(u_n, groups, v.shape[2:]), rows.mT)  # (n·G, a·k, b)
+            dW += products.view(len(v_n), -1).sum(0)
+        return dW.view(groups, columns, b).mT.reshape(B, *shape)
 
     def _patches(self, u: Tensor, groups: int, size: Sequence[int]) -> Tensor:
         """What each pixel of v sees, as columns: (n·G, a·k, h)."""
