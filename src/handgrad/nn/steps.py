@@ -42,7 +42,7 @@ class Track:
     def __init__(self, memory: Tensor, start: Tensor, order: int) -> None:
         T = memory.shape[-3] - 1
         first, last = (0, T) if order == 1 else (T, 0)
-        memory.select(-3, first).copy_(start)
+        self.memory, self.start = memory, memory.select(-3, first).copy_(start)
         self.before, self.now = (memory.narrow(-3, row, T) for row in ((0, 1) if order == 1 else (1, 0)))
         self.end = memory.select(-3, last)
         self.moves = list(pairwise(memory.unbind(-3)[::order]))
@@ -97,7 +97,7 @@ class Steps:
         else:
             joint = self.joint * W_hh.shape[-2]
             b = b_ih.clone()  # (G,)
-            b[..., :joint] += b_hh[..., :joint]
+            b[..., :joint].add_(b_hh[..., :joint])
             a = affine(rows(x), W_ih, b)  # (T N, G)
         memories = [memory, *(torch.empty_like(memory, memory_format=torch.contiguous_format) for _ in starts[1:])]
         tracks = [Track(rows_of_state, start, order) for rows_of_state, start in zip(memories, starts)]
@@ -235,10 +235,10 @@ class LSTMSteps(Steps):
         (h, c), W = run.tracks, run.W_hh
         add, H = affine_of(W), W.shape[-2]
         whole = as_sigmoid(a)
-        if whole:  # all four gates in one σ: g's as that of twice the sum
+        if whole:  # all four gates in one σ, g's as that of twice the sum; and 2 c in the place of c, for its tanh
             W = W.clone()
-            a[..., 2 * H : 3 * H] *= 2
-            W[..., 2 * H : 3 * H] *= 2
+            for doubled in (a.narrow(-1, 2 * H, H), W.narrow(-1, 2 * H, H), c.start):
+                doubled.mul_(2)
         minus_one = constant(-1.0, W)
         tanh_c = torch.empty_like(c.now, memory_format=torch.contiguous_format)  # (T, N, H)
         sums, in_place = scratch(a), whole and W.ndim == 2
@@ -248,10 +248,14 @@ class LSTMSteps(Steps):
             torch.sigmoid(add(a_t, h0, W, out=a_t if in_place else sums), out=a_t)
             if whole:
                 torch.add(minus_one, g, alpha=2, out=g)
+                torch.sigmoid(torch.mul(f, c0, out=c1).addcmul_(i, g, value=2), out=tanh_t)
+                torch.add(minus_one, tanh_t, alpha=2, out=tanh_t)
             else:
                 torch.tanh(sums.narrow(-1, 2 * H, H), out=g)
-            torch.mul(i, g, out=c1).addcmul_(f, c0)
-            torch.mul(o, tanh(c1, tanh_t), out=h1)
+                torch.tanh(torch.mul(f, c0, out=c1).addcmul_(i, g), out=tanh_t)
+            torch.mul(o, tanh_t, out=h1)
+        if whole:
+            c.memory.mul_(0.5)
         return a, tanh_c
 
     def backward_scan(
@@ -266,14 +270,12 @@ class LSTMSteps(Steps):
         ot = torch.mul(o, tanh_c, out=ig)
         slope = torch.addcmul(o, ot, tanh_c, value=-1, out=tanh_c)  # o (1 − tanh² c), that of h by c
         torch.addcmul(ot, ot, o, value=-1, out=o)  # o (1 − o) tanh c
-        WT = run.W_hh.mT
+        WT = run.W_hh.mT.contiguous()
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
         dc = torch.zeros_like(dh) if dends[1] is None else dends[1]
-        columns = (a, a.view(*f.shape[:-1], 4, f.shape[-1])[..., :3, :], o, forget, slope)
-        for (da_t, difg_t, do_t, f_t, slope_t), dy_t in zip(in_order(-run.order, *columns), dys):
+        for (da_t, f_t, slope_t), dy_t in zip(in_order(-run.order, a, forget, slope), dys):
             dc = torch.addcmul(dc, dh, slope_t)
-            difg_t.mul_(dc.unsqueeze(-2))
-            do_t.mul_(dh)
+            da_t.mul_(torch.cat((dc, dc, dc, dh), -1))  # a copy, and one product instead of four
             dc.mul_(f_t)
             dh = add(dy_t, da_t, WT)
         return a, None, [dh, dc]
