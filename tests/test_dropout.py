@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handgrad import nn, optim
 from handgrad.data import Batches
-from handgrad.nn.random import redraw
+from handgrad.nn.random import drawing, redraw
 from handgrad.testing import gradcheck
 from handgrad.training import train
 from tests.cases import generator
@@ -242,9 +242,9 @@ def test_replicas_slopes_are_those_alone_in_any_dtype() -> None:
     assert not torch.equal(shared[0], shared[1])
     first, second = many(x), many(x)
     assert not torch.equal(first, second)
-    redraw(many, SEEDS, 1)
+    redraw(drawing(many), SEEDS, 1)
     again = many(x)
-    redraw(many, SEEDS, 1)
+    redraw(drawing(many), SEEDS, 1)
     assert torch.equal(many(x), again)
 
 
@@ -280,14 +280,14 @@ def test_an_epochs_draws_are_those_of_seed_module_and_epoch() -> None:
     twin = nn.replicate(model(), SEEDS[1:])
     masks = []
     for epoch in (0, 1, 0):
-        redraw(many, SEEDS, epoch)
-        redraw(twin, SEEDS[1:], epoch)
+        redraw(drawing(many), SEEDS, epoch)
+        redraw(drawing(twin), SEEDS[1:], epoch)
         masks.append(many[2](x))
         assert torch.equal(masks[-1][1:], twin[2](x[1:]))
         many[2](x)
     assert torch.equal(masks[0], masks[2])
     assert not torch.equal(masks[0], masks[1])
-    redraw(many, SEEDS, 0)
+    redraw(drawing(many), SEEDS, 0)
     other = nn.Sequential(nn.Dropout(0.3), nn.Dropout(0.3))
-    redraw(other, [1], 0)
+    redraw(drawing(other), [1], 0)
     assert other[0].seeds != other[1].seeds  # the module's name is part of the address

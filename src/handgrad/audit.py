@@ -12,7 +12,7 @@ from torch import Tensor
 from handgrad.data import Batches
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
-from handgrad.nn.random import redraw
+from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
 from handgrad.optim.optimizer import Optimizer
 
@@ -87,7 +87,7 @@ def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Differ
 
 def _steps(run: Run, epoch: int) -> Iterator[Iterator[tuple[str, Tensor]]]:
     """Yield, for each step, what can be seen of the replica in it."""
-    redraw(run.model, run.batches.seeds, epoch)
+    redraw(drawing(run.model), run.batches.seeds, epoch)
     for batch in run.batches.epoch(epoch):
         yield _step(run, *batch)
 

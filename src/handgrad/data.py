@@ -94,6 +94,7 @@ class Batches:
             remedy = f"Choose at most {self.count}."
             raise ArgumentError(f"batches of at most the {self.count} samples", str(batch_size), remedy, where)
         self.x, self.t, self.weights, self.own, self.shuffle = x, t, weights, own, shuffle
+        self._starts = starts(x) if own else None
         self.last = checks.one_of("last", last, LAST, where)
         self.slices = self._slices(batch_size)
 
@@ -137,8 +138,8 @@ class Batches:
                 yield tuple(v[:, part] if self.own else v[part] for v in values)
             return
         order = self.order(epoch)  # (R, N)
-        if self.own:  # row r·N + i of all data sets one below the other: one selection for all replicas
-            order += torch.arange(self.replicas, device=order.device).unsqueeze(1) * self.x.shape[1]
+        if self._starts is not None:  # row r·N + i of all data sets one below the other: one selection for all replicas
+            order += self._starts
             values = [v.flatten(0, 1) for v in values]
         for block, parts in self._blocks(sum(v[0].numel() * v.element_size() for v in values)):
             chosen = [selected(v, order[:, block]) for v in values]
@@ -300,10 +301,15 @@ def selected(values: Tensor, rows: Tensor) -> Tensor:
     return chosen.view(*rows.shape, *values.shape[1:])
 
 
+def starts(values: Tensor) -> Tensor:
+    """Where each replica's own data, (R, N, …), begin with all of them one below the other: (R, 1)."""
+    return torch.arange(0, values.shape[0] * values.shape[1], values.shape[1], device=values.device).unsqueeze(1)
+
+
 def rowwise(values: Tensor, rows: Tensor, own: bool) -> Tensor:
     """values[rows], (R, M, …), of (N, …) that all replicas share, or of each one's own (R, N, …)."""
     if own:
-        rows = rows + torch.arange(len(rows), device=rows.device).unsqueeze(1) * values.shape[1]
+        rows = rows + starts(values)
         values = values.flatten(0, 1)
     return selected(values, rows)
 

@@ -48,6 +48,9 @@ DOWN: list[tuple[str, dict[str, Any]]] = [
     ("no-bias", {"bias": False}),
     ("one", {"kernel_size": 1}),
     ("one-stride", {"kernel_size": 1, "stride": 2}),
+    ("one-groups", {"kernel_size": 1, "stride": 3, "groups": 2, "bias": False}),
+    ("one-padding", {"kernel_size": 1, "padding": 1}),
+    ("one-reflect", {"kernel_size": 1, "padding": 1, "padding_mode": "reflect"}),
     ("stride", {"stride": 2}),
     ("stride-padding", {"stride": 2, "padding": 1}),
     ("stride-3", {"kernel_size": 2, "stride": 3, "padding": 1}),
@@ -71,6 +74,8 @@ UP: list[tuple[str, dict[str, Any]]] = [
     ("no-bias", {"bias": False}),
     ("one", {"kernel_size": 1}),
     ("one-stride", {"kernel_size": 1, "stride": 2}),
+    ("one-groups", {"kernel_size": 1, "stride": 3, "groups": 2, "output_padding": 2}),
+    ("one-output", {"kernel_size": 1, "dilation": 2, "output_padding": 1}),
     ("stride", {"stride": 2, "padding": 1}),
     ("stride-output", {"stride": 2, "padding": 1, "output_padding": 1}),
     ("stride-3", {"kernel_size": 2, "stride": 3, "output_padding": 2}),
@@ -81,7 +86,17 @@ UP: list[tuple[str, dict[str, Any]]] = [
     ("groups-stride", {"groups": 2, "stride": 2, "output_padding": 1, "bias": False}),
 ]
 
-LINE = {"plain", "one", "stride-padding", "dilation-stride", "groups-stride", "same-even", "replicate", "circular"}
+LINE = {
+    "plain",
+    "one",
+    "one-stride",
+    "stride-padding",
+    "dilation-stride",
+    "groups-stride",
+    "same-even",
+    "replicate",
+    "circular",
+}
 """Of one dimension fewer: the code is that of two."""
 
 CASES: list[Case] = [
@@ -115,7 +130,8 @@ CASES: list[Case] = [
     *_rows("Conv2d", IMAGES, ("pairs", {"kernel_size": (3, 2), "stride": (2, 1), "padding": (0, 1)})),
     *_rows("ConvTranspose2d", IMAGES, ("pairs", {"kernel_size": (3, 2), "stride": (2, 1), "padding": (0, 1)})),
     *_rows("Conv2d", EMPTY, ("empty", {"padding": 1}), ("empty-reflect", {"padding": 1, "padding_mode": "reflect"})),
-    *_rows("ConvTranspose2d", EMPTY, ("empty", {"padding": 1})),
+    *_rows("Conv2d", EMPTY, ("one-empty", {"kernel_size": 1, "stride": 2})),
+    *_rows("ConvTranspose2d", EMPTY, ("empty", {"padding": 1}), ("one-empty", {"kernel_size": 1, "stride": 2})),
     Case("Conv2d-depthwise", lambda n: n.Conv2d(4, 8, 3, padding=1, groups=4), IMAGES, rank=4),
     Case("Conv2d-wide-empty", lambda n: n.Conv2d(8, 2, 3), ((0, 8, 7, 6),), rank=4),
     Case("Conv2d-float64", lambda n: n.Conv2d(4, 2, 3, dtype=torch.float64, device="cpu"), IMAGES, rank=4),

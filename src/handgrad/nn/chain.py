@@ -133,6 +133,9 @@ class LinearChain(Module):
             y = _affine(fold.A, self._folded_bias(block), z, out)  # (R, O, N)
         return self.keep(self._unled(y.mT), x, kept)
 
+    def trainable(self) -> bool:
+        return True
+
     def backward(self, dy: Tensor) -> Tensor:
         x, *kept = self.take(dy)
         if x is None:

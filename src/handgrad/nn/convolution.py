@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -30,7 +30,7 @@ from the system anew each time, which costs more than what is computed with them
 def _at_pixels(W: Tensor, x: Tensor) -> Tensor:
     """Multiply each pixel's channels, (N, G·I, …), by the group's matrix, (G, O, I)."""
     y = torch.matmul(W, _apart(x, len(W)).flatten(3))  # (N, G, O, P)
-    return y.view(len(x), -1, *x.shape[2:])
+    return y.view(len(x), W.shape[0] * W.shape[1], *x.shape[2:])
 
 
 def _apart(x: Tensor, groups: int) -> Tensor:
@@ -134,8 +134,8 @@ class Convolution(Module):
         W, b = self._values(r, biased)
         groups = u.shape[1] // W.shape[1]
         if self.pointwise:
-            u = u[(..., *[slice(None, None, s) for s in self.stride])]
-            return self._shifted(_at_pixels(W.view(groups, -1, W.shape[1]), u), b)
+            seen = u[self._seen(u.shape[2:])]
+            return self._shifted(_at_pixels(W.view(groups, -1, W.shape[1]), seen), b)
         return self.convolve(u, W, b, self.stride, self.zeros, self.dilation, groups)
 
     def _up(self, v: Tensor, size: Sequence[int], r: slice | None, biased: bool = False) -> Tensor:
@@ -143,14 +143,17 @@ class Convolution(Module):
         W, b = self._values(r, biased)
         groups = self.groups * len(W) // self.weight.shape[-2 - self.dims]
         if self.pointwise:
-            seen = _at_pixels(W.view(groups, -1, W.shape[1]).mT, v)
-            if max(self.stride) == 1:
-                return self._shifted(seen, b)
-            u = seen.new_zeros(*seen.shape[:2], *size)
-            u[(..., *[slice(0, n * s, s) for n, s in zip(v.shape[2:], self.stride)])] = seen
+            u = seen = _at_pixels(W.view(groups, -1, W.shape[1]).mT, v)
+            if seen.shape[2:] != torch.Size(size):
+                u = seen.new_zeros(*seen.shape[:2], *size)
+                u[self._seen(n * s for n, s in zip(v.shape[2:], self.stride))] = seen
             return self._shifted(u, b)
         rest = [n - least for n, least in zip(size, self._least(v.shape[2:]))]
         return self.convolve_transposed(v, W, b, self.stride, self.zeros, rest, groups, self.dilation)
+
+    def _seen(self, ends: Iterable[int]) -> tuple[Any, ...]:
+        """The index of the pixels, up to `ends`, that a kernel of one pixel sees."""
+        return (..., *(slice(0, end, s) for end, s in zip(ends, self.stride)))
 
     def _shifted(self, y: Tensor, b: Tensor | None) -> Tensor:
         """Add b to an image of its own memory."""
@@ -171,12 +174,12 @@ class Convolution(Module):
                 dW = dW.narrow(dim, 0, k)
             return dW.transpose(0, 1).contiguous()  # (B, a, k)
         pixels, b = math.prod(v.shape[2:]), B // groups
-        dW = u.new_zeros(groups * columns * b)
+        dW = u.new_zeros(B * columns)
         n = max(1, PIECE // (groups * columns * pixels))
         for u_n, v_n in zip(torch.split(u, n), torch.split(v, n)):
             rows = v_n.reshape(len(v_n) * groups, b, pixels)  # (n·G, b, h)
             products = torch.bmm(self._patches(u_n, groups, v.shape[2:]), rows.mT)  # (n·G, a·k, b)
-            dW += products.view(len(v_n), -1).sum(0)
+            dW += products.view(len(v_n), B * columns).sum(0)
         return dW.view(groups, columns, b).mT.reshape(B, *shape)
 
     def _patches(self, u: Tensor, groups: int, size: Sequence[int]) -> Tensor:

@@ -87,8 +87,12 @@ class Random(Module):
         return value
 
 
-def redraw(model: Module, seeds: Sequence[int], epoch: int) -> None:
-    """Let what a model draws in an epoch, such as its dropout, be a function of seed, module and epoch alone."""
-    for name, part in model.named_modules():
-        if isinstance(part, Random):
-            part.seeds, part.draws = tuple(derive(seed, "draw", name, epoch) for seed in seeds), 0
+def drawing(model: Module) -> list[tuple[str, Random]]:
+    """The parts of a model that draw, under their names."""
+    return [(name, part) for name, part in model.named_modules() if isinstance(part, Random)]
+
+
+def redraw(parts: list[tuple[str, Random]], seeds: Sequence[int], epoch: int) -> None:
+    """Let what `parts` draw in an epoch, such as a dropout's masks, be a function of seed, name and epoch alone."""
+    for name, part in parts:
+        part.seeds, part.draws = tuple(derive(seed, "draw", name, epoch) for seed in seeds), 0

@@ -63,6 +63,11 @@ class EarlyStopping:
         self.best = self.best_epoch = self.stopped = torch.empty(0)
         self.weights: list[Tensor] = []
 
+    @property
+    def over(self) -> bool:
+        """Whether it is time for all replicas."""
+        return self.stopped.numel() > 0 and bool(self.stopped.all())
+
     def update(self, epoch: int, values: Tensor, *models: Module) -> None:
         """Take note of the measure after an epoch, (R,), and of the weights of replicas that have improved.
 

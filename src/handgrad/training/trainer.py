@@ -18,7 +18,7 @@ from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
-from handgrad.nn.random import redraw
+from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
@@ -168,6 +168,7 @@ class Trainer:
         self._tell("on_start")
         self.model.train()
         fast = self._faster().train()
+        self._drawing = drawing(getattr(fast, "working", self.model))  # what computes in bfloat16 is a copy
         try:
             # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
             with torch.inference_mode():
@@ -197,14 +198,13 @@ class Trainer:
         return fuse(self.model) if isinstance(self.model, Sequential) else self.model
 
     def _over(self) -> bool:
-        done = self.epoch >= self.epochs or (self.steps is not None and self.taken >= self.steps)
-        stopped = self.stopping is not None and self.stopping.stopped.numel() and bool(self.stopping.stopped.all())
-        return bool(done or stopped or self._ending)
+        done = self.epoch >= self.epochs or (self.steps is not None and self.taken >= self.steps) or self._ending
+        return done or (self.stopping is not None and self.stopping.over)
 
     def _train_epoch(self, model: Module) -> None:
-        start, losses, pending = time.perf_counter(), [], 0
+        start, losses, pending, mean = time.perf_counter(), [], 0, torch.mean
         watching = [callback for callback in self.callbacks if type(callback).on_step_end is not Callback.on_step_end]
-        redraw(model.working if isinstance(model, Mixed) else self.model, self.batches.seeds, self.epoch)
+        redraw(self._drawing, self.batches.seeds, self.epoch)
         for step, (x, t, *weights) in enumerate(self.batches.epoch(self.epoch)):
             if self.steps is not None and self.taken >= self.steps:
                 self._apart = "steps"
@@ -217,6 +217,7 @@ class Trainer:
             losses.append(loss := self.criterion(y, t, **({"weights": weights[0]} if weights else {})))
             dy = self.criterion.backward()
             if not math.isfinite(float(loss.sum())):
+                mean = torch.nanmean  # NaN is also the mean over no weight
                 self._note(model, x, diverged(loss, y, t, dy, self.batches.replicas, shared=self.batches.shared), step)
             model.backward_parameters(self._share(dy))
             pending += 1
@@ -228,7 +229,7 @@ class Trainer:
         if pending:
             self._step(self.accumulate / pending)
         self.history.seconds += time.perf_counter() - start
-        self.history.loss[:, self.epoch] = torch.stack(losses).nanmean(0)  # NaN is the mean over no weight
+        self.history.loss[:, self.epoch] = mean(torch.stack(losses), 0)
 
     def _share(self, dy: Any) -> Any:
         """A batch's share of the gradient of several."""
@@ -276,11 +277,11 @@ class Trainer:
     def _close(self, found: dict[str, Tensor]) -> None:
         """Strike out the numbers of replicas that have diverged or stopped, and let the epoch count."""
         history, epoch, stopping = self.history, self.epoch, self.stopping
-        gone = torch.tensor([note is not None for note in history.diverged])
+        gone = [note is not None for note in history.diverged]
         if stopping is not None and stopping.stopped.numel():
-            gone = gone | stopping.stopped
-        for values in (history.loss, *history.metrics.values()) if bool(gone.any()) else ():
-            values[:, epoch].masked_fill_(gone, math.nan)
+            gone = [a or b for a, b in zip(gone, stopping.stopped.tolist())]
+        for values in (history.loss, *history.metrics.values()) if any(gone) else ():
+            values[gone, epoch] = math.nan
         watched = self._watched
         if found and watched not in ("loss", *found):
             self._refuse_to_watch(found)
