@@ -260,7 +260,13 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         to_onnx(network(), path, x, batch_dim=2)
     with pytest.raises(ShapeError, match="samples in dimension 0"):
         to_onnx(network().eval(), path, torch.zeros(0, 3))
-    for wrong, match in (([1.0], "got list"), (x.double(), "got float64"), (np.zeros((2, 3)), "got ndarray")):
+    nothing: Any = ()
+    for wrong, match in (
+        ([1.0], "got list"),
+        (x.double(), "got float64"),
+        (np.zeros((2, 3)), "got ndarray"),
+        (nothing, "example input, got none"),
+    ):
         with pytest.raises(DTypeError, match=match) as wrongly:
             to_onnx(network(), path, wrong)
         assert explains(wrongly.value)

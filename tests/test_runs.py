@@ -294,6 +294,25 @@ def test_one_row_is_read_as_the_file_of_training(tmp_path):
     assert folder.predict(tmp_path / "one.csv", decimal=".")["outside"].to_list() == [""]
 
 
+def test_a_file_of_another_encoding_and_decimal_mark(tmp_path):
+    """By the options that the errors name."""
+    table = frame(200, task="regression").select("b", "kind", "y")
+    comma = polars.col("b", "y").round(3).cast(polars.String).str.replace(".", ",", literal=True)
+    text = table.with_columns(comma, polars.lit("für").alias("wort")).write_csv(separator=";")
+    (tmp_path / "train.csv").write_bytes(text.encode("latin-1"))
+    (tmp_path / "one.csv").write_bytes("b;kind;wort\n0,5;red;für\n".encode("latin-1"))
+    options = ["train", tmp_path / "train.csv", "--target", "y", "--seeds", 1, "--epochs", 1]
+    options += ["--no-baselines", "--output", tmp_path / "model"]
+    failed = command(*options)
+    assert failed.exit_code == 2
+    assert "latin-1" in failed.output
+    reading = ["--encoding", "latin-1", "--decimal", ","]
+    assert command(*options, *reading).exit_code == 0
+    predicted = command("predict", tmp_path / "model", tmp_path / "one.csv", *reading)
+    assert predicted.exit_code == 0, predicted.output
+    assert len(predicted.stdout.splitlines()) == 2
+
+
 def test_a_run_has_rows_in_every_part():
     with pytest.raises(ArgumentError, match="validation above 0"):
         prepare(frame(), "y", [0], validation=0)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
-from handgrad.errors import ArgumentError, OutputError, ShapeError, StateError
+from handgrad.errors import ArgumentError, DTypeError, OutputError, ShapeError, StateError
 from handgrad.tensorfile import save_tensors
 from handgrad.training import (
     Callback,
@@ -543,6 +543,26 @@ def test_steps_below_the_digits_of_bfloat16_are_not_lost():
         precision="bfloat16",
     )
     assert float(next(model.parameters()).value) == pytest.approx(1 + 40 * 2e-4, rel=1e-3)
+
+
+def test_bfloat16_is_for_models_of_float32():
+    model = nn.Sequential(nn.Linear(1, 1, dtype=torch.float64))
+    x = torch.ones(8, 1, dtype=torch.float64)
+    with pytest.raises(DTypeError, match=r"float32.*got float64 in 0\.weight.*model\.float\(\)"):
+        fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (x, x), epochs=1, precision="bfloat16")
+
+
+@pytest.mark.parametrize(("replicas", "shape"), [(2, ()), (2, (3,)), (None, (2,))])
+def test_a_metric_gives_a_number_for_each_replica(replicas, shape):
+    """One number for all would be told as that of each."""
+    seeds = list(range(replicas or 1))
+    model = network() if replicas is None else nn.replicate(network(), seeds)
+    criterion, sgd = nn.MSELoss(replicas=replicas), optim.SGD(model.parameters(), 0.05)
+    metrics = {"odd": lambda _: torch.ones(shape)}
+    trainer = Trainer(model, criterion, sgd, Batches(X, T, 30, seeds), 1, metrics=metrics)
+    message = f"odd.*number for each of the {replicas or 1} replicas, got {shape}"
+    with pytest.raises(ShapeError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        trainer.run()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

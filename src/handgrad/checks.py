@@ -35,6 +35,12 @@ def one_of(name: str, value: Any, options: Iterable[Any], where: str) -> Any:
     return value
 
 
+def never_inplace(inplace: bool, where: str) -> None:
+    """Raise if PyTorch's option `inplace` is set."""
+    if inplace:
+        raise NotImplementedError(f"{where}(inplace=True): a module never changes its input. Leave inplace out.")
+
+
 def tensor(x: Any, where: object, what: str = "input") -> Tensor:
     """Return `x` if it is a tensor of floating-point numbers."""
     if not isinstance(x, Tensor):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from handgrad.report import Run
 
 Data = Annotated[Path, typer.Argument(help="CSV or Parquet file.")]
+Separator = Annotated[str | None, typer.Option(help="Of a CSV file; told from it.")]
+Decimal = Annotated[str | None, typer.Option(help="Mark of a CSV file, a point or a comma; told from it.")]
+Encoding = Annotated[str, typer.Option(help="Of a CSV file, as latin-1.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `handgrad train` left.")]
 INTERRUPTED = 130
 """Exit code of a run that was stopped, as shells have it for Ctrl-C."""
@@ -37,7 +40,9 @@ def train(
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="COLUMN=number, category, boolean or date; repeated.")] = None,
     missing: Annotated[list[str] | None, typer.Option(help="A word for a missing value; may be repeated.")] = None,
-    separator: Annotated[str | None, typer.Option(help="Of a CSV file; told from it.")] = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    encoding: Encoding = "utf-8",
     groups: Annotated[str | None, typer.Option(help="Column whose equal rows stay in one part.")] = None,
     time_column: Annotated[str | None, typer.Option("--time", help="Column by which the last rows are tested.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers, as 64x64.")] = None,
@@ -69,7 +74,8 @@ def train(
         if both := [name for name in dropped if name in kinds]:
             raise ArgumentError("--drop or --kind of a column", f"both of {both[0]!r}", "Choose one of them.", "train")
         kinds |= dropped
-        reading: dict[str, Any] = {"task": task, "kinds": kinds, "missing": missing or (), "separator": separator}
+        reading: dict[str, Any] = {"separator": separator, "decimal": decimal, "encoding": encoding}
+        reading |= {"task": task, "kinds": kinds, "missing": missing or ()}
         prepared = runs.prepare(data, target, range(seeds), groups=groups, time=time_column, **reading)
         options: dict[str, Any] = {
             "hidden": None if hidden is None else widths(hidden),
@@ -118,7 +124,9 @@ def predict(
     model: Model,
     data: Data,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV or Parquet file; else printed.")] = None,
-    separator: Annotated[str | None, typer.Option(help="Of a CSV file; told from it.")] = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    encoding: Encoding = "utf-8",
 ) -> None:
     """Predict a file's rows with a model folder's ensemble: mean, spread, and what lies outside what was seen."""
 
@@ -130,7 +138,7 @@ def predict(
             remedy = "Name a file of one of these formats."
             raise ArgumentError(f"an output ending in {', '.join(('.csv', *PARQUET))}", str(output), remedy, "predict")
         folder = Folder.open(model)
-        frame = folder.predict(data, separator=separator)
+        frame = folder.predict(data, separator=separator, decimal=decimal, encoding=encoding)
         outside = int((frame["outside"] != "").sum())
         if output is None:
             console.file.write(frame.write_csv())

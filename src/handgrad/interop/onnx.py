@@ -59,6 +59,8 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
             remedy = "Export a copy in float32: copy.deepcopy(model).float()."
             raise DTypeError("a network of float32", f"{short(value.dtype)} in {name}", remedy, "to_onnx")
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    if not any(True for _ in _leaves(inputs)):
+        raise DTypeError("an example input", "none", "Pass what the network takes: a tensor, or several.", "to_onnx")
     for x in _leaves(inputs):
         if not isinstance(x, Tensor) or x.dtype not in TYPES:
             got = short(x.dtype) if isinstance(x, Tensor) else type(x).__name__

@@ -38,8 +38,7 @@ class Masked(Random):
         replicas: int | None = None,
     ) -> None:
         super().__init__(generator, replicas=replicas)
-        if inplace:
-            raise NotImplementedError(f"{self.label}(inplace=True): a module never changes its input. Leave it out.")
+        checks.never_inplace(inplace, self.label)
         self.p = p
         self.rates()
 

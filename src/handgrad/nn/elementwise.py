@@ -68,6 +68,4 @@ class NeverInplace(Elementwise):
 
     def __init__(self, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)
-        if inplace:
-            name = type(self).__name__
-            raise NotImplementedError(f"{name}(inplace=True): a module never changes its input. Leave inplace out.")
+        checks.never_inplace(inplace, type(self).__name__)

@@ -61,8 +61,7 @@ class RReLU(Random):
         replicas: int | None = None,
     ) -> None:
         super().__init__(generator, replicas=replicas)
-        if inplace:
-            raise NotImplementedError(f"{self.label}(inplace=True): a module never changes its input. Leave it out.")
+        checks.never_inplace(inplace, self.label)
         for name, bound in (("lower", lower), ("upper", upper)):
             if not isinstance(bound, (int, float)) or not math.isfinite(bound):
                 raise ArgumentError(f"{name} to be a number", repr(bound), f"Pass {name}=0.25, say.", self.label)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from handgrad.errors import ShapeError
 from handgrad.optional import require
 
 
@@ -58,6 +59,19 @@ class History:
     def empty(replicas: int, epochs: int, metrics: tuple[str, ...]) -> History:
         nan = torch.full((replicas, epochs), math.nan, dtype=torch.float64)
         return History(nan, {name: nan.clone() for name in metrics}, [None] * replicas)
+
+    def note(self, name: str, epoch: int, values: Any) -> None:
+        """Put a metric's numbers after an epoch, one for each replica, into its place.
+
+        Errors: ShapeError for another count of numbers.
+        """
+        values, R = torch.as_tensor(values), len(self.loss)
+        if values.numel() != R:
+            remedy = "Reduce over samples and outputs alone: a replica's number is its own."
+            raise ShapeError(f"a number for each of the {R} replicas", str(tuple(values.shape)), remedy, name)
+        if name not in self.metrics:
+            self.metrics[name] = torch.full_like(self.loss, math.nan)
+        self.metrics[name][:, epoch] = values.reshape(R)
 
     def resized(self, epochs: int) -> History:
         """The same with room for so many epochs."""

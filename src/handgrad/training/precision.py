@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from handgrad.checks import short
+from handgrad.errors import DTypeError
 from handgrad.nn.localresponse import LocalResponseNorm
 from handgrad.nn.module import Module
 from handgrad.nn.running import Running
@@ -45,6 +47,13 @@ class Mixed(Module):
     def __init__(self, model: Module, dtype: torch.dtype = torch.bfloat16) -> None:
         super().__init__(replicas_of(model))
         self.dtype = dtype
+        for name, p in model.named_parameters():
+            if p.value.dtype is not torch.float32:
+                got, remedy = (
+                    f"{short(p.value.dtype)} in {name}",
+                    "Call model.float(), or train in the model's own precision.",
+                )
+                raise DTypeError("a model of float32, whose steps bfloat16 keeps", got, remedy, "Mixed")
         self.working = copy.deepcopy(model)
         self.working.forget()
         self.working.zero_grad()

@@ -269,9 +269,7 @@ class Trainer:
         found = self.metrics(measured) if callable(self.metrics) else {n: f(measured) for n, f in self.metrics.items()}
         measured.train()
         for name, value in found.items():
-            if name not in self.history.metrics:
-                self.history.metrics[name] = torch.full_like(self.history.loss, math.nan)
-            self.history.metrics[name][:, self.epoch] = value
+            self.history.note(name, self.epoch, value)
         return dict(found)
 
     def _close(self, found: dict[str, Tensor]) -> None:
