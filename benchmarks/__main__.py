@@ -52,17 +52,21 @@ def run_memory(quick: bool, _: Path | None) -> str:
 def run_scaling(quick: bool, folder: Path | None) -> str:
     """Work E."""
     limits = scaling.Limits(0.02, 1, 0.1, 0.5) if quick else scaling.Limits()
-    replicas = [("", scaling.against_replicas(limits=limits))]
-    widths = [(f"R = {R}", scaling.against_width(R, limits=limits)) for R in (1, 10)]
+    plots = {
+        "replicas": [("", scaling.against_replicas(limits=limits))],
+        "width": [(f"R = {R}", scaling.against_width(R, limits=limits)) for R in (1, 10)],
+        "batch": [(f"R = {R}", scaling.against_batch(R, limits=limits)) for R in (1, 10)],
+    }
     text = [
-        "Microseconds of one replica's step (batch 500), each contestant with its fastest threads at every point: the"
-        " report's network against the number of replicas, then three hidden layers of other widths."
+        "Microseconds of one replica's step, each contestant with its fastest threads at every point: the report's"
+        " network against the number of replicas and, with three hidden layers of other widths, against the width, both"
+        " with batches of 500; then three layers of 64 against the batch."
     ]
-    for panels, label, file in ((replicas, "replicas", "scaling_replicas.png"), (widths, "width", "scaling_width.png")):
+    for label, panels in plots.items():
         text.append(scaling.table(panels, label))
         if folder is not None:
-            charts.curves(panels, label, folder / "images" / file)
-            text.append(f"![Time of a replica's step against {label}](images/{file})")
+            charts.curves(panels, label, folder / "images" / f"scaling_{label}.png")
+            text.append(f"![Time of a replica's step against {label}](images/scaling_{label}.png)")
     return "\n\n".join([*text, report.machine()])
 
 
@@ -80,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats, to try the benchmark itself; writes nothing")
     parser.add_argument("--only", choices=WORKS, help="one part of the default run")
-    parser.add_argument("--scaling", action="store_true", help="time against replicas and width, in place of the rest")
+    parser.add_argument("--scaling", action="store_true", help="time against replicas, width and batch instead")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the page and images/ (default: docs)")
     arguments = parser.parse_args()
     folder: Path | None = arguments.output or (None if arguments.quick else DOCS)

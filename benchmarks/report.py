@@ -20,7 +20,7 @@ SECTIONS = {
     "steps": "One training step of one network",
     "architectures": "A ResNet, an LSTM and a transformer block",
     "memory": "Memory of 1,000 replicas",
-    "scaling": "Time against replicas and width",
+    "scaling": "Time against replicas, width and batch",
 }
 
 INTRODUCTION = """# Benchmarks

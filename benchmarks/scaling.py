@@ -1,4 +1,4 @@
-"""Work E: the time of one replica's step against the number of replicas and against the width."""
+"""Work E: the time of one replica's step against the number of replicas, the width and the batch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from benchmarks.steps import REPORT, Network
 from benchmarks.timing import CORES, THREADS, torch_threads
 
 REPLICAS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 Run = Callable[[int], None]
@@ -59,13 +60,19 @@ def against_width(replicas: int, values: Sequence[int] = WIDTHS, limits: Limits 
     return _curves(points, limits or Limits())
 
 
+def against_batch(replicas: int, values: Sequence[int] = BATCHES, limits: Limits | None = None) -> list[Curve]:
+    """The report's network with hidden layers of 64; x is the batch."""
+    points = [(n, Network("", (2, 64, 64, 64, 2), n, True, 0.01, 0.0), replicas) for n in values]
+    return _curves(points, limits or Limits())
+
+
 def _curves(points: Sequence[tuple[int, Network, int]], limits: Limits) -> list[Curve]:
     curves = {name: Curve(name) for name in MAKERS}
     step: dict[str, float] = dict.fromkeys(MAKERS, 0.0)  # the step's time at the last point
     grown = 1.0
     previous = 0.0
     for x, network, replicas in points:
-        work = replicas * sum(i * o for i, o in pairwise(network.widths))
+        work = replicas * network.batch * sum(i * o for i, o in pairwise(network.widths))
         grown, previous = (work / previous if previous else 1.0), work
         batch = torch.rand(replicas, network.batch, 2), torch.rand(replicas, network.batch, 2)
         runs: dict[tuple[str, str], tuple[Run, int | None]] = {}
