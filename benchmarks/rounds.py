@@ -57,19 +57,21 @@ def with_batchnorm(repeats: int, trials: int, compiling: bool = True) -> list[Ro
             ("torch.nn under torch.compile", lambda: [apart(peers_torch.compiled, problem.fresh())], None),
             ("torch.func vmap under torch.compile", lambda: [apart(peers_vmap.compiled, problem.fresh())], None),
         ]
-    return _run([*entries, ("handgrad", lambda: [own.rounds(problem, n) for n in THREADS], None)], repeats)
+    return _run(
+        [*entries, ("handgrad", lambda: [apart(own.rounds, problem.fresh(), n) for n in THREADS], None)], repeats
+    )
 
 
 def without_batchnorm(repeats: int, trials: int) -> list[Row]:
     """The network that scikit-learn can train too."""
     problem = Problem(batchnorm=False)
     trial = dataclasses.replace(problem, options=dataclasses.replace(problem.options, epochs=TRIAL_EPOCHS))
-    loop = peers_torch.best_loop(problem, trial, trials)
+    loop, apart = peers_torch.best_loop(problem, trial, trials), peers_torch.in_process
     entries: list[tuple[str, Make, Target | None]] = [
         ("torch.nn", lambda: [loop], None),
         ("control", lambda: [dataclasses.replace(loop, name="torch.nn again (control)")], None),
         ("scikit-learn MLPRegressor", lambda: [peers_sklearn.rounds(problem, n) for n in THREADS], None),
-        ("handgrad", lambda: [own.rounds(problem, n) for n in THREADS], None),
+        ("handgrad", lambda: [apart(own.rounds, problem.fresh(), n) for n in THREADS], None),
     ]
     return _run(entries, repeats)
 

@@ -24,7 +24,8 @@ class Worker:
     def __init__(self, make: Callable[..., Contestant], *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
+        # not daemonic, as those may not fork workers of their own; it ends with this process's end of the pipe
+        self._process = context.Process(target=_serve, args=(theirs, make, arguments))
         self._process.start()
         theirs.close()
         try:
