@@ -78,6 +78,31 @@ OPTIONS = {
 }
 
 
+def composed(sgd):
+    """A warm-up of 6 steps, then one cycle."""
+    schedules = optim.lr_scheduler
+    parts = [schedules.LinearLR(sgd, total_iters=6), schedules.OneCycleLR(sgd, 0.1, total_steps=12)]
+    return schedules.SequentialLR(sgd, parts, milestones=[6])
+
+
+@pytest.mark.parametrize(
+    ("make", "steps"),
+    [
+        (composed, True),
+        (lambda o: optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=18), True),
+        (lambda o: optim.lr_scheduler.CyclicLR(o, 0.01, 0.1, cycle_momentum=False), True),
+        (lambda o: optim.lr_scheduler.SequentialLR(o, [optim.lr_scheduler.StepLR(o, 1)], milestones=[]), False),
+        (lambda o: optim.lr_scheduler.StepLR(o, 1), False),
+    ],
+)
+def test_what_a_schedule_counts(make, steps):
+    model = network()
+    sgd = optim.SGD(model.parameters(), 0.05)
+    schedule, batches = make(sgd), Batches(X, T, 20, [0])
+    Trainer(model, nn.MSELoss(), sgd, batches, epochs=2, schedule=schedule).run()
+    assert schedule.last_epoch == (2 * len(batches) if steps else 2)
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_a_replica_is_trained_as_it_is_alone(options):
     many, history = trained([3, 5, 137], **options)

@@ -22,7 +22,7 @@ from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
-from handgrad.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.callbacks import Callback
 from handgrad.training.checkpoints import Checkpoints
@@ -44,9 +44,6 @@ Advance = Callable[[list[float]], None]
 
 CHANGING = ("best", "best_epoch", "stopped", "weights")
 """What of early stopping is its state."""
-
-EACH_STEP = (OneCycleLR, CyclicLR)
-"""Schedules that move with each step of the optimiser; others move with each epoch."""
 
 
 @dataclass
@@ -70,9 +67,9 @@ class Trainer:
         metrics: what to measure of the model in evaluation mode: functions by name, or one that returns numbers by
             name, such as an `Evaluation`.
         every: measure after every so many epochs, and after the last.
-        schedule: of the learning rate. OneCycleLR and CyclicLR move with each of the optimiser's steps, others with
-            each epoch; ReduceLROnPlateau listens to the measure that early stopping watches, each time it is measured,
-            or else to the training loss.
+        schedule: of the learning rate. OneCycleLR, CyclicLR and what is composed with them move with each of the
+            optimiser's steps, others with each epoch; ReduceLROnPlateau listens to the measure that early stopping
+            watches, each time it is measured, or else to the training loss.
         clip_norm: bound of the norm of each replica's gradient; one number or R.
         clip_value: bound of each element of the gradient.
         accumulate: batches whose mean gradient makes one step.
@@ -254,7 +251,7 @@ class Trainer:
             clip_grad_value_(parameters, self.clip_value)
         self.optimizer.step()
         self.taken += 1
-        if isinstance(self.schedule, EACH_STEP):
+        if self.schedule is not None and self.schedule.counts_steps:
             self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -294,7 +291,7 @@ class Trainer:
                 self.schedule.step(value[0] if self.single else value)
             if not in_turn:
                 self._apart = self._apart or "epochs"
-        if self.schedule is not None and not isinstance(self.schedule, (*EACH_STEP, ReduceLROnPlateau)):
+        if not (self.schedule is None or self.schedule.counts_steps or isinstance(self.schedule, ReduceLROnPlateau)):
             self.schedule.step()
         self.epoch = history.epochs = epoch + 1
 

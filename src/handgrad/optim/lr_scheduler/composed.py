@@ -32,6 +32,10 @@ class _Composed(LRScheduler):
         self._schedulers = list(schedulers)
         super().__init__(optimizer, last_epoch)
 
+    @property
+    def counts_steps(self) -> bool:  # type: ignore[override]
+        return any(part.counts_steps for part in self._schedulers)
+
     def state_dict(self) -> dict[str, Any]:
         parts, self._schedulers = self._schedulers, []
         try:

@@ -19,6 +19,8 @@ PerGroup = Number | Sequence[Number]
 class _Cycle(LRScheduler):
     """Base of schedules that also set the groups' "momentum", or the first of their "betas"."""
 
+    counts_steps = True
+
     def prepare(self, optimizer: Optimizer, cycle_momentum: bool, base_momentum: Any, max_momentum: Any) -> None:
         """Check and keep what the momentum is cycled between."""
         self.cycle_momentum = cycle_momentum

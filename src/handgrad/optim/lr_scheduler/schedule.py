@@ -58,6 +58,8 @@ class LRScheduler:
         tensor([0.0500, 0.5000], dtype=torch.float64)
     """
 
+    counts_steps: bool = False
+    """Whether t counts the optimiser's steps, not epochs: how often training moves the schedule."""
     functions: tuple[str, ...] = ()
     """Attributes that hold lists of functions: of one that is an object its attributes are saved, of others nothing."""
 
