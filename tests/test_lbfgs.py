@@ -86,10 +86,27 @@ def test_steps_equal_torch(options: dict[str, Any], exchange: bool) -> None:
         same(ours, theirs)
         if exchange:
             state, expected = mine.state_dict(), copy.deepcopy(yours.state_dict())
-            assert set(state["param_groups"][0]) == set(expected["param_groups"][0])
+            assert set(state["param_groups"][0]) == {*expected["param_groups"][0], "maximize"}  # torch has it from 2.14
             assert set(state["state"][0]) <= set(expected["state"][0])
             mine.load_state_dict(expected)
             yours.load_state_dict(state)
+
+
+def test_the_maximum_of_minus_f_is_found_as_the_minimum_of_f():
+    found = []
+    for sign in (1, -1):
+        p = nn.Parameter(torch.tensor([-1.2, 1.0]))
+        optimizer = optim.LBFGS([p], line_search_fn="strong_wolfe", maximize=sign < 0)
+
+        def closure(p: nn.Parameter = p, sign: int = sign) -> float:
+            a, b = p.value.tolist()
+            p.grad = sign * torch.tensor([-2 * (1 - a) - 400 * a * (b - a * a), 200 * (b - a * a)])
+            return float(sign * ((1 - a) ** 2 + 100 * (b - a * a) ** 2))
+
+        losses = [sign * optimizer.step(closure) for _ in range(3)]
+        found.append((losses, p.value.tolist()))
+    assert found[0] == found[1]
+    assert found[0][1] == pytest.approx([1, 1], abs=1e-3)
 
 
 ROSENBROCK: list[dict[str, Any]] = [

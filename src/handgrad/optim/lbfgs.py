@@ -48,6 +48,7 @@ class LBFGS(Optimizer):
         tolerance_change: end when loss or parameters change by less.
         history_size: m.
         line_search_fn: None, or "strong_wolfe".
+        maximize: climb instead of descending, along −g; in torch.optim from 2.14 on.
 
     Replicas are not supported: each would search for a length of its own.
 
@@ -84,6 +85,8 @@ class LBFGS(Optimizer):
         tolerance_change: float = 1e-9,
         history_size: int = 100,
         line_search_fn: str | None = None,
+        *,
+        maximize: bool = False,
     ) -> None:
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
         super().__init__(params, locals())
@@ -108,7 +111,7 @@ class LBFGS(Optimizer):
         group = self.param_groups[0]
         state = self.state.setdefault(group["params"][0], {"func_evals": 0, "n_iter": 0})
         first = closure()
-        loss, grad = float(first), self._gradient()
+        loss, grad = self._signed(first)
         evals = 1
         state["func_evals"] += 1
         if grad.abs().max() <= group["tolerance_grad"]:
@@ -129,7 +132,7 @@ class LBFGS(Optimizer):
                 self._move(d, t)
                 used = int(last > 0)  # nobody needs the last gradient
                 if used:
-                    loss, grad = float(closure()), self._gradient()
+                    loss, grad = self._signed(closure())
             evals += used
             state["func_evals"] += used
             if (
@@ -171,7 +174,7 @@ class LBFGS(Optimizer):
 
         def at(t: float) -> Point:
             self._move(d, t)
-            loss, grad = float(closure()), self._gradient()
+            loss, grad = self._signed(closure())
             for p, value in zip(self.param_groups[0]["params"], values):
                 p.value.copy_(value)
             return Point(t, loss, grad, float(grad.dot(d)))
@@ -179,6 +182,11 @@ class LBFGS(Optimizer):
         return strong_wolfe(at, start, t, float(d.abs().max()), most)
 
     # All parameters as one vector, in PyTorch's layout
+
+    def _signed(self, loss: Any) -> tuple[float, Tensor]:
+        """What is to be small, ±loss, and its gradient."""
+        sign = -1 if self.param_groups[0].get("maximize") else 1
+        return sign * float(loss), self._gradient().mul_(sign)
 
     def _gradient(self) -> Tensor:
         parts = [(p, torch.zeros_like(p.value) if p.grad is None else p.grad) for p in self.param_groups[0]["params"]]
