@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.architecture import describe
-from handgrad.errors import ArgumentError, DTypeError, HandgradError
+from handgrad.errors import ArgumentError, DTypeError, HandgradError, UnsupportedError
 from handgrad.interop import from_torch, modules, to_torch
 from handgrad.optim.swa_utils import AveragedModel
 from tests.cases import CASES, Case, explains, ids, leaves, network
@@ -181,6 +181,15 @@ def test_shared_parameters() -> None:
     theirs[1].weight = theirs[0].weight
     with pytest.raises(ArgumentError, match=r"1\.weight in the layout of 0\.weight"):
         from_torch(theirs)
+
+
+def test_shared_statistics_are_refused() -> None:
+    norm = torch.nn.BatchNorm1d(3)
+    with pytest.raises(UnsupportedError, match=r"in one place, got 0\.0 again as 2") as raised:
+        from_torch(torch.nn.Sequential(torch.nn.Sequential(norm), torch.nn.Linear(3, 3), norm))
+    assert explains(raised.value)
+    plain = torch.nn.BatchNorm1d(3, affine=False, track_running_stats=False)
+    assert len(from_torch(torch.nn.Sequential(plain, plain)).state_dict()) == 0
 
 
 def test_transformer_options() -> None:

@@ -24,7 +24,8 @@ def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module
             become R replicas.
 
     Errors: DTypeError, with its path, for a module that handgrad does not have, has a forward of its own or hooks;
-    NotImplementedError for an option that is not supported. `inplace` is dropped, as it changes no result.
+    NotImplementedError for an option that is not supported, or one module with buffers in two places. `inplace` is
+    dropped, as it changes no result.
 
     Example:
         >>> import torch
@@ -40,6 +41,13 @@ def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module
         return nn.stack([from_torch(one) for one in module])
     if not isinstance(module, torch.nn.Module):
         raise DTypeError("a torch.nn.Module, or a list of them", type(module).__name__, "Pass a network.", "from_torch")
+    places: dict[int, str] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        first = places.setdefault(id(part), name)
+        if first != name and any(True for _ in part.buffers(recurse=False)):
+            remedy = "Give each place a module of its own: here each would move running statistics of its own."
+            got = f"{first} again as {name}"
+            raise UnsupportedError("a module with buffers in one place", got, remedy, "from_torch")
     ours = filled(built(described(module, TORCH), HANDGRAD), module.state_dict())
     where = next((value.device for value in module.state_dict().values()), None)
     return ours if where is None else ours.to(where)
