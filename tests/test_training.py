@@ -427,6 +427,23 @@ def test_a_checkpoint_of_another_run_is_refused(change, named, tmp_path):
         trained(seeds, checkpoint=tmp_path, **options)
 
 
+@pytest.mark.parametrize("within", [False, True])
+def test_a_checkpoint_with_another_function_of_the_schedule_is_refused(tmp_path, within):
+    def run(epochs, factor):
+        model = nn.replicate(network(), [0, 1])
+        sgd = optim.SGD(model.parameters(), 0.05)
+        schedule = optim.lr_scheduler.LambdaLR(
+            sgd, lambda t: [1.0, factor][t > 2] if t < 50 else torch.ones(2) * factor
+        )
+        schedule = optim.lr_scheduler.ChainedScheduler([schedule]) if within else schedule
+        return fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=epochs, schedule=schedule, checkpoint=tmp_path)
+
+    run(1, 0.5)
+    assert run(2, 0.5).epochs == 2
+    with pytest.raises(StateError, match="options of the schedule"):
+        run(3, 0.25)
+
+
 def test_a_checkpoint_with_another_decay_of_the_average_is_refused(tmp_path):
     def run(epochs, decay):
         model = nn.replicate(network(), [0, 1])

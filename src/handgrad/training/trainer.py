@@ -373,7 +373,7 @@ class Trainer:
             **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule")},
             "average": None if self.average is None else self.average.identity(),
             "options of the optimizer": groups,
-            "options of the schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "options of the schedule": None if self.schedule is None else self.schedule.identity(),
             "stopping": None if self.stopping is None else {**vars(self.stopping), **dict.fromkeys(CHANGING)},
             "clipping": [self.clip_norm, self.clip_value],
             **{name: getattr(self, name) for name in ("accumulate", "every", "precision")},

@@ -43,6 +43,9 @@ class _Composed(LRScheduler):
         finally:
             self._schedulers = parts
 
+    def identity(self) -> dict[str, Any]:
+        return {**self.state_dict(), "_schedulers": [part.identity() for part in self._schedulers]}
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         parts: list[Any] = self._schedulers
         super().load_state_dict(state_dict)

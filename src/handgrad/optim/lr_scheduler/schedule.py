@@ -22,6 +22,10 @@ Function = Callable[[Any], Number]
 """A number, or R, for each step."""
 
 
+PROBED = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
+"""Steps at which functions are compared."""
+
+
 class LRScheduler:
     r"""Base of the schedules: step t's learning rate is a function of t and of the group's initial learning rate η.
 
@@ -120,6 +124,13 @@ class LRScheduler:
         saved = {name: [attributes(f) for f in getattr(self, name)] for name in self.functions}
         return copy.deepcopy({**state, **saved})
 
+    def identity(self) -> dict[str, Any]:
+        """What tells this schedule from another, as JSON has it: its state, and functions by their values."""
+        values = {
+            f"{name}(t)": [[_value(f, t) for t in PROBED] for f in getattr(self, name)] for name in self.functions
+        }
+        return {**self.state_dict(), **values}
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a saved state. Unlike in PyTorch the optimiser's learning rates become the saved ones, too.
 
@@ -194,6 +205,15 @@ class LRScheduler:
         if not callable(value):
             raise DTypeError(f"{name} to be callable", repr(value), "Pass a function of the step.", type(self).__name__)
         return value
+
+
+def _value(function: Any, t: int) -> Any:
+    """A function's value at step t, on a copy if it is an object that may change; None where it has none."""
+    try:
+        value = plain(copy.deepcopy(function)(t))
+    except Exception:  # whatever a function of the user's raises beyond the steps that it is for
+        return None
+    return value.tolist() if isinstance(value, Tensor) else value
 
 
 def plain(value: Any) -> Rate:
