@@ -432,9 +432,11 @@ def test_a_checkpoint_with_another_function_of_the_schedule_is_refused(tmp_path,
     def run(epochs, factor):
         model = nn.replicate(network(), [0, 1])
         sgd = optim.SGD(model.parameters(), 0.05)
-        schedule = optim.lr_scheduler.LambdaLR(
-            sgd, lambda t: [1.0, factor][t > 2] if t < 50 else torch.ones(2) * factor
-        )
+
+        def later(t: int) -> Any:
+            return [1.0, factor][t > 2] if t < 50 else factor * torch.ones(2)
+
+        schedule: Any = optim.lr_scheduler.LambdaLR(sgd, later)
         schedule = optim.lr_scheduler.ChainedScheduler([schedule]) if within else schedule
         return fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=epochs, schedule=schedule, checkpoint=tmp_path)
 
