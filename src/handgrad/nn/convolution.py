@@ -19,9 +19,6 @@ Size = int | tuple[int, ...]
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
-NARROW = 32
-"""Columns (a, k) up to which a weight's gradient is a product with a matrix of patches: measured."""
-
 PIECE = 2**20
 """Numbers in one such matrix, or in the images of the replicas that go together: more than these fit no cache, and come
 from the system anew each time, which costs more than what is computed with them."""
@@ -36,6 +33,11 @@ def _at_pixels(W: Tensor, x: Tensor) -> Tensor:
 def _apart(x: Tensor, groups: int) -> Tensor:
     """Give the groups of channels a dimension of their own: (N, G·C, …) to (N, G, C, …)."""
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+
+
+def _few(dims: int, pixels: int) -> int:
+    """The columns (a, k) up to which a product with patches is faster than a convolution with v: measured."""
+    return max(32, 2 * pixels if dims == 1 else min(144, 4 * math.isqrt(pixels)))
 
 
 class Convolution(Module):
@@ -162,18 +164,19 @@ class Convolution(Module):
     def backward_weight(self, u: Tensor, v: Tensor) -> Tensor:
         """Return dW[b, a, k] = Σ v[b, h] u[a, s h + d k − p], summed over the batch and h.
 
-        That is a convolution of u with v where N stands for the channels, and stride and dilation change places. For
-        few columns (a, k) the product of v with the patches of u is faster, and one pixel's patches cost nothing.
+        That is a convolution of u with v where N stands for the channels, and stride and dilation change places. The
+        product of v with the patches of u is faster for few columns (a, k), the more so the more pixels v has, and for
+        a kernel of one pixel, whose patches cost nothing.
         """
         shape = self.weight.shape[-1 - self.dims :]  # (a, k)
         columns, groups, B = math.prod(shape), u.shape[1] // shape[0], v.shape[1]
-        if len(u) and columns > max(NARROW, shape[0]):
+        pixels, b = math.prod(v.shape[2:]), B // groups
+        if len(u) and columns > max(shape[0], _few(self.dims, pixels)):
             u = _apart(u, groups).permute(2, 1, 0, *range(3, u.ndim + 1)).flatten(1, 2)  # (a, G·N, …)
             dW = self.convolve(u, v.transpose(0, 1), None, self.dilation, self.zeros, self.stride, groups)
             for dim, k in enumerate(self.kernel_size, 2):  # beyond them lie pixels that no h sees
                 dW = dW.narrow(dim, 0, k)
             return dW.transpose(0, 1).contiguous()  # (B, a, k)
-        pixels, b = math.prod(v.shape[2:]), B // groups
         dW = u.new_zeros(B * columns)
         n = max(1, PIECE // (groups * columns * pixels))
         for u_n, v_n in zip(torch.split(u, n), torch.split(v, n)):
