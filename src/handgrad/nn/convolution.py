@@ -37,7 +37,7 @@ def _apart(x: Tensor, groups: int) -> Tensor:
 
 def _few(dims: int, pixels: int) -> int:
     """The columns (a, k) up to which a product with patches is faster than a convolution with v: measured."""
-    return max(32, 2 * pixels if dims == 1 else min(144, 4 * math.isqrt(pixels)))
+    return max(32, 2 * pixels if dims == 1 else min(144, 5 * math.isqrt(pixels) - 16))
 
 
 class Convolution(Module):
