@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What a step frees, the next one asks for again. The C library of Linux gives freed memory back to the system as soon
 # as twice its largest freed block lies idle, and takes it anew a page at a time: a sixth of a convolutional network's
 # step. It keeps up to 62 MiB from when one block of 31 MiB (its limit is 32) was freed; here, one that nothing touched.
-torch.empty(31 * 2**20, dtype=torch.uint8)
+torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")
 
 __version__ = "0.1.0.dev0"
 
