@@ -205,9 +205,8 @@ class Convolution(Module):
         dW = self._pieces(lambda r: self.backward_weight(*self._pair(x, dy, r)).view(-1, *shape), x)
         self.weight.add_grad(dW.view(self.weight.shape))
         if self.bias is not None:
-            channels = dy.ndim - self.dims - 1
-            db = dy.sum([dim for dim in range(dy.ndim) if dim != channels and (dim or self.replicas is None)])
-            self.bias.add_grad(db)
+            db = dy.sum(tuple(range(-self.dims, 0)))  # places first, as in BatchNorm
+            self.bias.add_grad(db.sum(-2) if db.ndim > self.bias.value.ndim else db)
 
     def _pair(self, x: Tensor, dy: Tensor, r: slice | None) -> tuple[Tensor, Tensor]:
         """The large and the small image among the input and the output's gradient."""
