@@ -13,6 +13,7 @@ from torch import Tensor
 from handgrad import nn, optim
 from handgrad.data import Batches
 from handgrad.nn.random import drawing, redraw
+from handgrad.seeds import derive
 from handgrad.testing import gradcheck
 from handgrad.training import train
 from tests.cases import generator
@@ -272,6 +273,27 @@ def test_training_is_the_same_in_any_company() -> None:
         torch.testing.assert_close(value[0], company[name][1], rtol=1e-12, atol=1e-12)
     again = trained([7])
     assert all(torch.equal(value, again[name]) for name, value in alone.items())
+
+
+def test_every_part_of_a_model_of_ones_own_draws_anew_in_each_epoch() -> None:
+    """Whatever its parts are called, such as what computes in bfloat16 calls its copy."""
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.working, self.drop = nn.Sequential(nn.Linear(4, 4)), nn.Dropout(0.5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.drop(self.working(x))
+            return self.keep(y)
+
+        def backward(self, dy: Tensor) -> Tensor:
+            self.take(dy)
+            return self.working.backward(self.drop.backward(dy))
+
+    model, x = Own(), torch.ones(8, 4)
+    train(model, nn.MSELoss(), optim.SGD(model.parameters(), 0.1), Batches(x, x, 4, [7]), 1)
+    assert model.drop.seeds == (derive(7, "draw", "drop", 0),)
 
 
 def test_an_epochs_draws_are_those_of_seed_module_and_epoch() -> None:

@@ -15,7 +15,9 @@ from handgrad.nn.running import Running
 DIMS: Any = (-2, (-3, -1), (-4, -2, -1))
 """The dimensions that are neither R nor C, by the number of spatial ones; a tuple of one costs 0.3 µs more."""
 PLACES: Any = ((), -1, (-2, -1))
+"""The spatial ones alone."""
 COLUMN = ((-1,), (-1, 1), (-1, 1, 1))
+"""The shape in which (C,) broadcasts."""
 SPATIAL = ("", ", L", ", H, W")
 
 

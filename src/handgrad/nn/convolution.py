@@ -20,8 +20,8 @@ Size = int | tuple[int, ...]
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 PIECE = 2**20
-"""Numbers in one such matrix, or in the images of the replicas that go together: more than these fit no cache, and come
-from the system anew each time, which costs more than what is computed with them."""
+"""Numbers in a matrix of patches, or in the images of the replicas that go together: more than these fit no cache, and
+come from the system anew each time, which costs more than what is computed with them."""
 
 
 def _at_pixels(W: Tensor, x: Tensor) -> Tensor:

@@ -49,11 +49,8 @@ class Mixed(Module):
         self.dtype = dtype
         for name, p in model.named_parameters():
             if p.value.dtype is not torch.float32:
-                got, remedy = (
-                    f"{short(p.value.dtype)} in {name}",
-                    "Call model.float(), or train in the model's own precision.",
-                )
-                raise DTypeError("a model of float32, whose steps bfloat16 keeps", got, remedy, "Mixed")
+                remedy = "Call model.float(), or train in the model's own precision."
+                raise DTypeError("a model of float32", f"{short(p.value.dtype)} in {name}", remedy, "Mixed")
         self.working = copy.deepcopy(model)
         self.working.forget()
         self.working.zero_grad()

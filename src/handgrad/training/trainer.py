@@ -85,7 +85,8 @@ class Trainer:
 
     Errors: ArgumentError before training for an option out of range, if a batch normalisation would meet a batch of
     one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, or if early stopping
-    watches what is not measured.
+    watches what is not measured; DTypeError for bfloat16 of a model that is not of float32; ShapeError for a metric
+    that gives another count of numbers than one for each replica.
 
     Example:
         >>> import torch
@@ -165,7 +166,7 @@ class Trainer:
         self._tell("on_start")
         self.model.train()
         fast = self._faster().train()
-        self._drawing = drawing(getattr(fast, "working", self.model))  # what computes in bfloat16 is a copy
+        self._drawing = drawing(fast.working if isinstance(fast, Mixed) else self.model)
         try:
             # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
             with torch.inference_mode():
