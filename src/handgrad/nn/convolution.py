@@ -14,6 +14,7 @@ from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.init import Initialiser, named
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Generators, Parameter
+from handgrad.nn.sums import channel_sums
 
 Size = int | tuple[int, ...]
 
@@ -205,8 +206,8 @@ class Convolution(Module):
         dW = self._pieces(lambda r: self.backward_weight(*self._pair(x, dy, r)).view(-1, *shape), x)
         self.weight.add_grad(dW.view(self.weight.shape))
         if self.bias is not None:
-            db = dy.sum(tuple(range(-self.dims, 0)))  # places first, as in BatchNorm
-            self.bias.add_grad(db.sum(-2) if db.ndim > self.bias.value.ndim else db)
+            batch = dy if dy.ndim > self.dims + 1 else dy.unsqueeze(0)
+            self.bias.add_grad(channel_sums(batch, self.dims))
 
     def _pair(self, x: Tensor, dy: Tensor, r: slice | None) -> tuple[Tensor, Tensor]:
         """The large and the small image among the input and the output's gradient."""
