@@ -164,8 +164,7 @@ class MultiheadAttention(Random):
         shape = (*lead, self.num_heads, *S.shape[1:])
         if (mask := self._mask(key_padding_mask, attn_mask, is_causal, shape, S)) is not None:
             S = S.view(shape).add_(mask).view(S.shape)
-        P = S.sub_(S.amax(-1, keepdim=True)).exp_()
-        P.div_(P.sum(-1, keepdim=True))
+        P = torch.softmax(S, -1)
         dropped = None
         if self.training and self.dropout > 0:
             keep = 1 - self.dropout
@@ -211,32 +210,30 @@ class MultiheadAttention(Random):
     def _projected(self, x: list[Tensor]) -> list[Tensor]:
         """q, k and v, (R, N, T, E) each, in one product where all are of the same tokens."""
         E, bias = self.embed_dim, None if self.in_proj_bias is None else self.in_proj_bias.value
-        if len(x) == 1:
-            return list(torch.split(self._affine(x[0], self.in_proj_weight.value, bias), E, -1))
-        biases = [None] * 3 if bias is None else torch.split(bias, E, -1)
-        return [self._affine(part, W, b) for part, W, b in zip(x, self._weights(), biases)]
+        biases = [None] * 3 if bias is None else [bias] if len(x) == 1 else torch.split(bias, E, -1)
+        y = [self._affine(part, W, b) for part, W, b in zip(x, self._weights(len(x)), biases)]
+        return y if len(y) == 3 else list(torch.split(y[0], E, -1))
 
     def _backward_projected(self, x: list[Tensor], dy: list[Tensor]) -> list[Tensor]:
         """Accumulate the gradients of weights and biases; return those of the inputs."""
+        dy = [torch.cat(dy, -1)] if len(x) == 1 else dy  # (R, N, T, 3E)
+        flat = [self._rows(part) for part in dy]
         if self.in_proj_bias is not None:
-            self.in_proj_bias.add_grad(torch.cat([self._rows(part).sum(-2) for part in dy], -1))  # (3E,)
-        if len(x) == 1:
-            joined = torch.cat(dy, -1)  # (R, N, T, 3E)
-            self.in_proj_weight.add_grad(product(self._rows(x[0]).mT, self._rows(joined)))  # (E, 3E)
-            return [self._affine(joined, self.in_proj_weight.value.mT, None)]
-        dW = [product(self._rows(p).mT, self._rows(g)) for p, g in zip(x, dy)]
-        dx = [self._affine(g, W.mT, None) for g, W in zip(dy, self._weights())]
+            self.in_proj_bias.add_grad(torch.cat([part.sum(-2) for part in flat], -1))  # (3E,)
+        dW = [product(self._rows(p).mT, g) for p, g in zip(x, flat)]
+        dx = [self._affine(g, W.mT, None) for g, W in zip(dy, self._weights(len(x)))]
         if self.packed:
-            self.in_proj_weight.add_grad(torch.cat(dW, -1))
+            self.in_proj_weight.add_grad(dW[0] if len(dW) == 1 else torch.cat(dW, -1))
         else:
             for parameter, grad in zip((self.q_proj_weight, self.k_proj_weight, self.v_proj_weight), dW):
                 parameter.add_grad(grad)
         return dx
 
-    def _weights(self) -> list[Tensor]:
-        """W_q, W_k and W_v, (I, E) each."""
+    def _weights(self, inputs: int) -> list[Tensor]:
+        """W_q, W_k and W_v, (I, E) each, or for a single input all in one, (E, 3E)."""
         if self.packed:
-            return list(torch.split(self.in_proj_weight.value, self.embed_dim, -1))
+            W = self.in_proj_weight.value
+            return [W] if inputs == 1 else list(torch.split(W, self.embed_dim, -1))
         return [self.q_proj_weight.value, self.k_proj_weight.value, self.v_proj_weight.value]
 
     def _affine(self, x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:

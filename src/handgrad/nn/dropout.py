@@ -22,7 +22,7 @@ class Masked(Random):
       \frac{\partial L}{\partial x} = a m \frac{\partial L}{\partial y}, \qquad
       a = \frac{1}{(1 - p)} \quad \text{or} \quad \frac{1}{\sqrt{(1 - p)(1 + p \alpha^2)}}$$
 
-    for α = 0, or else; in evaluation y = x. What differs is α, and which values share one m.
+    for α = 0, or else; in evaluation y is x itself, as in PyTorch. What differs is α, and which values share one m.
     """
 
     number_names = ("p",)
@@ -58,7 +58,7 @@ class Masked(Random):
     def forward(self, x: Tensor) -> Tensor:
         x, rates = self.led(checks.tensor(x, self)), self.rates()
         if not self.training or not any(rates):
-            return self.keep(x.clone(), None)
+            return self.keep(x, None)
         if self.replicas is not None:
             x = x.expand(self.replicas, *x.shape[1:])
         scales = [self._scale(p) for p in rates]
@@ -70,9 +70,13 @@ class Masked(Random):
         return self.keep(y, mask)
 
     def backward(self, dy: Tensor) -> Tensor:
+        dx = self.backward_within(dy)
+        return dx.clone() if dx is dy else dx
+
+    def backward_within(self, dy: Tensor) -> Tensor:
+        """The gradient for a layer that dropout is a part of: `dy` itself where nothing was dropped."""
         (mask,) = self.take(dy)
-        dx: Tensor = dy.clone() if mask is None else mask * dy
-        return dx
+        return dy if mask is None else mask * dy
 
     def _kept(self, unit: Tensor, rates: tuple[float, ...]) -> Tensor:
         """m: 0 with probability p, else 1.

@@ -92,17 +92,18 @@ class Steps:
         b_hh: Tensor | None,
         *starts: Tensor,
     ) -> tuple[Run, Any]:
+        shape, x = x.shape, rows(x)  # (T N, I)
         if b_ih is None or b_hh is None:
-            a = product(rows(x), W_ih)  # (T N, G)
+            a = product(x, W_ih)  # (T N, G)
         else:
             joint = self.joint * W_hh.shape[-2]
             b = b_ih.clone()  # (G,)
             b[..., :joint].add_(b_hh[..., :joint])
-            a = affine(rows(x), W_ih, b)  # (T N, G)
+            a = affine(x, W_ih, b)  # (T N, G)
         memories = [memory, *(torch.empty_like(memory, memory_format=torch.contiguous_format) for _ in starts[1:])]
         tracks = [Track(rows_of_state, start, order) for rows_of_state, start in zip(memories, starts)]
         run = Run(x, W_ih, W_hh, b_hh, order, tracks)
-        return run, self.scan(run, a.view(*x.shape[:-1], a.shape[-1]))  # (T, N, G)
+        return run, self.scan(run, a.view(*shape[:-1], a.shape[-1]))  # (T, N, G)
 
     def backward(
         self, kept: Any, weights: Weights, dy: Tensor, dends: list[Tensor | None], inputs: bool
@@ -125,15 +126,15 @@ class Steps:
     ) -> list[Any]:
         """The gradients by W_ih, W_hh, b_ih, b_hh and x, None for those not asked for, and a list of the states'."""
         da, apart, dstarts = self.backward_scan(run, parts, dy, dends)  # (T, N, G)
-        flat, x = rows(da), run.x
+        flat = rows(da)
         dW_hh = product(rows(run.tracks[0].before).mT, flat)  # (H, G)
         db_ih = db_hh = flat.sum(-2) if bias else None  # (G,)
         if apart is not None:
             da[..., self.joint * run.W_hh.shape[-2] :] = apart
-        dW_ih = product(rows(x).mT, flat)  # (I, G)
+        dW_ih = product(run.x.mT, flat)  # (I, G)
         if db_hh is not None:
             db_ih = db_hh.clone() if apart is None else flat.sum(-2)
-        dx = product(flat, run.W_ih.mT).view(x.shape) if inputs else None  # (T, N, I)
+        dx = product(flat, run.W_ih.mT).view(*dy.shape[:-1], run.W_ih.shape[-2]) if inputs else None  # (T, N, I)
         return [dW_ih, dW_hh, db_ih, db_hh, dx, dstarts]
 
     def scan(self, run: Run, a: Tensor) -> Any:

@@ -146,7 +146,7 @@ class TransformerEncoderLayer(Module):
         return y
 
     def _backward_attended(self, dy: Tensor) -> Tensor:
-        dx: Tensor = self.self_attn.backward(self.dropout1.backward(dy))
+        dx: Tensor = self.self_attn.backward(self.dropout1.backward_within(dy))
         return dx
 
     @property
@@ -158,7 +158,7 @@ class TransformerEncoderLayer(Module):
         return y
 
     def _backward_fed(self, dy: Tensor) -> Tensor:
-        dh = self.dropout.backward(self.linear2.backward(self.dropout2.backward(dy)))
+        dh = self.dropout.backward_within(self.linear2.backward(self.dropout2.backward_within(dy)))
         return self.linear1.backward(self.between.backward(dh))
 
 
