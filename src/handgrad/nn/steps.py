@@ -236,10 +236,10 @@ class LSTMSteps(Steps):
         (h, c), W = run.tracks, run.W_hh
         add, H = affine_of(W), W.shape[-2]
         whole = as_sigmoid(a)
-        if whole:  # all four gates in one σ, g's as that of twice the sum; and 2 c in the place of c, for its tanh
+        if whole:  # all four gates in one σ: tanh g = 2 σ(2 g) − 1; and tanh c = 1 − 2 σ(−2 c), with −2 c in c's place
             W = W.clone()
-            for doubled in (a.narrow(-1, 2 * H, H), W.narrow(-1, 2 * H, H), c.start):
-                doubled.mul_(2)
+            for part, factor in ((a.narrow(-1, 2 * H, H), 2), (W.narrow(-1, 2 * H, H), 2), (c.start, -2)):
+                part.mul_(factor)
         minus_one = constant(-1.0, W)
         tanh_c = torch.empty_like(c.now, memory_format=torch.contiguous_format)  # (T, N, H)
         sums, in_place = scratch(a), whole and W.ndim == 2
@@ -249,14 +249,15 @@ class LSTMSteps(Steps):
             torch.sigmoid(add(a_t, h0, W, out=a_t if in_place else sums), out=a_t)
             if whole:
                 torch.add(minus_one, g, alpha=2, out=g)
-                torch.sigmoid(torch.mul(f, c0, out=c1).addcmul_(i, g, value=2), out=tanh_t)
-                torch.add(minus_one, tanh_t, alpha=2, out=tanh_t)
+                torch.sigmoid(torch.mul(f, c0, out=c1).addcmul_(i, g, value=-2), out=tanh_t)
+                torch.addcmul(o, o, tanh_t, value=-2, out=h1)
             else:
                 torch.tanh(sums.narrow(-1, 2 * H, H), out=g)
                 torch.tanh(torch.mul(f, c0, out=c1).addcmul_(i, g), out=tanh_t)
-            torch.mul(o, tanh_t, out=h1)
+                torch.mul(o, tanh_t, out=h1)
         if whole:
-            c.memory.mul_(0.5)
+            c.memory.mul_(-0.5)
+            torch.sub(constant(1.0, W), tanh_c, alpha=2, out=tanh_c)
         return a, tanh_c
 
     def backward_scan(
@@ -264,14 +265,14 @@ class LSTMSteps(Steps):
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         a, tanh_c = parts
         i, f, g, o = a.chunk(4, -1)  # in their place come the coefficients of dc or dh, then their products with them
-        ig, forget = i * g, f.clone()  # (T, N, H)
+        h, c, forget = run.tracks[0].now, run.tracks[1].before, f.clone()  # (T, N, H)
+        torch.addcmul(f, f, f, value=-1, out=f).mul_(c)  # f (1 − f) c
+        ig = torch.mul(i, g, out=c)
         torch.addcmul(i, ig, g, value=-1, out=g)  # i (1 − g²)
         torch.addcmul(ig, ig, i, value=-1, out=i)  # i (1 − i) g
-        torch.addcmul(f, f, f, value=-1, out=f).mul_(run.tracks[1].before)
-        ot = torch.mul(o, tanh_c, out=ig)
-        slope = torch.addcmul(o, ot, tanh_c, value=-1, out=tanh_c)  # o (1 − tanh² c), that of h by c
-        torch.addcmul(ot, ot, o, value=-1, out=o)  # o (1 − o) tanh c
-        WT = run.W_hh.mT.contiguous()
+        slope = torch.addcmul(o, h, tanh_c, value=-1, out=tanh_c)  # o (1 − tanh² c), that of h by c
+        torch.addcmul(h, h, o, value=-1, out=o)  # o (1 − o) tanh c
+        WT = run.W_hh.mT
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
         dc = torch.zeros_like(dh) if dends[1] is None else dends[1]
         for (da_t, f_t, slope_t), dy_t in zip(in_order(-run.order, a, forget, slope), dys):
