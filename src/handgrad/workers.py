@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import multiprocessing
 import os
 import pickle
@@ -26,6 +27,9 @@ from handgrad import checks
 from handgrad.errors import WorkerError
 
 T = TypeVar("T")
+
+ARRAYS = (torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.bool)
+"""Dtypes that NumPy has, too."""
 
 PARENT_DEATH = 1
 """Linux's prctl option by which a process gets a signal when its parent ends."""
@@ -208,7 +212,7 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
 
     def send(*content: Any) -> None:
         # as bytes: torch would otherwise share memory that ends with this process
-        end.send_bytes(pickle.dumps(content))
+        end.send_bytes(_Bytes.of(content))
 
     def tell(message: Any) -> None:
         if heard:
@@ -226,6 +230,21 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
     send("ready")
     _work(tasks, taken, stop, tell, partial(send, "result"), failed)
     send("end")
+
+
+class _Bytes(pickle.Pickler):
+    """Pickles tensors as NumPy's arrays: torch's own way takes a millisecond in a process that has just begun."""
+
+    @classmethod
+    def of(cls, content: Any) -> bytes:
+        file = io.BytesIO()
+        cls(file, pickle.HIGHEST_PROTOCOL).dump(content)
+        return file.getvalue()
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is torch.Tensor and value.device.type == "cpu" and value.dtype in ARRAYS and not value.is_sparse:
+            return torch.from_numpy, (value.detach().numpy(),)
+        return NotImplemented
 
 
 def _multiply() -> None:
