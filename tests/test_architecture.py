@@ -194,6 +194,7 @@ LEVELS = [
         "handgrad.nn.init",
         "handgrad.nn.constants",
         "handgrad.nn.products",
+        "handgrad.nn.sums",
         "handgrad.nn.slot",
         "handgrad.nn.state",
         "handgrad.optim.arithmetic",
