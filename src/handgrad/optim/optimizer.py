@@ -94,6 +94,7 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+        keep_freed_memory()
 
     # Groups and their options
 
@@ -357,3 +358,12 @@ def copied(value: Any) -> Any:
 def turned(value: Tensor, p: Parameter) -> Tensor:
     """A view of the parameter's state in PyTorch's layout, or the other way round."""
     return value.mT if p.transposed else value
+
+
+def keep_freed_memory() -> None:
+    """Let the C library of Linux keep up to 62 MiB of freed memory: what a step frees, the next one asks for again.
+
+    It gives memory back to the system as soon as twice its largest freed block lies idle, and takes it anew a page at
+    a time, a sixth of a convolutional network's step. A block of 31 MiB, its limit being 32, is freed here, untouched.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")
