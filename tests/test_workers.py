@@ -50,20 +50,21 @@ def test_results_come_in_order_and_messages_arrive(count, processes):
 
 @PROCESSES
 def test_tensors_come_back_as_they_are(processes):
-    def run(stop, send):
+    def run(*_: Any) -> list[torch.Tensor]:
         with torch.inference_mode():
             numbers = torch.arange(12.0).view(3, 4)
             kinds = [numbers.to(d) for d in (torch.float64, torch.float16, torch.bfloat16, torch.long, torch.bool)]
             return [*kinds, numbers.mT, numbers[:0], numbers[1, 1], numbers.to_sparse().coalesce()]
 
     for found in workers.run([run, run], 2, processes=processes):
-        for got, expected in zip(found, run(None, None), strict=True):
+        assert found is not None
+        for got, expected in zip(found, run(), strict=True):
             assert got.dtype is expected.dtype
             assert got.layout is expected.layout
             assert got.shape == expected.shape
             assert torch.equal(got.to_dense(), expected.to_dense())
-    with torch.inference_mode():
-        found[0].add_(1)  # memory of its own that can be written
+        with torch.inference_mode():
+            found[0].add_(1)  # memory of its own that can be written
 
 
 @PROCESSES
