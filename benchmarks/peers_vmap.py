@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn.functional import mse_loss
 from benchmarks.peers_torch import private_compile, seconds_of
 from benchmarks.problem import Problem
 from benchmarks.timing import CORES, Contestant, Outcome
+from handgrad.optim.optimizer import keep_freed_memory
 
 NAME = "torch.func vmap over {} models"
 WITHOUT = "without running statistics"
@@ -49,6 +51,13 @@ class Models:
 def rounds(problem: Problem, threads: int) -> Contestant:
     """All rounds at once."""
     return _rounds(problem, threads, compile_step=False)
+
+
+def keeping_memory(problem: Problem, threads: int) -> Contestant:
+    """The same in a process that keeps freed memory, as one in which handgrad trains does."""
+    keep_freed_memory()
+    contestant = rounds(problem, threads)
+    return dataclasses.replace(contestant, name=f"{contestant.name}, keeping freed memory as handgrad does")
 
 
 def compiled(problem: Problem) -> Contestant:

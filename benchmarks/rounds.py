@@ -49,6 +49,11 @@ def with_batchnorm(repeats: int, trials: int, compiling: bool = True) -> list[Ro
         ("control", lambda: [dataclasses.replace(loop, name="torch.nn again (control)")], None),
         ("torch.nn over 2 processes", lambda: [peers_torch.processes(problem, loop.setting)], PROCESSES),
         ("torch.func vmap", lambda: [peers_vmap.rounds(problem, n) for n in THREADS], VMAP),
+        (
+            "torch.func vmap, keeping freed memory",
+            lambda: [apart(peers_vmap.keeping_memory, problem.fresh(), n) for n in THREADS],
+            None,
+        ),
         ("JAX", lambda: [apart(peers_jax.rounds, problem.fresh())], JAX_TARGET),
         ("JAX over all cores", lambda: [apart(peers_jax.sharded, problem.fresh())], JAX_TARGET),
     ]
