@@ -242,7 +242,8 @@ class _Bytes(pickle.Pickler):
         return file.getvalue()
 
     def reducer_override(self, value: Any) -> Any:
-        if type(value) is torch.Tensor and value.device.type == "cpu" and value.dtype in ARRAYS and not value.is_sparse:
+        plain = type(value) is torch.Tensor and value.device.type == "cpu" and value.layout is torch.strided
+        if plain and value.dtype in ARRAYS:
             return torch.from_numpy, (value.detach().numpy(),)
         return NotImplemented
 
