@@ -261,6 +261,7 @@ PACKAGES_OF_ONE_LEVEL = (
 BELOW_OPTIM = {
     "handgrad.errors",
     "handgrad.checks",
+    "handgrad.nn.constants",
     "handgrad.nn.init",
     "handgrad.nn.parameter",
     "handgrad.optim.arithmetic",

@@ -12,8 +12,8 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.nn.batchnorm import BatchNorm
+from handgrad.nn.constants import Number, each, spread
 from handgrad.nn.module import Module
-from handgrad.nn.utils import Number, spread
 
 AvgFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Returns the new average of an average, the current value, and how many models have been averaged."""
@@ -258,13 +258,10 @@ def _decay(decay: Number, where: str) -> float | Tensor:
 
 def _towards(averaged: list[Tensor], current: list[Tensor], weight: float | Tensor) -> None:
     """Move each average towards the current value by a part of the way, one for all or one for each replica."""
-    weights: list[Any] = [weight] * len(averaged)
-    if isinstance(weight, Tensor) and weight.ndim:
-        weights = [spread(weight.to(a.device), a) for a in averaged]
-    if not averaged[0].is_floating_point():
-        for a, c, w in zip(averaged, current, weights):
-            a.copy_(a + (c - a) * w)
-    elif weights[0] is not weight:
-        torch._foreach_lerp_(averaged, current, [w.to(a.dtype) for a, w in zip(averaged, weights)])
-    else:
-        torch._foreach_lerp_(averaged, current, float(weight))
+    several = isinstance(weight, Tensor) and weight.ndim > 0
+    if averaged[0].is_floating_point():
+        torch._foreach_lerp_(averaged, current, each(weight, averaged) if several else float(weight))
+        return
+    for a, c in zip(averaged, current):
+        w = spread(torch.as_tensor(weight, device=a.device), a) if several else weight
+        a.copy_(a + (c - a) * w)

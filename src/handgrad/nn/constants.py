@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+Number = float | Sequence[float] | Tensor
+"""A hyper-parameter: one number, or R numbers, one for each replica."""
+
+SINGLE = torch.zeros(())
 
 
 @lru_cache(maxsize=4096)
@@ -24,3 +30,26 @@ def constant(value: float, like: Tensor) -> Tensor:
         tensor(0.5000)
     """
     return _made(value, like.dtype, like.device)
+
+
+def each(number: float | Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return a number as a tensor for each of several; R numbers as (R, 1, …), in their dtype and on their device.
+
+    So one call of PyTorch serves all tensors. A number for halves has the digits of float32: in bfloat16 0.999 is 1.
+
+    Example:
+        >>> import torch
+        >>> each(torch.tensor([1.0, 2.0]), [torch.ones(2, 3)])
+        [tensor([[1.],
+                [2.]])]
+    """
+    if not isinstance(number, Tensor):
+        return [constant(number, t if t.element_size() > 2 else SINGLE) for t in tensors]
+    kinds = [(t.ndim, t.dtype, t.device) for t in tensors]
+    made = {kind: spread(number.to(t), t) for kind, t in dict(zip(kinds, tensors)).items()}
+    return [made[kind] for kind in kinds]
+
+
+def spread(values: Tensor, like: Tensor) -> Tensor:
+    """View R values as (R, 1, …), to go with a tensor that leads with R."""
+    return values.view(-1, *[1] * (like.ndim - 1))

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, DTypeError, ShapeError, StateError
+from handgrad.nn.constants import Number, each
 from handgrad.nn.parameter import Parameter
-
-Number = float | Sequence[float] | Tensor
-"""One number, or R, one for each replica."""
 
 SMALL = 2**14
 """Tensors of up to so many elements are joined before their norm is taken; above, the copy costs more than the call."""
@@ -148,13 +146,8 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: Nu
     value = bound("clip_value", clip_value, replicas, "clip_grad_value_")
     if not grads:
         return
-    if isinstance(value, Tensor):
-        bounds = [spread(value.to(g), g) for g in grads]
-        torch._foreach_clamp_min_(grads, torch._foreach_neg(bounds))
-        torch._foreach_clamp_max_(grads, bounds)
-    else:
-        torch._foreach_clamp_min_(grads, -value)
-        torch._foreach_clamp_max_(grads, value)
+    torch._foreach_clamp_min_(grads, each(-value, grads))
+    torch._foreach_clamp_max_(grads, each(value, grads))
 
 
 def parameters_to_vector(parameters: Iterable[Parameter]) -> Tensor:
@@ -204,21 +197,13 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Parameter]) -> None:
         p.torch_value.copy_(part.reshape(p.torch_value.shape))
 
 
-def spread(values: Tensor, like: Tensor) -> Tensor:
-    """View R numbers as (R, 1, …), to go with a tensor that leads with R."""
-    return values.view(-1, *[1] * (like.ndim - 1))
-
-
 def _scale_(grads: list[Tensor], max_norm: float | Tensor, total: Tensor, replicas: int | None) -> None:
     """Multiply the gradients by max_norm / (total + 1e-6), but not by more than 1."""
     if not grads:
         return
     most = max_norm.to(total) if isinstance(max_norm, Tensor) else max_norm
     coefficient = (most / (total + 1e-6)).clamp_(max=1.0)
-    if replicas is None:
-        torch._foreach_mul_(grads, coefficient)
-    else:
-        torch._foreach_mul_(grads, [spread(coefficient, g) for g in grads])
+    torch._foreach_mul_(grads, coefficient if replicas is None else each(coefficient, grads))
 
 
 def _several(parameters: Parameter | Iterable[Parameter], where: str) -> tuple[list[Parameter], int | None]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError
+from handgrad.nn.constants import each
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.arithmetic import Number, average_, descended, listed, lowest, spread
+from handgrad.optim.arithmetic import Number, average_, descended, listed, lowest
 from handgrad.optim.optimizer import Optimizer, Params
 
 
@@ -114,7 +115,7 @@ class Adafactor(Optimizer):
 
 def _wide(number: Any, like: Tensor) -> Any:
     """A number as it is, R numbers as (R, 1, …)."""
-    return spread(number, like) if isinstance(number, Tensor) else number
+    return each(number, [like])[0] if isinstance(number, Tensor) else number
 
 
 def _factored(p: Parameter) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from handgrad.nn.constants import each
 from handgrad.nn.parameter import Parameter
 from handgrad.optim.arithmetic import (
     Number,
@@ -17,7 +18,6 @@ from handgrad.optim.arithmetic import (
     descended,
     scale_,
     shift_,
-    spread,
 )
 from handgrad.optim.optimizer import Optimizer, Params
 
@@ -286,7 +286,7 @@ class RAdam(Moments):
         size = list(torch._foreach_sqrt(v))
         shift_(size, group["eps"])
         if many:  # some replicas may not divide yet
-            size = [torch.where(spread(rho, s) > 5, s, 1) for s in size]
+            size = [torch.where(r > 5, s, 1) for r, s in zip(each(rho, size), size)]
             rectified = torch.where(rho > 5, rectified.abs(), 1)
         add_quotient_(values, m, size, -lr * rectified**0.5)
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Number = float | Sequence[float] | Tensor
-"""A hyper-parameter: one number, or R numbers, one for each replica."""
+from handgrad.nn.constants import Number as Number
+from handgrad.nn.constants import each
 
 
 def listed(number: Any) -> list[float]:
@@ -43,41 +43,28 @@ def descended(
 
 def scaled(tensors: Sequence[Tensor], factor: float | Tensor) -> list[Tensor]:
     """Return factor · t for each tensor; R factors scale the R leading slices."""
-    if isinstance(factor, Tensor):
-        return [t * spread(factor, t) for t in tensors]
-    return list(torch._foreach_mul(list(tensors), factor))
+    return list(torch._foreach_mul(list(tensors), each(factor, tensors)))
 
 
 def scale_(tensors: list[Tensor], factor: float | Tensor) -> None:
     """Multiply each tensor by a factor in place; R factors scale the R leading slices."""
-    if isinstance(factor, Tensor):
-        for t in tensors:
-            t.mul_(spread(factor, t))
-    else:
-        torch._foreach_mul_(tensors, factor)
+    torch._foreach_mul_(tensors, each(factor, tensors))
 
 
 def shift_(tensors: list[Tensor], number: float | Tensor) -> None:
     """Add a number to each tensor in place, or R numbers to the R leading slices."""
-    if isinstance(number, Tensor):
-        for t in tensors:
-            t.add_(spread(number, t))
-    else:
-        torch._foreach_add_(tensors, number)
+    torch._foreach_add_(tensors, each(number, tensors))
 
 
 def shifted(tensors: list[Tensor], number: float | Tensor) -> list[Tensor]:
     """Return t + a number for each tensor; R numbers go to the R leading slices."""
-    if isinstance(number, Tensor):
-        return [t + spread(number, t) for t in tensors]
-    return list(torch._foreach_add(tensors, number))
+    return list(torch._foreach_add(tensors, each(number, tensors)))
 
 
 def add_scaled_(targets: list[Tensor], tensors: Sequence[Tensor], factor: float | Tensor) -> None:
     """Add factor · t to each target in place; R factors scale the R leading slices."""
     if isinstance(factor, Tensor):
-        for target, t in zip(targets, tensors):
-            target.addcmul_(t, spread(factor, t))
+        torch._foreach_addcmul_(targets, list(tensors), each(factor, tensors))
     else:
         torch._foreach_add_(targets, list(tensors), alpha=factor)
 
@@ -85,42 +72,29 @@ def add_scaled_(targets: list[Tensor], tensors: Sequence[Tensor], factor: float 
 def add_quotient_(targets: list[Tensor], tops: list[Tensor], bottoms: list[Tensor], factor: float | Tensor) -> None:
     """Add factor · top / bottom to each target in place; R factors scale the R leading slices."""
     if isinstance(factor, Tensor):
-        for target, top, bottom in zip(targets, tops, bottoms):
-            target.addcdiv_(top * spread(factor, top), bottom)
-    else:
-        torch._foreach_addcdiv_(targets, tops, bottoms, factor)
+        tops, factor = scaled(tops, factor), 1
+    torch._foreach_addcdiv_(targets, tops, bottoms, factor)
 
 
 def average_(averages: list[Tensor], tensors: list[Tensor], beta: float | Tensor) -> None:
     """Move each average in place: a ← βa + (1 − β) t."""
-    if isinstance(beta, Tensor):
-        for a, t in zip(averages, tensors):
-            a.lerp_(t, spread(1 - beta, t))
-    else:
-        torch._foreach_lerp_(averages, tensors, 1 - beta)
+    weight = each(1 - beta, tensors) if isinstance(beta, Tensor) else 1 - beta
+    torch._foreach_lerp_(averages, tensors, weight)
 
 
 def average_squares_(averages: list[Tensor], tensors: list[Tensor], beta: float | Tensor) -> None:
     """Move each average in place: a ← βa + (1 − β) t²."""
     scale_(averages, beta)
     if isinstance(beta, Tensor):
-        for a, t in zip(averages, tensors):
-            a.addcmul_(t * spread(1 - beta, t), t)
+        torch._foreach_addcmul_(averages, scaled(tensors, 1 - beta), tensors)
     else:
         torch._foreach_addcmul_(averages, tensors, tensors, 1 - beta)
 
 
 def clip_(tensors: list[Tensor], low: float | Tensor, high: float | Tensor) -> None:
     """Limit each tensor from below and above in place, with one number or R for each bound."""
-    for bound, every, one in (
-        (low, torch._foreach_clamp_min_, torch.clamp_min_),
-        (high, torch._foreach_clamp_max_, torch.clamp_max_),
-    ):
-        if isinstance(bound, Tensor):
-            for t in tensors:
-                one(t, spread(bound, t))
-        else:
-            every(tensors, bound)
+    torch._foreach_clamp_min_(tensors, each(low, tensors))
+    torch._foreach_clamp_max_(tensors, each(high, tensors))
 
 
 def lowest(a: Any, b: Any) -> Any:
@@ -133,8 +107,3 @@ def lowest(a: Any, b: Any) -> Any:
 def highest(a: Any, b: Any) -> Any:
     """The higher of two numbers, or of R and one."""
     return -lowest(-a, -b)
-
-
-def spread(factor: Tensor, like: Tensor) -> Tensor:
-    """View R numbers as (R, 1, …), in the dtype and on the device of `like`."""
-    return factor.to(like).view(-1, *[1] * (like.ndim - 1))

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError
+from handgrad.nn.constants import each
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.arithmetic import Number, average_, descended, scaled, spread
+from handgrad.optim.arithmetic import Number, average_, descended, scaled
 from handgrad.optim.optimizer import Optimizer, Params, turned
 
 ADJUSTMENTS = (None, "original", "match_rms_adamw")
@@ -102,7 +103,7 @@ class Muon(Optimizer):
                 size = 0.2 * math.sqrt(max(rows, columns))
             else:
                 size = math.sqrt(max(1, rows / columns))
-            rate = spread(lr, value) if isinstance(lr, Tensor) else lr
+            rate = each(lr, [value])[0] if isinstance(lr, Tensor) else lr
             X = turned(orthogonal(turned(direction, p), group), p)
             value.sub_(X.to(value.dtype) * (rate * size))
 
@@ -113,7 +114,7 @@ def orthogonal(matrix: Tensor, group: dict[str, Any]) -> Tensor:
     X, flat = matrix.bfloat16(), matrix.shape[-2] <= matrix.shape[-1]
     X = X if flat else X.mT  # the smaller G
     norm = torch.linalg.matrix_norm(X, keepdim=True)
-    X = X / norm.clamp(min=spread(eps, X) if isinstance(eps, Tensor) else eps)
+    X = X / norm.clamp(min=each(eps, [X])[0] if isinstance(eps, Tensor) else eps)
     multiply = torch.addmm if X.ndim == 2 else torch.baddbmm
     for _ in range(group["ns_steps"]):
         G = X @ X.mT
