@@ -174,7 +174,7 @@ class ElmanSteps(Steps):
         WT = run.W_hh.mT
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
         for (da_t,), dy_t in zip(in_order(-run.order, da), dys):
-            dh = add(dy_t, da_t.mul_(dh), WT)
+            add(dy_t, da_t.mul_(dh), WT, out=dh)
         return da, None, [dh]
 
     def slope(self, y: Tensor) -> Tensor:
@@ -218,12 +218,12 @@ class GRUSteps(Steps):
         dz.mul_(torch.addcmul(z, z, z, value=-1))
         WT = run.W_hh.mT
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
-        dhs = []
-        for (da_t, blocks, z_t), dy_t in zip(in_order(-run.order, da, da.view(*n.shape[:-1], 3, n.shape[-1]), z), dys):
-            dhs.append(dh)
-            blocks.mul_(dh.unsqueeze(-2))
-            dh = add(torch.addcmul(dy_t, dh, z_t), da_t, WT)
-        return da, torch.stack(dhs[:: -run.order], -3).mul_(slope), [dh]
+        blocks = da.view(*n.shape[:-1], 3, n.shape[-1])
+        for (da_t, blocks_t, z_t, slope_t), dy_t in zip(in_order(-run.order, da, blocks, z, slope), dys):
+            blocks_t.mul_(dh.unsqueeze(-2))
+            slope_t.mul_(dh)
+            add(torch.addcmul(dy_t, dh, z_t, out=dh), da_t, WT, out=dh)
+        return da, slope, [dh]
 
 
 class LSTMSteps(Steps):
@@ -274,12 +274,12 @@ class LSTMSteps(Steps):
         torch.addcmul(h, h, o, value=-1, out=o)  # o (1 − o) tanh c
         WT = run.W_hh.mT
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
-        dc = torch.zeros_like(dh) if dends[1] is None else dends[1]
+        dc, four = torch.zeros_like(dh) if dends[1] is None else dends[1].clone(), scratch(a)
         for (da_t, f_t, slope_t), dy_t in zip(in_order(-run.order, a, forget, slope), dys):
-            dc = torch.addcmul(dc, dh, slope_t)
-            da_t.mul_(torch.cat((dc, dc, dc, dh), -1))  # a copy, and one product instead of four
+            torch.cat((dc.addcmul_(dh, slope_t), dc, dc, dh), -1, out=four)
+            da_t.mul_(four)  # a copy, and one product instead of four
             dc.mul_(f_t)
-            dh = add(dy_t, da_t, WT)
+            add(dy_t, da_t, WT, out=dh)
         return a, None, [dh, dc]
 
 
@@ -340,9 +340,9 @@ def in_order(order: int, *sequences: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def upstream(dy: Tensor, dend: Tensor | None, order: int) -> tuple[Tensor, list[Tensor]]:
-    """The gradient by h after the last step; and what each step back adds, by the h before it: 0 by the first."""
+    """The gradient by h after the last step, in memory for those by all h; and what each step back adds: 0 the last."""
     last, *others = dy.unbind(-3)[::-order]
-    return last if dend is None else last + dend, [*others, torch.zeros_like(last)]
+    return last.clone() if dend is None else last + dend, [*others, torch.zeros_like(last)]
 
 
 def scratch(a: Tensor) -> Tensor:
