@@ -26,10 +26,10 @@ def _norm(x: Any, **options: Any) -> Any:
 ROWS: tuple[Shape, ...] = ((4, 5), (5,), (2, 3, 5), (2, 1, 3, 5), (0, 5))
 GROUPED: tuple[Shape, ...] = ((4, 6), (2, 6, 5), (3, 6, 2, 3), (1, 6, 1), (0, 6, 2))
 SERIES: tuple[Shape, ...] = ((4, 3, 5), (3, 4), (1, 3, 2))
-IMAGES: tuple[Shape, ...] = ((4, 3, 2, 5), (1, 3, 2, 1), (2, 3, 1, 1))
+IMAGES: tuple[Shape, ...] = ((4, 3, 2, 5), (1, 3, 2, 1), (2, 3, 1, 1), (2, 3, 5, 13))  # few places, and more
 PLANES: tuple[Shape, ...] = ((4, 3, 2, 5), (3, 3, 2), (1, 3, 2, 1))
 PLACES: tuple[Shape, ...] = ((4, 6, 2), (2, 5, 3, 2), (1, 1, 3), (0, 3, 2))
-SIGNALS: tuple[Shape, ...] = ((4, 3), (4, 3, 5), (1, 3, 2))
+SIGNALS: tuple[Shape, ...] = ((4, 3), (4, 3, 5), (1, 3, 2), (2, 3, 65))
 
 CASES: list[Case] = [
     Case("BatchNorm1d", lambda n: n.BatchNorm1d(3), SIGNALS),

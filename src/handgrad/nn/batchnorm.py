@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,8 @@ from handgrad.nn.sums import channel_sums
 
 COLUMN = ((-1,), (-1, 1), (-1, 1, 1))
 """The shape in which (C,) broadcasts."""
+FEW = 16, 64
+"""Places too few, of one network and of replicas, for an operation to run over them with a number a channel."""
 SPATIAL = ("", ", L", ", H, W")
 
 
@@ -30,10 +33,11 @@ class BatchNorm(Running):
     def forward(self, x: Tensor) -> Tensor:
         x, n = self._checked(x)
         spatial = x.ndim - (2 if self.replicas is None else 3)
+        ones = self._ones(x, spatial)
         batch = self.training or self.running_mean is None
         if batch:
             mu = channel_sums(x, spatial).mul_(constant(1 / n, x))  # (C,)
-            xc = x - self._spread(mu, spatial)  # (N, C)
+            xc = x - self._spread(mu, spatial, ones)  # (N, C)
             squares = channel_sums(xc * xc, spatial)  # (C,)
             inv = torch.add(constant(self.eps, x), squares, alpha=1 / n).rsqrt_()  # (C,)
             if self.training:
@@ -41,19 +45,19 @@ class BatchNorm(Running):
         else:
             assert self.running_mean is not None
             assert self.running_var is not None
-            xc = x - self._spread(self.running_mean, spatial)  # (N, C)
+            xc = x - self._spread(self.running_mean, spatial, ones)  # (N, C)
             inv = (self.running_var + constant(self.eps, x)).rsqrt_()  # (C,)
-        k = self._spread(inv if self.weight is None else inv * self.weight.value, spatial)  # (C,)
+        k = self._spread(inv if self.weight is None else inv * self.weight.value, spatial, ones)  # (C,)
         if self.bias is None:
             y = xc * k  # (N, C)
-        elif not spatial:
-            y = torch.addcmul(self._spread(self.bias.value, spatial), xc, k)
+        elif not spatial or ones is not None:
+            y = torch.addcmul(self._spread(self.bias.value, spatial, ones), xc, k)
         else:  # addcmul with two numbers a channel goes element by element
-            y = (xc * k).add_(self._spread(self.bias.value, spatial))
-        return self.keep(y, xc, inv, k, spatial, n if batch else 0)
+            y = (xc * k).add_(self._spread(self.bias.value, spatial, ones))
+        return self.keep(y, xc, inv, k, spatial, ones, n if batch else 0)
 
     def backward(self, dy: Tensor) -> Tensor:
-        xc, inv, k, spatial, n = self.take(dy)
+        xc, inv, k, spatial, ones, n = self.take(dy)
         dbeta = channel_sums(dy, spatial)  # (C,)
         dgamma = channel_sums(dy * xc, spatial).mul_(inv)  # (C,)
         if self.bias is not None:
@@ -63,8 +67,8 @@ class BatchNorm(Running):
         if not n:  # in evaluation
             dx: Tensor = dy * k  # (N, C)
             return dx
-        dx = torch.addcmul(dy, xc, self._spread(dgamma * inv, spatial), value=-1 / n)  # (N, C)
-        return dx.sub_(self._spread(dbeta, spatial), alpha=1 / n).mul_(k)
+        dx = torch.addcmul(dy, xc, self._spread(dgamma * inv, spatial, ones), value=-1 / n)  # (N, C)
+        return dx.sub_(self._spread(dbeta, spatial, ones), alpha=1 / n).mul_(k)
 
     def _checked(self, x: Tensor) -> tuple[Tensor, int]:
         """The input with its leading R, and n, the values a channel; or an error."""
@@ -90,11 +94,22 @@ class BatchNorm(Running):
             remedy = "Train with larger batches (drop or merge a last short one), or call model.eval()."
             raise ShapeError("at least 2 values a channel in training", str(n), remedy, self.label)
 
-    def _spread(self, value: Tensor, spatial: int) -> Tensor:
-        """View (C,) so that it broadcasts: as it is, (C, 1) or (C, 1, 1); and (R, C) as (R, 1, C) and so on."""
+    def _spread(self, value: Tensor, spatial: int, ones: Tensor | None) -> Tensor:
+        """View (C,) so that it broadcasts: as it is, (C, 1) or (C, 1, 1); and (R, C) as (R, 1, C) and so on.
+
+        With ones (L,) or (H, W) it comes in as many copies, (C, H, W): operations then run along all of a sample.
+        """
         if self.replicas is not None:
-            return value.view(self.replicas, 1, *COLUMN[spatial])
-        return value.view(COLUMN[spatial]) if spatial else value
+            value = value.view(self.replicas, 1, *COLUMN[spatial])
+        elif spatial:
+            value = value.view(COLUMN[spatial])
+        return value if ones is None else value * ones
+
+    def _ones(self, x: Tensor, spatial: int) -> Tensor | None:
+        """What copies a channel's number to all places, where they are few."""
+        places = x.shape[x.ndim - spatial :]
+        few = spatial and math.prod(places) <= FEW[self.replicas is not None]
+        return x.new_ones(places) if few else None
 
     def track(self, mu: Tensor, squares: Tensor, n: int) -> None:
         """Move the running statistics towards the batch's: its mean, and its squared deviations' sum over n − 1."""
