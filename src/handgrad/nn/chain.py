@@ -289,5 +289,5 @@ def _outer(z: Tensor, g: Tensor) -> Tensor:
 def _slope(activation: ReLU | Tanh, z: Tensor, out: Tensor) -> Tensor:
     """a'(z) from z = a(y)."""
     if isinstance(activation, ReLU):
-        return torch.sign(z, out=out)
+        return torch.gt(z, constant(0.0, z), out=out)
     return torch.mul(z, z, out=out).neg_().add_(1)
