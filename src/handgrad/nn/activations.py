@@ -9,7 +9,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import above, constant
 from handgrad.nn.elementwise import Elementwise, NeverInplace
 
 
@@ -40,8 +40,7 @@ class ReLU(NeverInplace):
         return y, y
 
     def slope(self, y: Tensor) -> Tensor:
-        # floats multiply many times faster than booleans select, and y > 0 is faster than sign(y)
-        return torch.gt(y, constant(0.0, y), out=torch.empty_like(y))
+        return above(y, 0)
 
 
 class Tanh(Elementwise):
@@ -183,7 +182,7 @@ class Softplus(Elementwise):
         """[z > threshold], or None if from there on rounding makes the function linear by itself."""
         if self.threshold > -math.log(torch.finfo(z.dtype).eps / 4):
             return None
-        return (z - constant(self.threshold, z)).sign_().clamp_(min=0)
+        return above(z, self.threshold)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"

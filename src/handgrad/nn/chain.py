@@ -11,7 +11,7 @@ from torch import Tensor
 from handgrad.errors import HandgradError
 from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import above, constant
 from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
@@ -289,5 +289,5 @@ def _outer(z: Tensor, g: Tensor) -> Tensor:
 def _slope(activation: ReLU | Tanh, z: Tensor, out: Tensor) -> Tensor:
     """a'(z) from z = a(y)."""
     if isinstance(activation, ReLU):
-        return torch.gt(z, constant(0.0, z), out=out)
+        return above(z, 0, out)
     return torch.mul(z, z, out=out).neg_().add_(1)

@@ -32,6 +32,17 @@ def constant(value: float, like: Tensor) -> Tensor:
     return _made(value, like.dtype, like.device)
 
 
+def above(x: Tensor, bound: float, out: Tensor | None = None) -> Tensor:
+    """Return [x > bound] as numbers, 1 or 0: they multiply many times faster than booleans select.
+
+    Example:
+        >>> import torch
+        >>> above(torch.tensor([-1.0, 0.0, 2.0]), 0)
+        tensor([0., 0., 1.])
+    """
+    return torch.gt(x, constant(bound, x), out=torch.empty_like(x) if out is None else out)
+
+
 def each(number: float | Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return a number as a tensor for each of several; R numbers as (R, 1, …), in their dtype and on their device.
 

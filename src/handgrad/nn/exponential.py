@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import above, constant
 from handgrad.nn.elementwise import NeverInplace
 
 
@@ -39,7 +39,7 @@ class ELU(NeverInplace):
 
     def slope(self, x: Tensor, low: Tensor) -> Tensor:
         # 1 + 0, or α + α (eˣ − 1)
-        return torch.threshold_(torch.sign(x), 0, self.alpha).add_(low, alpha=self.alpha)
+        return torch.threshold_(above(x, 0), 0, self.alpha).add_(low, alpha=self.alpha)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import above, constant
 from handgrad.nn.elementwise import Elementwise, NeverInplace
 from handgrad.nn.init import Constant
 from handgrad.nn.module import Module
@@ -40,7 +40,7 @@ class LeakyReLU(NeverInplace):
         self.negative_slope = negative_slope
 
     def value(self, x: Tensor) -> tuple[Tensor, ...]:
-        s = torch.threshold_(torch.sign(x), 0, self.negative_slope)
+        s = torch.threshold_(above(x, 0), 0, self.negative_slope)
         return x * s, s
 
     def slope(self, s: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class PReLU(Module):
     def backward(self, dy: Tensor) -> Tensor:
         x, w = self.take(dy)
         dw = (dy * x.clamp(max=0)).sum_to_size(w.shape)
-        slope = torch.lerp(w, constant(1, x), torch.sign(x).clamp_(min=0))
+        slope = torch.lerp(w, constant(1, x), above(x, 0))
         self.weight.add_grad(dw.view(self.weight.shape))
         return slope.mul_(dy)
 
@@ -155,7 +155,7 @@ class Threshold(NeverInplace):
         return torch.threshold(x, self.threshold, self.fill), x
 
     def slope(self, x: Tensor) -> Tensor:
-        return (x - constant(self.threshold, x)).sign_().clamp_(min=0)
+        return above(x, self.threshold)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, value={self.fill}"

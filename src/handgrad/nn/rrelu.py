@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError
+from handgrad.nn.constants import above
 from handgrad.nn.parameter import Generators
 from handgrad.nn.random import Random
 
@@ -72,7 +73,7 @@ class RReLU(Random):
     def forward(self, x: Tensor) -> Tensor:
         x = self.leading(checks.tensor(x, self))
         if not self.training:
-            s = torch.threshold_(torch.sign(x), 0, (self.lower + self.upper) / 2)
+            s = torch.threshold_(above(x, 0), 0, (self.lower + self.upper) / 2)
         else:
             x = x if self.replicas is None else x.expand(self.replicas, *x.shape[1:])
             s = self._slopes(x)
