@@ -197,3 +197,40 @@ def test_errors() -> None:
             {"state": {0: {"step": 1}}, "param_groups": optim.LBFGS([q]).state_dict()["param_groups"]}
         )
     assert explains(error.value)
+
+
+def test_a_straight_slope_is_followed_as_torch_follows_it() -> None:
+    """Its two points have one slope, and the cubic through them no minimum."""
+    p, q = nn.Parameter(torch.tensor([5.0, -4.0])), torch.nn.Parameter(torch.tensor([5.0, -4.0]))
+    mine, theirs = (
+        optim.LBFGS([p], line_search_fn="strong_wolfe"),
+        torch.optim.LBFGS([q], line_search_fn="strong_wolfe"),
+    )
+
+    def closure() -> Tensor:
+        p.grad = p.value.sign()
+        return p.value.abs().sum()
+
+    def other() -> Tensor:
+        theirs.zero_grad()
+        loss = q.abs().sum()
+        loss.backward()
+        return loss
+
+    assert mine.step(closure) == theirs.step(other)
+    torch.testing.assert_close(p.value, q.detach(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_loss_beyond_all_bounds_ends_the_search_within_them() -> None:
+    """exp(800 x) is 10^173 at the first trial: squares of such slopes are no numbers."""
+    p = nn.Parameter(torch.tensor([-0.5]))
+    optimizer = optim.LBFGS([p], lr=1.0, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        p.grad = 800 * torch.exp(800 * p.value) - 1
+        return (torch.exp(800 * p.value) - p.value).sum()
+
+    first = float(closure())
+    optimizer.step(closure)
+    assert float(closure()) < first
+    assert bool(p.value.isfinite().all())

@@ -432,3 +432,14 @@ def test_copies_of_a_loss_are_apart() -> None:
     twin(y, y + 1, var.expand(4, 3))
     assert [g.shape for g in criterion.backward()] == [(4, 3), (4, 1)]
     assert [g.shape for g in twin.backward()] == [(4, 3), (4, 3)]
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_the_mean_of_halves_whose_sum_is_beyond_them(replicas: int | None) -> None:
+    y = torch.full((replicas or 1, 1000), 10.0, dtype=torch.float16)
+    y = y if replicas else y[0]
+    loss = nn.MSELoss(replicas=replicas)
+    found = loss(y, torch.zeros_like(y))
+    assert found.dtype == torch.float16
+    assert bool((found == 100).all())
+    torch.testing.assert_close(loss.backward(), torch.full_like(y, 0.02))

@@ -635,3 +635,53 @@ def test_training_goes_on_by_hand(name: str) -> None:
             model.backward_parameters(criterion.backward())
             optimizer.step()
     torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=1e-3, atol=1e-4)
+
+
+HALVES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"momentum": 0.9}),
+    ("Adam", {}),
+    ("AdamW", {}),
+    ("RMSprop", {"centered": True}),
+    ("NAdam", {}),
+    ("RAdam", {}),
+    ("Adamax", {}),
+    ("Adagrad", {}),
+    ("Adadelta", {}),
+    ("Lion", {}),
+]
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (4, 6)])
+@pytest.mark.parametrize(("name", "options"), HALVES)
+def test_bfloat16_stays_and_a_decay_near_1_decays(name: str, options: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """Of no dimensions, too; and R numbers, of which 0.999 would be 1 in bfloat16, do what each does alone."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(R, *shape, generator=generator).to(torch.bfloat16)
+    vary: dict[str, list[Any]] = {"lr": [0.01, 0.02, 0.03], "weight_decay": [0.1, 0.0, 0.2]}
+    if name in ("Adam", "AdamW", "NAdam", "RAdam"):
+        vary["betas"] = [(0.9, 0.999), (0.8, 0.998), (0.9, 0.99)]
+    many = nn.Parameter(start[0].clone(), replicas=R)
+    many.value.copy_(start)
+    together = {n: tuple(map(list, zip(*v))) if n == "betas" else v for n, v in vary.items()}
+    alone = [nn.Parameter(value.clone()) for value in start]
+    steps = [getattr(optim, name)([many], **options, **together)]
+    steps += [getattr(optim, name)([p], **options, **{n: v[r] for n, v in vary.items()}) for r, p in enumerate(alone)]
+    for _ in range(40):
+        grad = torch.randn(R, *shape, generator=generator).to(torch.bfloat16)
+        many.grad = grad
+        for p, g in zip(alone, grad):
+            p.grad = g
+        for optimizer in steps:
+            optimizer.step()
+    held = [many.value, *(v for o in steps for state in o.state.values() for v in state.values())]
+    assert {v.dtype for v in held if isinstance(v, Tensor)} == {torch.bfloat16}
+    moved = torch.stack([p.value for p in alone]).float() - start.float()
+    torch.testing.assert_close(many.value.float() - start.float(), moved, rtol=0.2, atol=0.02)
+
+
+def test_r_numbers_with_an_empty_group() -> None:
+    groups: list[dict[str, Any]] = [{"params": []}, {"params": [nn.Parameter(torch.ones(2), replicas=R)]}]
+    optimizer = optim.SGD(groups, lr=[0.1, 0.2, 0.3])
+    optimizer.param_groups[1]["params"][0].grad = torch.ones(R, 2)
+    optimizer.step()
+    torch.testing.assert_close(optimizer.param_groups[1]["params"][0].value[:, 0], torch.tensor([0.9, 0.8, 0.7]))

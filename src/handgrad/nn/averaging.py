@@ -12,7 +12,7 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.nn.batchnorm import BatchNorm
-from handgrad.nn.constants import Number, each, spread
+from handgrad.nn.constants import Number, back, each, spread
 from handgrad.nn.module import Module
 
 AvgFn = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -260,7 +260,7 @@ def _towards(averaged: list[Tensor], current: list[Tensor], weight: float | Tens
     """Move each average towards the current value by a part of the way, one for all or one for each replica."""
     several = isinstance(weight, Tensor) and weight.ndim > 0
     if averaged[0].is_floating_point():
-        torch._foreach_lerp_(averaged, current, each(weight, averaged) if several else float(weight))
+        torch._foreach_lerp_(averaged, current, back(each(weight, averaged), averaged) if several else float(weight))
         return
     for a, c in zip(averaged, current):
         w = spread(torch.as_tensor(weight, device=a.device), a) if several else weight

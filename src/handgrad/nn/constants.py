@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import torch
@@ -46,7 +46,8 @@ def above(x: Tensor, bound: float, out: Tensor | None = None) -> Tensor:
 def each(number: float | Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return a number as a tensor for each of several; R numbers as (R, 1, …), in their dtype and on their device.
 
-    So one call of PyTorch serves all tensors. A number for halves has the digits of float32: in bfloat16 0.999 is 1.
+    So one call of PyTorch serves all tensors. For halves they have the digits of float32: in bfloat16 0.999 is 1. What
+    changes a half in place leaves it one; other results are to be brought `back`.
 
     Example:
         >>> import torch
@@ -57,10 +58,20 @@ def each(number: float | Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     if not isinstance(number, Tensor):
         return [constant(number, t if t.element_size() > 2 else SINGLE) for t in tensors]
     kinds = [(t.ndim, t.dtype, t.device) for t in tensors]
-    made = {kind: spread(number.to(t), t) for kind, t in dict(zip(kinds, tensors)).items()}
+    made = {
+        (ndim, dtype, device): spread(number.to(device, torch.promote_types(dtype, SINGLE.dtype)), t)
+        for (ndim, dtype, device), t in dict(zip(kinds, tensors)).items()
+    }
     return [made[kind] for kind in kinds]
 
 
+def back(results: Iterable[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return results in the dtype of the tensors that they were made from."""
+    if all(t.element_size() > 2 for t in tensors):
+        return list(results)
+    return [result.to(t.dtype) for result, t in zip(results, tensors)]
+
+
 def spread(values: Tensor, like: Tensor) -> Tensor:
-    """View R values as (R, 1, …), to go with a tensor that leads with R."""
-    return values.view(-1, *[1] * (like.ndim - 1))
+    """View R values as (R, 1, …), to go with a tensor that leads with R; a single one stays as it is."""
+    return values.view(-1, *[1] * (like.ndim - 1)) if values.ndim else values

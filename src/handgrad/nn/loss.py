@@ -116,7 +116,7 @@ class Loss(Module):
         if w is not None:
             loss = (loss * w).masked_fill_(w == 0, 0)  # whatever a sample that is left out holds, such as NaN
         if self.reduction != "none":
-            total = self._total(loss, w, mass)
+            total, dtype = self._total(loss, w, mass), loss.dtype
             loss = self._sum(loss)
             if isinstance(total, Tensor):
                 one = total.reciprocal()  # as constant(1 / total) to the bit: what others' targets are must not matter
@@ -124,6 +124,7 @@ class Loss(Module):
             else:
                 scale = constant(1 / total, loss)
                 loss = loss * scale
+            loss = loss.to(dtype)
         return self.keep(loss, derivatives, scale, w, classes)
 
     def backward(self, dloss: Tensor | None = None) -> Any:
@@ -238,10 +239,11 @@ class Loss(Module):
     # Sums
 
     def _sum(self, loss: Tensor) -> Tensor:
-        """() or (R,)."""
+        """() or (R,); of halves in float32, since their mean may be in their range where the sum is not."""
+        wide = torch.float32 if loss.element_size() < 4 else None
         if self.replicas is None:
-            return loss.sum()
-        return loss.sum(list(range(1, loss.ndim))) if loss.ndim > 1 else loss
+            return loss.sum(dtype=wide)
+        return loss.sum(list(range(1, loss.ndim)), dtype=wide) if loss.ndim > 1 else loss
 
     def _total(self, loss: Tensor, w: Tensor | None, mass: Tensor | None) -> Tensor | float:
         """What the sum of a replica's losses is divided by."""

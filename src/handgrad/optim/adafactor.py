@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError
-from handgrad.nn.constants import each
+from handgrad.nn.constants import back, each
 from handgrad.nn.parameter import Parameter
 from handgrad.optim.arithmetic import Number, average_, descended, listed, lowest
 from handgrad.optim.optimizer import Optimizer, Params
@@ -115,7 +115,7 @@ class Adafactor(Optimizer):
 
 def _wide(number: Any, like: Tensor) -> Any:
     """A number as it is, R numbers as (R, 1, …)."""
-    return each(number, [like])[0] if isinstance(number, Tensor) else number
+    return back(each(number, [like]), [like])[0] if isinstance(number, Tensor) else number
 
 
 def _factored(p: Parameter) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from handgrad.nn.constants import Number as Number
-from handgrad.nn.constants import each
+from handgrad.nn.constants import back, each
 
 
 def listed(number: Any) -> list[float]:
@@ -43,7 +43,7 @@ def descended(
 
 def scaled(tensors: Sequence[Tensor], factor: float | Tensor) -> list[Tensor]:
     """Return factor · t for each tensor; R factors scale the R leading slices."""
-    return list(torch._foreach_mul(list(tensors), each(factor, tensors)))
+    return back(torch._foreach_mul(list(tensors), each(factor, tensors)), tensors)
 
 
 def scale_(tensors: list[Tensor], factor: float | Tensor) -> None:
@@ -58,7 +58,7 @@ def shift_(tensors: list[Tensor], number: float | Tensor) -> None:
 
 def shifted(tensors: list[Tensor], number: float | Tensor) -> list[Tensor]:
     """Return t + a number for each tensor; R numbers go to the R leading slices."""
-    return list(torch._foreach_add(tensors, each(number, tensors)))
+    return back(torch._foreach_add(tensors, each(number, tensors)), tensors)
 
 
 def add_scaled_(targets: list[Tensor], tensors: Sequence[Tensor], factor: float | Tensor) -> None:
@@ -78,7 +78,7 @@ def add_quotient_(targets: list[Tensor], tops: list[Tensor], bottoms: list[Tenso
 
 def average_(averages: list[Tensor], tensors: list[Tensor], beta: float | Tensor) -> None:
     """Move each average in place: a ← βa + (1 − β) t."""
-    weight = each(1 - beta, tensors) if isinstance(beta, Tensor) else 1 - beta
+    weight = back(each(1 - beta, tensors), tensors) if isinstance(beta, Tensor) else 1 - beta
     torch._foreach_lerp_(averages, tensors, weight)
 
 

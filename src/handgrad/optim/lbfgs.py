@@ -277,9 +277,10 @@ def cubic_minimum(a: Point, b: Point, left: float, right: float) -> float:
     if a.t > b.t:
         a, b = b, a
     bend = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.t - b.t)
-    square = bend**2 - a.slope * b.slope
+    square = bend * bend - a.slope * b.slope
     if not square >= 0:
         return (left + right) / 2
     root = math.sqrt(square)
-    t = b.t - (b.t - a.t) * ((b.slope + root - bend) / (b.slope - a.slope + 2 * root))
-    return min(max(t, left), right)
+    top, bottom = b.slope + root - bend, b.slope - a.slope + 2 * root
+    t = b.t - (b.t - a.t) * (top / bottom if bottom else math.copysign(math.inf, top))  # a line falls for ever
+    return (left + right) / 2 if math.isnan(t) else min(max(t, left), right)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError
-from handgrad.nn.constants import each
+from handgrad.nn.constants import back, each
 from handgrad.nn.parameter import Parameter
 from handgrad.optim.arithmetic import Number, average_, descended, scaled
 from handgrad.optim.optimizer import Optimizer, Params, turned
@@ -114,7 +114,7 @@ def orthogonal(matrix: Tensor, group: dict[str, Any]) -> Tensor:
     X, flat = matrix.bfloat16(), matrix.shape[-2] <= matrix.shape[-1]
     X = X if flat else X.mT  # the smaller G
     norm = torch.linalg.matrix_norm(X, keepdim=True)
-    X = X / norm.clamp(min=each(eps, [X])[0] if isinstance(eps, Tensor) else eps)
+    X = X / norm.clamp(min=back(each(eps, [X]), [X])[0] if isinstance(eps, Tensor) else eps)
     multiply = torch.addmm if X.ndim == 2 else torch.baddbmm
     for _ in range(group["ns_steps"]):
         G = X @ X.mT

@@ -148,7 +148,7 @@ class Optimizer:
         if isinstance(value, (Sequence, Tensor)) and not isinstance(value, str) and base not in self.single:
             value = torch.as_tensor(value, dtype=torch.float64)
             replicas = {p.replicas for p in params}
-            if value.ndim != 1 or replicas != {value.numel()}:
+            if value.ndim != 1 or (params and replicas != {value.numel()}):
                 got = f"{tuple(value.shape)} for parameters with replicas={', '.join(map(str, replicas))}"
                 remedy = f"Give one number for {name}, or as many as there are replicas."
                 raise ArgumentError(f"{name} to be one number or R of them", got, remedy, where)
