@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from handgrad import nn
+from handgrad.errors import ShapeError
 from handgrad.testing import gradcheck
 from tests.cases import close
 
@@ -85,3 +86,32 @@ def test_copies_in_an_encoder_draw_dropout_of_their_own() -> None:
     alone = nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 8, generator=generator), 2)
     drawn = [part.seeds for part in alone.modules() if part.seeds is not None]
     assert len(set(drawn)) == len(drawn) == 8
+
+
+def test_a_key_alone_is_the_value_too() -> None:
+    ours, theirs = pair()
+    x, key = torch.randn(4, 3, 6, dtype=torch.float64), torch.randn(5, 3, 6, dtype=torch.float64)
+    close(list(ours(x, key)), [part.detach() for part in theirs(x, key, key)])
+
+
+def test_a_gradient_of_the_weights_alone() -> None:
+    ours, theirs = pair()
+    x = torch.randn(4, 3, 6, dtype=torch.float64)
+    _, weights = ours(x)
+    upstream = torch.randn_like(weights)
+    own, given = ours.backward((None, upstream)), x.clone().requires_grad_()
+    theirs(given, given, given)[1].backward(upstream)
+    close(own, given.grad)
+
+
+def test_a_batch_of_none() -> None:
+    ours, theirs = pair()
+    x = torch.zeros(4, 0, 6, dtype=torch.float64)
+    assert ours(x)[0].shape == theirs(x, x, x)[0].shape
+    assert ours.backward((x, None)).shape == x.shape
+
+
+@pytest.mark.parametrize("shapes", [((4, 3, 6), (5, 3, 6), (7, 3, 6)), ((4, 3, 6), (5, 2, 6), (5, 2, 6))])
+def test_keys_and_values_that_do_not_go_together(shapes: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(ShapeError, match="queries, keys and values that go together"):
+        nn.MultiheadAttention(6, 2)(*map(torch.zeros, shapes))

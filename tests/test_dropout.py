@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -313,3 +314,19 @@ def test_an_epochs_draws_are_those_of_seed_module_and_epoch() -> None:
     other = nn.Sequential(nn.Dropout(0.3), nn.Dropout(0.3))
     redraw(drawing(other), [1], 0)
     assert other[0].seeds != other[1].seeds  # the module's name is part of the address
+
+
+@pytest.mark.parametrize("name", ["Dropout", "AlphaDropout", "LSTM", "MultiheadAttention"])
+def test_where_nothing_is_left_nothing_is_drawn(name: str) -> None:
+    after = []
+    for library in (nn, torch.nn):
+        x: Any = torch.ones(3, 2, 4)
+        options: Any = {"LSTM": ((4, 4, 2), {"dropout": 1.0}), "MultiheadAttention": ((4, 2), {"dropout": 1.0})}
+        args, named = options.get(name, ((1.0,), {}))
+        part = getattr(library, name)(*args, **named)
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            part(*[x] * (3 if name == "MultiheadAttention" else 1))
+        after.append(torch.rand(1))
+    assert torch.equal(*after)

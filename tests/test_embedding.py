@@ -71,3 +71,11 @@ def test_given_table_is_trained_if_not_frozen_and_comes_back_on_reset() -> None:
 def test_padding_outside_the_table() -> None:
     with pytest.raises(ArgumentError, match="padding_idx from -4 to 3"):
         nn.Embedding.from_pretrained(TABLE, padding_idx=4)
+
+
+def test_a_transposed_table_in_replicas() -> None:
+    embedding = nn.replicate(nn.Embedding.from_pretrained(TABLE.T, freeze=False), seeds=[1, 2])
+    close(embedding(torch.tensor([2])), TABLE.T[2].expand(2, 1, 4))
+    embedding.backward(torch.ones(2, 1, 4, dtype=torch.float64))
+    assert embedding.weight.grad is not None
+    assert embedding.weight.grad[1].sum(1).tolist() == [0, 0, 4]

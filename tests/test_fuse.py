@@ -1,6 +1,7 @@
 """A fused module equals what it replaces: values, gradients, state, errors, in all modes and edge cases."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -250,3 +251,30 @@ def test_the_size_of_a_batch_decides_what_runs(replicas, samples, width, whole):
     fused(torch.randn(samples, 3, dtype=torch.float64))
     assert running.kept is not None
     assert (running.kept[0] is not None) == whole
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_trains_what_it_computes_with(copied):
+    fused, x = nn.fuse(network(dtype=torch.float32)), torch.randn(20, 3)
+    fused(x)
+    twin = copied(fused)
+    for p in twin.parameters():
+        p.value.add_(1)
+    torch.testing.assert_close(twin(x), nn.Sequential(*twin)(x))
+
+
+def test_a_part_of_a_nested_container_can_be_exchanged():
+    fused, x = nn.fuse(nn.Sequential(network(dtype=torch.float32), nn.Tanh())), torch.randn(20, 3)
+    before, inner = fused(x), fused[0]
+    assert isinstance(inner, nn.Sequential)
+    inner[1] = nn.Tanh()
+    torch.testing.assert_close(fused(x), nn.Sequential(nn.Sequential(*inner), nn.Tanh())(x))
+    assert not torch.equal(fused(x), before)
+
+
+def test_what_is_fused_forgets_with_the_rest():
+    fused = nn.Sequential(nn.fuse(nn.Sequential(network(dtype=torch.float32))))
+    fused(torch.randn(20, 3))
+    fused.forget()
+    with pytest.raises(BackwardError, match="a forward pass before backward"):
+        fused.backward(torch.randn(20, 2))

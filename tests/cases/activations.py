@@ -43,6 +43,7 @@ ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "Softshrink": lambda n: n.Softshrink(),
     "Softshrink-wide": lambda n: n.Softshrink(1.2),
     "Softplus": lambda n: n.Softplus(),
+    "Softplus-below": lambda n: n.Softplus(1.0, -0.6),
     "Softplus-sharp": lambda n: n.Softplus(beta=2.5, threshold=1.5),
     "Softsign": lambda n: n.Softsign(),
     "Threshold": lambda n: n.Threshold(0.3, -1.5),
@@ -113,6 +114,7 @@ BAD_INPUTS: list[Bad] = [
     Bad("Softmin-integers", lambda: nn.Softmin(0)(INTEGERS), DTypeError, r"Softmin: .*got int64"),
     Bad("LogSoftmax-list", lambda: nn.LogSoftmax(0)([1.0]), DTypeError, r"LogSoftmax: .*got list"),
     Bad("GLU-integers", lambda: nn.GLU()(INTEGERS), DTypeError, r"GLU: .*got int64"),
+    Bad("GLU-number", lambda: nn.GLU()(torch.zeros(())), ShapeError, r"even length of dimension -1, got 1"),
     Bad("GLU-odd", lambda: nn.GLU()(torch.zeros(4, 3)), ShapeError, r"even length of dimension -1, got 3"),
     Bad("GLU-replicas", lambda: nn.GLU(replicas=3)(torch.zeros(2, 4)), ShapeError, r"leading 3"),
 ]

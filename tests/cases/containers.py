@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from handgrad import nn
-from handgrad.errors import DTypeError, ShapeError
+from handgrad.errors import ArgumentError, BackwardError, DTypeError, ShapeError
 from tests.cases.base import Bad, Case, Replicated, Shape
 
 
@@ -100,6 +100,12 @@ def _deep(n: Any) -> Any:
     )
 
 
+def _parallel() -> nn.Parallel:
+    both = nn.Parallel(nn.Tanh(), nn.ReLU())
+    both(torch.zeros(4, 2))
+    return both
+
+
 def _concat() -> nn.Concat:
     return nn.replicate(nn.Concat(nn.Tanh(), nn.Linear(3, 1)), seeds=[1, 2])
 
@@ -142,6 +148,17 @@ CASES: list[Case] = [
 
 BAD_INPUTS: list[Bad] = [
     Bad("Residual-inside", lambda: nn.Residual(_branch(nn))(torch.zeros(4, 2)), ShapeError, r"0\.0 \(?Linear"),
+    Bad("Residual-none", lambda: nn.Residual()(torch.zeros(4, 2)), ArgumentError, r"Residual: .*at least one branch"),
+    Bad("Residual-wider", lambda: nn.Residual(nn.Linear(2, 3))(torch.zeros(4, 2)), ShapeError, r"\(4, 3\), \(4, 2\)"),
+    Bad("Residual-broadcast", lambda: nn.Residual(nn.Linear(2, 1))(torch.zeros(4, 2)), ShapeError, r"go together"),
+    Bad("Concat-none", lambda: nn.Concat()(torch.zeros(4, 2)), ArgumentError, r"Concat: .*at least one branch"),
+    Bad(
+        "Concat-ranks",
+        lambda: nn.Concat(nn.Tanh(), nn.Unflatten(1, (1, 2)))(torch.zeros(4, 2)),
+        ShapeError,
+        r"together",
+    ),
+    Bad("Parallel-no-gradient", lambda: _parallel().backward((None, None)), BackwardError, r"of at least one output"),
     Bad("Concat-lone", lambda: _concat()(torch.zeros(4, 3)), ShapeError, r"a leading 2 for the replicas, or 1"),
     Bad("Sequential-list", lambda: nn.Sequential(nn.Linear(3, 2))([1.0]), DTypeError, r"got list"),
 ]

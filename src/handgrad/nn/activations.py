@@ -172,6 +172,8 @@ class Softplus(Elementwise):
         if linear is not None:
             bend.addcmul_(bend, linear, value=-1)
         y = torch.relu(z).sub_(bend)
+        if linear is not None and self.threshold < 0:
+            y = torch.where(linear > 0, z, y)
         return y if self.beta == 1 else y.mul_(1 / self.beta), z
 
     def slope(self, z: Tensor) -> Tensor:

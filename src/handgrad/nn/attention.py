@@ -144,18 +144,25 @@ class MultiheadAttention(Random):
         """Return y and the attention weights.
 
         Args:
-            query, key, value: what looks, what is looked at, and what is taken from there; of query alone, all three.
+            query, key, value: what looks, what is looked at, and what is taken from there; value is key if left out,
+                and key is query.
             key_padding_mask: (N, S), True for keys that nobody may look at, or numbers to be added to S.
             need_weights: whether to return P.
             attn_mask: (T, S) or (N·h, T, S), True where a query may not look at a key, or numbers to be added to S.
             average_attn_weights: False returns P of every head, (N, h, T, S).
             is_causal: a token may not look at those after it; makes the mask where none is given.
         """
-        given = [query] if key is None or value is None else [query, key, value]
+        given = [query] if key is None and value is None else [query, query if key is None else key]
+        if len(given) == 2:
+            given.append(given[1] if value is None else value)
         if len(given) == 1 and not self.packed:
             remedy = "Pass query, key and value."
             raise ShapeError("three inputs, as kdim and vdim are not embed_dim", "one", remedy, self.label)
         x = [self._arranged(part, width) for part, width in zip(given, (self.embed_dim, self.kdim, self.vdim))]
+        if len(x) == 3 and (x[1].shape[:-1] != x[2].shape[:-1] or x[0].shape[:-2] != x[2].shape[:-2]):
+            got = ", ".join(str(tuple(part.shape)) for part in given)
+            remedy = "Give a value for each key, and all three for the same samples."
+            raise ShapeError("queries, keys and values that go together", got, remedy, self.label)
         q, k, v = map(self._heads, self._projected(x))  # (R·N·h, T, d)
         scale = 1 / math.sqrt(q.shape[-1])
         q = q * constant(scale, q)
@@ -168,8 +175,9 @@ class MultiheadAttention(Random):
         dropped = None
         if self.training and self.dropout > 0:
             keep = 1 - self.dropout
-            noise = self.drawn(P.view(shape).flatten(-4, -3) if self.replicas is None else P.view(shape), _keep(keep))
-            dropped = noise.view(P.shape).div_(keep) if keep > 0 else noise.view(P.shape)
+            unit = P.view(shape).flatten(-4, -3) if self.replicas is None else P.view(shape)
+            noise = self.drawn(unit, _keep(keep)).div_(keep) if keep > 0 else torch.zeros_like(unit)
+            dropped = noise.view(P.shape)
         used = P if dropped is None else P * dropped
         y = self.out_proj(self._joined(torch.bmm(used, v), lead))
         weights = None
@@ -182,7 +190,8 @@ class MultiheadAttention(Random):
     def backward(self, dy: Any) -> Any:
         dy, dweights = dy if isinstance(dy, tuple) else (dy, None)
         x, q, k, v, P, used, dropped, scale, averaged, ndim = self.take((dy, dweights))
-        do = self._heads(self.out_proj.backward(self._arranged(dy, self.embed_dim)))  # (R·N·h, T, d)
+        dy = torch.zeros_like(x[0]) if dy is None else self._arranged(dy, self.embed_dim)
+        do = self._heads(self.out_proj.backward(dy))  # (R·N·h, T, d)
         dv = torch.bmm(used.mT, do)
         dP = torch.bmm(do, v.mT)  # (R·N·h, T, S)
         if dweights is not None:
@@ -269,8 +278,8 @@ class MultiheadAttention(Random):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(R, N, T, E) as (R·N·h, T, d)."""
-        parts = x.reshape(*x.shape[:-1], self.num_heads, -1).transpose(-3, -2)  # (R, N, h, T, d)
-        return parts.reshape(-1, x.shape[-2], parts.shape[-1])
+        parts = x.reshape(*x.shape[:-1], self.num_heads, x.shape[-1] // self.num_heads).transpose(-3, -2)
+        return parts.flatten(0, -3)  # (R, N, h, T, d) as (R·N·h, T, d)
 
     def _joined(self, x: Tensor, lead: torch.Size) -> Tensor:
         """(R·N·h, T, d) as (R, N, T, E)."""

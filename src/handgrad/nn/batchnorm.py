@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ShapeError
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import constant, widened
 from handgrad.nn.running import Running
 from handgrad.nn.sums import channel_sums
 
@@ -32,6 +32,7 @@ class BatchNorm(Running):
 
     def forward(self, x: Tensor) -> Tensor:
         x, n = self._checked(x)
+        dtype, x = x.dtype, widened(x)
         spatial = x.ndim - (2 if self.replicas is None else 3)
         ones = self._ones(x, spatial)
         batch = self.training or self.running_mean is None
@@ -54,10 +55,11 @@ class BatchNorm(Running):
             y = torch.addcmul(self._spread(self.bias.value, spatial, ones), xc, k)
         else:  # addcmul with two numbers a channel goes element by element
             y = (xc * k).add_(self._spread(self.bias.value, spatial, ones))
-        return self.keep(y, xc, inv, k, spatial, ones, n if batch else 0)
+        return self.keep(y.to(dtype), xc, inv, k, spatial, ones, n if batch else 0)
 
     def backward(self, dy: Tensor) -> Tensor:
         xc, inv, k, spatial, ones, n = self.take(dy)
+        dtype, dy = dy.dtype, dy.to(xc.dtype)
         dbeta = channel_sums(dy, spatial)  # (C,)
         dgamma = channel_sums(dy * xc, spatial).mul_(inv)  # (C,)
         if self.bias is not None:
@@ -66,9 +68,9 @@ class BatchNorm(Running):
             self.weight.add_grad(dgamma)
         if not n:  # in evaluation
             dx: Tensor = dy * k  # (N, C)
-            return dx
+            return dx.to(dtype)
         dx = torch.addcmul(dy, xc, self._spread(dgamma * inv, spatial, ones), value=-1 / n)  # (N, C)
-        return dx.sub_(self._spread(dbeta, spatial, ones), alpha=1 / n).mul_(k)
+        return dx.sub_(self._spread(dbeta, spatial, ones), alpha=1 / n).mul_(k).to(dtype)
 
     def _checked(self, x: Tensor) -> tuple[Tensor, int]:
         """The input with its leading R, and n, the values a channel; or an error."""
@@ -115,6 +117,8 @@ class BatchNorm(Running):
         """Move the running statistics towards the batch's: its mean, and its squared deviations' sum over n − 1."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
+        if mu.dtype is not self.running_mean.dtype:  # the sum of squares is beyond float16, not their mean
+            mu, squares, n = mu.to(self.running_mean.dtype), (squares / (n - 1)).to(self.running_var.dtype), 2
         self.num_batches_tracked.add_(constant(1, self.num_batches_tracked))
         if self.momentum is None:
             weight = self.num_batches_tracked.to(mu.dtype).reciprocal().unsqueeze(-1)

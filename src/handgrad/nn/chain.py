@@ -101,6 +101,10 @@ class LinearChain(Module):
         self._columns: dict[Parameter, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without views, which a pickle would tear from their parameters, and without buffers."""
+        return {**vars(self), "_columns": {}, "_buffers": {}}
+
     @property
     def label(self) -> str:
         widths = [self.first.in_features, self.first.out_features, *(b.linear.out_features for b in self.blocks)]

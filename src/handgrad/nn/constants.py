@@ -43,6 +43,11 @@ def above(x: Tensor, bound: float, out: Tensor | None = None) -> Tensor:
     return torch.gt(x, constant(bound, x), out=torch.empty_like(x) if out is None else out)
 
 
+def widened(x: Tensor) -> Tensor:
+    """Return float16 as float32, in whose range sums, squares and exponentials are; what is not float16 as it is."""
+    return x.float() if x.dtype is torch.float16 else x
+
+
 def each(number: float | Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return a number as a tensor for each of several; R numbers as (R, 1, …), in their dtype and on their device.
 

@@ -84,6 +84,8 @@ class Masked(Random):
         Torch's default generator gives those that torch.nn draws. Of a stream 32 bits make a number, which is a
         quarter of that work, and gives the same m in any dtype.
         """
+        if min(rates) == 1:
+            return torch.zeros_like(unit)
         if self.seeds is None and len(rates) == 1:
             return self.drawn(unit, lambda value, generator: value.bernoulli_(1 - rates[0], generator=generator))
         lead = unit.shape[: self.along(0)]

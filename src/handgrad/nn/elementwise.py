@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from handgrad import checks
+from handgrad.nn.constants import widened
 from handgrad.nn.module import Module
 
 
@@ -48,11 +49,13 @@ class Elementwise(Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.keep(*self.value(checks.tensor(x, self)))
+        y, *kept = self.value(widened(checks.tensor(x, self)))
+        return self.keep(y.to(x.dtype), *kept)
 
     def backward(self, dy: Tensor) -> Tensor:
         slope = self.slope(*self.take(dy))
-        return slope.mul_(dy) if slope.shape == dy.shape else slope * dy  # a shared input's gradient is (R, N, …)
+        dx = slope.mul_(dy) if slope.shape == dy.shape else slope * dy  # a shared input's gradient is (R, N, …)
+        return dx.to(dy.dtype)
 
 
 class NeverInplace(Elementwise):

@@ -149,7 +149,7 @@ class Embedding(Module):
         (rows,) = self.take(dy)
         if self.frozen:
             return
-        dW = torch.zeros_like(self.weight.value)  # (V, E), or (R, V, E)
+        dW = dy.new_zeros(self.weight.shape)  # (V, E), or (R, V, E)
         self._table(dW).index_add_(0, rows, dy.reshape(-1, self.embedding_dim))
         if self.padding_idx is not None:
             dW.select(-2, self.padding_idx).zero_()
@@ -158,7 +158,7 @@ class Embedding(Module):
     @staticmethod
     def _table(W: Tensor) -> Tensor:
         """View R tables as one, in which replica r's rows start at r V."""
-        return W.view(-1, W.shape[-1])
+        return W.reshape(-1, W.shape[-1])
 
     def _checked(self, i: Tensor) -> Tensor:
         """Indices into the one table of all replicas, with their leading R; or an error."""

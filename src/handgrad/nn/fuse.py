@@ -27,7 +27,7 @@ def fuse(model: Sequential) -> Sequential:
         >>> [module.label for _, module in nn.fuse(model).running()]
         ['LinearChain 2→25→1']
     """
-    parts: Named = list(model.named_children())
+    parts: Named = [(name, fuse(part) if type(part) is Sequential else part) for name, part in model.named_children()]
     fused = Sequential(OrderedDict(parts))
     fused.training, fused.replicas = model.training, model.replicas
     running: Named = []
@@ -36,8 +36,7 @@ def fuse(model: Sequential) -> Sequential:
         if length > 1:
             running.append(("", LinearChain(Sequential(OrderedDict(parts[:length])))))
         else:
-            name, part = parts[0]
-            running.append((name, fuse(part) if type(part) is Sequential else part))
+            running.append(parts[0])
         parts = parts[length:]
     fused.fuse(running)
     return fused

@@ -137,7 +137,7 @@ class Loss(Module):
         if dloss is None and self.reduction == "none":
             remedy = "Pass backward a gradient of the loss's shape, torch.ones_like(loss) for their sum."
             raise BackwardError('an upstream gradient, as reduction="none"', "none", remedy, self.label)
-        derivatives, factor, w, classes = self.take(dloss)  # factor None for "none", else () or (R,)
+        derivatives, factor, w, classes = self.take(dloss, needed=False)  # factor None for "none", else () or (R,)
         if dloss is not None:
             factor = dloss if factor is None else factor * dloss
         if w is not None or factor.ndim:  # a number, the most common, needs none of it

@@ -117,10 +117,8 @@ class Module:
         self._output = (y.shape, y.dtype) if isinstance(y, Tensor) else described(y)
         return y
 
-    def take(self, dy: Any) -> tuple[Any, ...]:
-        """Empty the slot, after a check that `dy` has the shape and dtype of the output.
-
-        A loss may pass None: it needs no upstream gradient.
+    def take(self, dy: Any, needed: bool = True) -> tuple[Any, ...]:
+        """Empty the slot, after a check that `dy` has the shape and dtype of the output; None only if it is not needed.
 
         Errors: BackwardError if the slot is empty, ShapeError or DTypeError if `dy` does not fit.
         """
@@ -128,14 +126,16 @@ class Module:
         if kept is None or self._output is None:
             remedy = "Call forward once before each backward."
             raise BackwardError("a forward pass before backward", "none since the last backward", remedy, self.label)
-        check_gradient(dy, self._output, self)
+        if needed or dy is not None:
+            check_gradient(dy, self._output, self)
         self.kept = None
         return kept
 
     def forget(self) -> None:
         """Empty the slot of this module and of all below it: what the last forward kept is not needed."""
-        for module in self.modules():
-            module.kept = None
+        self.kept = None
+        for part in self.children():
+            part.forget()
 
     def replica(self: Self, r: int) -> Self:
         """Return replica r of R as an ordinary module, a copy with no leading R anywhere; what all share stays whole.

@@ -52,12 +52,12 @@ class LastDims(Standardised):
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if self.weight is None:
             return super().backward_scaled(dy, xhat)
-        dy = dy.reshape(xhat.shape)
+        dy = dy.reshape(xhat.shape).to(xhat.dtype)
         products = dy * xhat  # (M, E)
         self.weight.add_grad(products.sum(-2).view(self.weight.shape))
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2).view(self.bias.shape))
-        gamma = self._row(self.weight)
+        gamma = self._row(self.weight).to(dy.dtype)
         sums, shares = product(dy, gamma.mT), product(products, gamma.mT)  # (M, 1)
         return torch.mul(dy, gamma, out=products), sums, shares, products
 
@@ -133,7 +133,7 @@ class RMSNorm(LastDims):
 
     Args:
         normalized_shape: E, or the sizes of the last dimensions.
-        eps: ε; None is the distance from 1 to the next number of the input's dtype.
+        eps: ε; None is the distance from 1 to the next number of the input's dtype, of halves to that of float32.
         elementwise_affine: False leaves γ out.
         device, dtype: of the parameter.
         replicas: None or R.
@@ -188,8 +188,8 @@ class Channels(Standardised):
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if self.weight is None:
             return super().backward_scaled(dy, xhat)
-        dy, gamma = dy.reshape(xhat.shape), self._column(self.weight)
-        products = dy * xhat  # (N, G, n)
+        dy, gamma = dy.reshape(xhat.shape).to(xhat.dtype), self._column(self.weight)
+        products = torch.mul(dy, xhat, out=xhat.new_empty(xhat.shape))  # (N, G, n)
         sums = [self._channels(value).sum(-1, keepdim=True) for value in (dy, products)]  # (N, C, 1)
         for parameter, value in zip((self.bias, self.weight), sums):
             if parameter is not None:
@@ -330,8 +330,8 @@ class InstanceNorm(Running, Channels):
         if self.running_mean is None or self.running_var is None or not mu.numel() or not self.training:
             return
         weight = self.momentum or 0.0
-        self.running_mean.lerp_(mu.mean(-3).squeeze(-1), weight)
-        self.running_var.lerp_(squares.mean(-3).squeeze(-1).div_(n - 1), weight)
+        self.running_mean.lerp_(mu.mean(-3).squeeze(-1).to(self.running_mean.dtype), weight)
+        self.running_var.lerp_(squares.mean(-3).squeeze(-1).div_(n - 1).to(self.running_var.dtype), weight)
 
 
 class InstanceNorm1d(InstanceNorm):

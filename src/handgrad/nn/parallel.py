@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.errors import HandgradError
+from handgrad.errors import ArgumentError, BackwardError, HandgradError, ShapeError
 from handgrad.nn.container import Container
 from handgrad.nn.module import Module
 
@@ -48,6 +49,8 @@ class Parallel(Container):
                 y.append(branch(x))
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904  (the same error, with its place)
+        if not y:
+            raise ArgumentError("at least one branch", "none", "Append one, such as nn.Identity().", self.label)
         return tuple(y)
 
     def _backward_outputs(self, dy: tuple[Tensor | None, ...]) -> Tensor:
@@ -61,8 +64,15 @@ class Parallel(Container):
             except HandgradError as error:
                 raise error.inside(name)  # noqa: B904
             dx = part if dx is None else dx + part
-        assert dx is not None
+        if dx is None:
+            raise BackwardError("a gradient of at least one output", "none", "Leave backward out.", self.label)
         return dx
+
+    def _unlike(self, y: Iterable[Tensor]) -> HandgradError:
+        """The error for outputs that do not go together."""
+        remedy = "Let all branches keep the shape of the input, or let one of them bring it to that of the others."
+        shapes = ", ".join(str(tuple(part.shape)) for part in y)
+        return ShapeError("branches whose outputs go together", shapes, remedy, self.label)
 
 
 class Residual(Parallel):
@@ -86,10 +96,13 @@ class Residual(Parallel):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        first, *others = self._outputs(x)
-        y = first + (others.pop(0) if others else x)
-        for other in others:
-            y = y + other
+        parts = self._outputs(x)
+        parts = parts if len(parts) > 1 else (*parts, x)
+        if self.replicas is None and any(part.shape != parts[0].shape for part in parts):
+            raise self._unlike(parts)
+        y = parts[0] + parts[1]
+        for part in parts[2:]:
+            y = y + part
         return self.keep(y)
 
     def backward(self, dy: Tensor) -> Tensor:
@@ -129,6 +142,8 @@ class Concat(Parallel):
         R = max((part.shape[0] for part in y), default=1) if self.replicas is not None else None
         alike = [part if R is None else part.expand(R, *part.shape[1:]) for part in y]
         (dim,) = checks.places(alike[0], (self.dim,), self.along(0), self)
+        if len({(*part.shape[:dim], *part.shape[dim + 1 :]) for part in alike}) > 1:
+            raise self._unlike(y)
         return self.keep(torch.cat(alike, dim), dim, [part.shape[dim] for part in y])
 
     def backward(self, dy: Tensor) -> Tensor:

@@ -101,12 +101,12 @@ class Parameter:
         self.grad = None
 
     def add_grad(self, grad: Tensor) -> None:
-        """Accumulate a gradient of the value's shape; the tensor handed over belongs to the parameter from here on."""
+        """Accumulate a gradient of the value's shape, in its dtype; the tensor is the parameter's from here on."""
         if grad.shape != self.value.shape:
             remedy = "Sum the gradient over every dimension that the parameter does not have."
             raise ShapeError(f"a gradient of shape {tuple(self.shape)}", str(tuple(grad.shape)), remedy, "Parameter")
         if self.grad is None:
-            self.grad = grad
+            self.grad = grad.to(self.value.dtype)
         else:
             self.grad.add_(grad)
 

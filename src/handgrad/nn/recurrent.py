@@ -76,7 +76,7 @@ class RNNBase(Recurrent, Random):
         for layer in range(L):
             mask = None
             if layer and self.dropout and self.training:
-                mask = self.drawn(x, self._mask)
+                mask = self.drawn(x, self._mask) if self.dropout < 1 else torch.zeros_like(x)
                 x = x * mask
             memory = x.new_empty(*lead, T + D, N, D * H)  # the states of both directions, and what they start from
             runs = []
@@ -137,8 +137,7 @@ class RNNBase(Recurrent, Random):
 
     def _mask(self, value: Tensor, generator: torch.Generator | None) -> Tensor:
         """Fill with 0, with probability p, or else 1 / (1 − p)."""
-        value.bernoulli_(1 - self.dropout, generator=generator)
-        return value if self.dropout == 1 else value.div_(1 - self.dropout)
+        return value.bernoulli_(1 - self.dropout, generator=generator).div_(1 - self.dropout)
 
     def extra_repr(self) -> str:
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}

@@ -74,6 +74,11 @@ class Sequential(Container):
         for _, module in running[:first]:
             module.forget()
 
+    def forget(self) -> None:
+        super().forget()
+        for _, module in self._fused or ():
+            module.forget()
+
     def running(self) -> list[tuple[str, Module]]:
         """What runs: the parts under their names, or fused modules, without a name, in place of some of them."""
         return list(self._parts.items()) if self._fused is None else self._fused

@@ -17,8 +17,8 @@ def described(y: Any) -> Any:
 
 
 def check_gradient(dy: Any, output: Any, module: Any) -> None:
-    """Raise unless a gradient, or each of several, has the shape and dtype of its output; None stands for zero."""
-    if dy is None or output is None:
+    """Raise unless a gradient has the shape and dtype of its output, or each of several, where None stands for zero."""
+    if output is None:
         return
     if isinstance(output, list):
         given = dy if isinstance(dy, tuple) else (dy,)
@@ -26,9 +26,13 @@ def check_gradient(dy: Any, output: Any, module: Any) -> None:
             remedy = "Hand backward a gradient for each output, None where it is zero."
             raise ShapeError(f"gradients of {len(output)} outputs", str(len(given)), remedy, module.label)
         for one, of in zip(given, output):
-            check_gradient(one, of, module)
+            if one is not None:
+                check_gradient(one, of, module)
         return
     shape, dtype = output
+    if not isinstance(dy, Tensor):
+        remedy = "Hand backward the gradient of the loss by this module's output, such as criterion.backward()."
+        raise DTypeError("a gradient, a tensor", type(dy).__name__, remedy, module.label)
     if dy.shape != shape and not _shared(shape, dy, module.replicas):
         remedy = "Hand backward the gradient of the loss by this module's output."
         raise ShapeError(f"a gradient of the output's shape {tuple(shape)}", str(tuple(dy.shape)), remedy, module.label)

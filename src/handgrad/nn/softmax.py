@@ -198,7 +198,7 @@ class GLU(_Along):
 
     def forward(self, x: Tensor) -> Tensor:
         x, dim = self.checked(x)
-        length = x.size(dim)
+        length = x.size(dim) if x.ndim else 1
         if length % 2:
             remedy = "Give the layer twice the features that it shall return."
             raise ShapeError(f"an even length of dimension {self.dim}", str(length), remedy, self.label)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import constant, widened
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
 
@@ -54,7 +54,7 @@ class Standardised(Module):
 
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Accumulate the gradients of γ and β; return g, Σ g and Σ g x̂, and memory of their size for the gradient."""
-        dy = dy.reshape(xhat.shape)
+        dy = dy.reshape(xhat.shape).to(xhat.dtype)
         products = dy * xhat
         return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
 
@@ -65,24 +65,24 @@ class Standardised(Module):
         else:
             checks.like(x, reference, self)
         x = self.replicated(x, self.rank)
-        xhat, inv, own = self.standardise(self.rows(x))  # (…, n), (…, 1)
-        return self.keep(self.scaled(xhat).view(x.shape), xhat, inv, own)
+        xhat, inv, own = self.standardise(widened(self.rows(x)))  # (…, n), (…, 1)
+        return self.keep(self.scaled(xhat).view(x.shape).to(x.dtype), xhat, inv, own)
 
     def backward(self, dy: Tensor) -> Tensor:
         xhat, inv, own = self.take(dy)
         g, sums, products, dx = self.backward_scaled(dy, xhat)  # (…, n), (…, 1), (…, 1), (…, n)
         if not own:
-            return torch.mul(g, inv, out=dx).view(dy.shape)
+            return torch.mul(g, inv, out=dx).view(dy.shape).to(dy.dtype)
         n = max(xhat.shape[-1], 1)
         torch.addcmul(g, xhat, products, value=-1 / n, out=dx)
         if self.centred:
             dx.sub_(sums, alpha=1 / n)
-        return dx.mul_(inv).view(dy.shape)
+        return dx.mul_(inv).view(dy.shape).to(dy.dtype)
 
     def standardise(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
         """x̂ (…, n) and 1/√(σ² + ε) (…, 1) over the last dimension, and whether the statistics are x's own."""
         n = max(x.shape[-1], 1)
-        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        eps = torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps if self.eps is None else self.eps
         mu = x.sum(-1, keepdim=True).mul_(constant(1 / n, x)) if self.centred else None  # (…, 1)
         xc = x if mu is None else x - mu  # (…, n)
         squares = torch.linalg.vector_norm(xc, dim=-1, keepdim=True).square_()  # (…, 1)
