@@ -6,6 +6,7 @@ import json
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,15 @@ from handgrad.tensorfile import load_tensors, save_tensors
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer
 
-FORMAT = 1
-"""Of the state in a checkpoint."""
+FORMAT = 2
+"""Of the state in a checkpoint, and of what tells its run from others."""
+SHOWN, WIDTH = 3, 80
+"""How many entries that differ an error shows, and how much of each."""
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
+
+LEFT: dict[Path, tuple[Any, Any]] = {}
+"""The identities that the last run of this process in a folder ended and began with: called again with its model,
+optimiser and schedule as they were left, it is known by the first."""
 
 
 class Checkpoints:
@@ -37,8 +44,8 @@ class Checkpoints:
         resume: go on from the latest file, if there is one; False refuses a folder that has any.
 
     Errors: ArgumentError for numbers out of range. On resuming: OutputError if there are checkpoints and `resume` is
-    False, or no file can be read; StateError if they are of another run. The run is then as it was. A latest file that
-    is damaged is left aside with a warning if one before it is whole.
+    False, or no file can be read; StateError if they are of another run, such as one from other starting values. The
+    run is then as it was. A latest file that is damaged is left aside with a warning if one before it is whole.
 
     Example:
         >>> import tempfile, torch
@@ -80,8 +87,9 @@ class Checkpoints:
 
     def resume(self, trainer: Trainer) -> None:
         """Put the trainer where the latest checkpoint is; nothing happens if there is none."""
-        self._identity = plain(trainer.identity())  # of the run before it is trained
-        files = self.files()
+        files, identity = self.files(), plain(trainer.identity())
+        left, began = LEFT.get(self.folder.resolve(), (None, None))
+        self._identity = began if files and identity == left else identity  # of the run before it is trained
         if files and not self.may_resume:
             remedy = "Pass resume=True to go on from it, or choose another folder."
             raise OutputError("a folder without checkpoints", files[0].name, remedy, str(self.folder))
@@ -97,6 +105,10 @@ class Checkpoints:
             trainer.load_state_dict(state)
             return
 
+    def leave(self, trainer: Trainer) -> None:
+        """Keep in mind what the run ends as."""
+        LEFT[self.folder.resolve()] = plain(trainer.identity()), self._identity
+
     def _checked(self, tensors: dict[str, Tensor], notes: dict[str, Any], path: Path) -> Any:
         if notes.get("format") != FORMAT or not {"identity", "state"} <= notes.keys():
             remedy = "Read it with what wrote it, or put it elsewhere."
@@ -104,12 +116,58 @@ class Checkpoints:
             raise OutputError(f"a checkpoint of format {FORMAT}", got, remedy, str(path))
         own = json.loads(json.dumps(self._identity))
         if others := [name for name, value in own.items() if notes["identity"].get(name) != value]:
-            shown = {name: str(notes["identity"].get(name))[:80] for name in others}
-            got = ", ".join(f"{name} = {value}" for name, value in shown.items())
-            expected = ", ".join(f"{name} = {str(own[name])[:80]}" for name in others)
+            shown = [differing(name, own[name], notes["identity"].get(name)) for name in others]
+            expected, got = (", ".join(texts) for texts in zip(*shown))
             remedy = "Choose another folder for this run, or start it with what the first one had."
+            if "starting values" in others:
+                remedy += " A network's are those of the seeds of nn.replicate, or else of torch.manual_seed before it."
             raise StateError(f"a checkpoint of this run: {expected}", got, remedy, str(path))
         return unpack(notes["state"], tensors)
+
+
+def differing(name: str, a: Any, b: Any) -> tuple[str, str]:
+    """Two settings of one name as texts, of nested ones the first entries that differ.
+
+    Example:
+        >>> differing("options", [{"lr": 0.1, "decay": 0.0}], [{"lr": 0.1, "decay": 0.5}])
+        ('options (decay = 0.0)', 'options (decay = 0.5)')
+    """
+    one, other = dict(entries(a)), dict(entries(b))
+    paths = [path for path in {**one, **other} if path not in one or path not in other or one[path] != other[path]]
+    if "" in paths or not paths:
+        one_text, other_text = cut(str(a), str(b))
+        return f"{name} = {one_text}", f"{name} = {other_text}"
+    pairs = [cut(str(one.get(path, "nothing")), str(other.get(path, "nothing"))) for path in paths[:SHOWN]]
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    texts = [", ".join(f"{path} = {text}" for path, text in zip(paths, side)) + more for side in zip(*pairs)]
+    return f"{name} ({texts[0]})", f"{name} ({texts[1]})"
+
+
+def entries(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What dicts hold at their ends, by the path to it; also lists of dicts, and of lists that lead with a name."""
+    if isinstance(value, list) and value:
+        if all(isinstance(item, dict) for item in value):
+            value = value[0] if len(value) == 1 else {str(i): item for i, item in enumerate(value)}
+        elif all(isinstance(item, list) and len(item) > 1 and isinstance(item[0], str) for item in value):
+            value = {item[0]: item[1:] for item in value}
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for key, item in value.items():
+        yield from entries(item, f"{path}.{key}" if path else key)
+
+
+def cut(a: str, b: str) -> tuple[str, str]:
+    """Two texts that differ, of long ones what is about the first difference."""
+    if max(len(a), len(b)) <= WIDTH:
+        return a, b
+    place = next((i for i, (one, other) in enumerate(zip(a, b)) if one != other), min(len(a), len(b)))
+    start = max(place - WIDTH // 4, 0)
+
+    def shown(text: str) -> str:
+        return f"{'…' if start else ''}{text[start : start + WIDTH]}{'…' if len(text) > start + WIDTH else ''}"
+
+    return shown(a), shown(b)
 
 
 def pack(value: Any) -> tuple[dict[str, Tensor], Any]:

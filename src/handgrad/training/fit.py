@@ -22,6 +22,7 @@ from handgrad.nn.module import Module
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler
 from handgrad.optim.optimizer import Optimizer
+from handgrad.training.agreement import listed
 from handgrad.training.callbacks import Callback, ProgressBar
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.evaluation import Evaluation, Measure, replicas_of
@@ -68,7 +69,8 @@ def fit(
 
     Ctrl-C or SIGTERM ends training after the epoch under way; the history says how many were finished. A second one
     ends it at once. With `checkpoint` a run that was stopped, even by kill -9, goes on where it was when it is called
-    again, and ends bit for bit where it would have ended.
+    again from the same starting values, and ends bit for bit where it would have ended. As long as the process lives,
+    the same call with the model, optimiser and schedule as they were left does so, too.
 
     Args:
         model: the network; it is trained in place and left in training mode.
@@ -95,7 +97,7 @@ def fit(
         progress: show a progress bar.
 
     Errors: ArgumentError, all before training, for data that are none of these, early stopping without validation
-    data, and as `Trainer`, `Batches` and `split` say.
+    data, and as `Trainer`, `Batches` and `split` say; DTypeError for seeds that are one number.
 
     Example:
         >>> import torch
@@ -109,11 +111,12 @@ def fit(
         >>> bool((history.metrics["validation_loss"][:, -1] < 0.1).all())
         True
     """
+    seeds = None if seeds is None else listed(seeds, WHERE)
     if isinstance(data, (Batches, Loader)):
-        if seeds is not None and list(seeds) != data.seeds:
-            raise ArgumentError(f"the seeds of the batches, {data.seeds}", str(list(seeds)), "Leave seeds out.", WHERE)
+        if seeds is not None and seeds != data.seeds:
+            raise ArgumentError(f"the seeds of the batches, {data.seeds}", str(seeds), "Leave seeds out.", WHERE)
         seeds = data.seeds
-    seeds = list(range(replicas_of(model) or 1)) if seeds is None else list(seeds)
+    seeds = list(range(replicas_of(model) or 1)) if seeds is None else seeds
     dtype = next((p.value.dtype for p in model.parameters()), torch.float32)
     whole = None if isinstance(data, (Batches, Loader)) else samples(data, dtype)
     rows: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)

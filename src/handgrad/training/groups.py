@@ -11,6 +11,7 @@ import torch
 from handgrad import workers
 from handgrad.errors import ArgumentError
 from handgrad.nn.module import Module
+from handgrad.training.agreement import listed
 from handgrad.training.history import History
 from handgrad.training.trainer import Advance, Trainer
 
@@ -39,7 +40,7 @@ def train_replicas(
         size: replicas in a group at most.
         advance: called with the losses of the replicas that have just finished an epoch.
 
-    Errors: ArgumentError for no seeds.
+    Errors: ArgumentError for no seeds, DTypeError for seeds that are one number.
 
     Example:
         >>> import torch
@@ -56,7 +57,7 @@ def train_replicas(
         >>> model(x).shape, history.loss.shape
         (torch.Size([25, 8, 1]), torch.Size([25, 3]))
     """
-    seeds = list(seeds)
+    seeds = listed(seeds, "train_replicas")
     if not seeds:
         raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", "train_replicas")
     cut = workers.groups(len(seeds), size)

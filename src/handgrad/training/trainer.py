@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.data import Batches, Loader
+from handgrad.data import Batches, Loader, fingerprint
 from handgrad.errors import ArgumentError, StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
@@ -24,6 +24,7 @@ from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
+from handgrad.training.agreement import agree
 from handgrad.training.callbacks import Callback
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import diverged, first_layers
@@ -83,10 +84,11 @@ class Trainer:
         history: what training has given so far.
         epoch: epochs finished.
 
-    Errors: ArgumentError before training for an option out of range, if a batch normalisation would meet a batch of
-    one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, or if early stopping
-    watches what is not measured; DTypeError for bfloat16 of a model that is not of float32; ShapeError for a metric
-    that gives another count of numbers than one for each replica.
+    Errors: ArgumentError before training for an option out of range, for seeds or a loss of other replicas than the
+    model's, an optimiser of other parameters or a schedule of another optimiser, if a batch normalisation would meet a
+    batch of one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, or if early
+    stopping watches what is not measured; DTypeError for bfloat16 of a model that is not of float32; ShapeError for a
+    metric that gives another count of numbers than one for each replica.
 
     Example:
         >>> import torch
@@ -126,21 +128,14 @@ class Trainer:
         if self.steps is not None:
             checks.positive_int("steps", self.steps, "Trainer")
         checks.one_of("precision", self.precision, ("float32", "bfloat16"), "Trainer")
+        agree(self.model, self.criterion, self.optimizer, self.batches, self.schedule)
         R = replicas_of(self.model)
-        if (R or 1) != self.batches.replicas:
-            got, remedy = f"{self.batches.replicas} seeds", "Pass one seed for each replica of the model."
-            raise ArgumentError(f"batches for {R or 1} replicas", got, remedy, "Trainer")
         self.single = R is None
         for name in ("clip_norm", "clip_value"):
             if getattr(self, name) is not None:
                 bound(name, getattr(self, name), R, "Trainer")
         trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         self._untrained = [p for p in self.model.parameters() if id(p) not in trained]
-        if trained and len(self._untrained) == len(list(self.model.parameters())):
-            remedy = "Build the optimiser of model.parameters(), after replicate or stack has made the model."
-            raise ArgumentError("an optimiser of parameters of the model", "other parameters alone", remedy, "Trainer")
-        self.batches.check(self.model)
-        self.criterion.check(self.model)
         self.history = History.empty(self.batches.replicas, self.epochs, ())
         self.taken, self._ending, self._apart = 0, False, ""
         if self.stopping is not None:
@@ -187,6 +182,8 @@ class Trainer:
                 made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
             self.history.interrupted = not self._over()
             self._tell("on_end")
+            if self.checkpoints is not None:
+                self.checkpoints.leave(self)
         return self.history
 
     def _faster(self) -> Module:
@@ -367,8 +364,9 @@ class Trainer:
         groups = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         return {
             "seeds": self.batches.seeds,
-            "data": self.batches.fingerprint(),
-            "model": [repr(self.model), [[name, list(value.shape)] for name, value in self.model.state_dict().items()]],
+            "data": dict(zip(("samples", "first and last batch", "own", "shuffle"), self.batches.fingerprint())),
+            "model": " ".join(repr(self.model).split()),
+            "starting values": fingerprint(**self.model.state_dict()),
             "measured on": getattr(self.metrics, "fingerprint", lambda: None)(),
             "criterion": [repr(self.criterion), dict(self.criterion.state_dict())],
             **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule")},
