@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import handgrad
+from handgrad import runs
 from handgrad.cli import app
 from handgrad.results import Results
 
@@ -106,10 +107,70 @@ def test_a_sweep_leaves_table_plot_and_results(tmp_path):
     assert "8 networks" in result.output
 
 
+def test_a_sweep_that_no_plot_shows_leaves_table_and_results_alone(tmp_path):
+    for name in ("accuracy.png", "rmse.svg"):
+        (tmp_path / name).write_text("of an earlier run")
+    four = ["--lr", "0.01,0.1", "--init", "pytorch,gaussian", "--activation", "relu,tanh", "--width", "5,6"]
+    result = run("sweep", *four, "--seeds", 2, "--epochs", 1, "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "table.md"]
+    assert "No plot: plot: expected at most 3 hyper-parameters to draw" in result.output
+    assert "32 networks" in result.output
+
+
+def test_a_figure_of_an_earlier_run_is_not_left_beside_other_numbers(folder, tmp_path):
+    results = json.loads((folder / "results.json").read_text())
+    for row in results["rows"]:
+        row["diverged"] = [{"epoch": 0, "step": 0, "layer": None}] * 2
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    for name in ("figure2.png", "figure2.svg"):
+        (tmp_path / name).write_text("of an earlier run")
+    assert run("figures", tmp_path).exit_code == 0
+    assert (tmp_path / "figure1.png").exists()
+    assert not list(tmp_path.glob("figure2.*"))
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,y\n" + "".join(f"{n / 7:.3f},{n * n / 50:.3f}\n" for n in range(100)))
+    return path
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize("name", ["lr", "weight_decay"])
+def test_a_rate_beyond_float32_ends_with_one_message(command, name, table, tmp_path):
+    option = f"--{name.replace('_', '-')}"
+    result = run(command, table, "--target", "y", option, "1e300", "--seeds", 2, "--epochs", 1, "-o", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert f"{name} of at most 3.4e+38, the largest float32, got 1e+300" in result.output
+
+
+def test_checkpoints_of_another_number_of_networks_are_neither_used_nor_deleted(table, tmp_path, monkeypatch):
+    options = ["train", table, "--target", "y", "--epochs", 2, "--no-baselines", "-o", tmp_path / "out"]
+    checkpoints = tmp_path / "out" / "checkpoints"
+    with monkeypatch.context() as patch:  # stopped at the last moment
+        patch.setattr(runs, "write", lambda *_: sys.exit(130))
+        assert run(*options, "--seeds", 12).exit_code == 130
+    left = sorted(checkpoints.glob("*/*"))
+    assert {path.parent.name for path in left} == {"replicas-0-5", "replicas-6-11"}
+    result = run(*options, "--seeds", 6)
+    assert result.exit_code == 2, result.output
+    assert "checkpoints of a run of 6 networks, got replicas-6-11. Pass the --seeds of that run" in result.output
+    assert "Going on" not in result.output
+    assert sorted(checkpoints.glob("*/*")) == left
+    result = run(*options, "--seeds", 12)
+    assert result.exit_code == 0, result.output
+    assert "Going on where an earlier run was stopped." in result.output
+    assert not checkpoints.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--lr", "fast"], "float"),
+        (["--lr", "1e39"], "lr of at most 3.4e+38"),
+        (["--seeds", 10**8], "at most 10,000,000 replicas"),
         (["--lr", "0.1,0.1"], "twice"),
         (["--lr", "-0.1"], "lr"),
         (["--init", "magic"], "kaiming_normal"),

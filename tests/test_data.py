@@ -133,3 +133,8 @@ def test_a_seed_is_the_same_number_of_whatever_kind(seeds):
 def test_a_seed_that_is_no_whole_number_is_refused():
     with pytest.raises(ArgumentError, match=r"a seed that is a whole number, got 3\.0"):
         data.split(9, 0.3, [3.0])  # type: ignore[list-item]
+
+
+def test_a_split_for_no_seeds_is_refused():
+    with pytest.raises(ArgumentError, match=r"split: expected at least one seed, got none. Pass seeds=range\(R\)"):
+        data.split(10, 0.5, [])

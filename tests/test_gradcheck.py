@@ -24,8 +24,8 @@ class Wrong(nn.Module):
 
 
 class WrongBias(nn.Linear):
-    def backward_parameters(self, dy):
-        super().backward_parameters(dy)
+    def _backward_own(self, x, dy):
+        super()._backward_own(x, dy)
         assert self.bias is not None
         self.bias.add_grad(0.001 * dy.sum(-2))
 
@@ -34,7 +34,7 @@ class WithoutVarianceTerm(nn.BatchNorm1d):
     """The classic slip, which an upstream gradient of ones does not notice."""
 
     def backward(self, dy):
-        _, inv, _, dims, _ = self.kept or ()
+        _, inv, _, dims, *_ = self.kept or ()
         super().backward(dy)
         return inv * (dy - dy.mean(dims, keepdim=True))
 
@@ -113,3 +113,30 @@ def test_losses_are_checked_by_their_predictions(reduction):
 def test_inputs_shared_by_replicas_are_checked():
     gradcheck(nn.Linear(3, 2, replicas=4), torch.randn(5, 3))
     gradcheck(nn.Linear(3, 2, replicas=4), torch.randn(1, 5, 2, 3))
+
+
+class Scaled(nn.Module):
+    """K x², without a gradient for k."""
+
+    def forward(self, k, x):
+        return self.keep(k * x * x, k, x)
+
+    def backward(self, dy):
+        k, x = self.take(dy)
+        return None, 2 * k * x * dy
+
+
+def test_none_stands_for_an_input_without_a_gradient():
+    report = gradcheck(Scaled(), torch.randn(4), torch.randn(4))
+    assert len(report.checked) == 1
+
+
+def test_nothing_to_check_has_no_error():
+    class Steps(nn.Module):
+        def forward(self, k):
+            return self.keep(k.double())
+
+        def backward(self, dy):
+            self.take(dy)
+
+    assert gradcheck(Steps(), torch.arange(3)).error == 0

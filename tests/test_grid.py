@@ -115,6 +115,9 @@ def test_a_grid_cannot_be_changed() -> None:
         (lambda: grid(seeds=[1, 2.5]), "seeds to be integers, got 2.5"),  # type: ignore[list-item]
         (lambda: grid(seeds=2.5), "seeds to be integers, got 2.5"),  # type: ignore[arg-type]
         (lambda: grid(seeds=True), "seeds to be integers, got True"),
+        (lambda: grid(seeds=10**8), "at most 10,000,000 replicas, got 1 configurations × 100,000,000 seeds"),
+        (lambda: grid(seeds=range(10**7), lr=[0.1, 0.2]), "got 2 configurations × 10,000,000 seeds. Take fewer"),
+        (lambda: grid(seeds=np.array(10**8)), "at most 10,000,000 replicas"),
         (lambda: grid(seeds="12"), "seeds to be integers, got '12'"),  # type: ignore[arg-type]
         (lambda: grid(lr=[0.1]).column("wd"), r"a hyper-parameter of the grid \(lr\), got 'wd'"),
         (lambda: grid().values("lr"), r"\(none\), got 'lr'"),

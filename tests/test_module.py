@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from handgrad import nn, optim
-from handgrad.errors import ArgumentError, DeviceError, ShapeError, StateError
+from handgrad.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError
 from tests.cases import CASES, Case, explains, generator, ids, network
 
 EACH = pytest.mark.parametrize("case", [c for c in CASES if not c.peer], ids=ids(c for c in CASES if not c.peer))
@@ -303,3 +303,27 @@ def test_not_strict_still_refuses_a_wrong_shape() -> None:
     state["0.weight"] = torch.zeros(5, 4)
     with pytest.raises(StateError, match=r"misshapen: 0\.weight has shape \(5, 4\)"):
         network().load_state_dict(state, strict=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        lambda: torch.nested.nested_tensor([torch.ones(3)]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_a_state_without_plain_numbers_changes_nothing(value):
+    layer = nn.Linear(2, 3)
+    before = {name: v.clone() for name, v in layer.state_dict().items()}
+    with pytest.raises(StateError, match=r"bias (is nested|has no numbers, but qint8)"):
+        layer.load_state_dict({"weight": torch.zeros(3, 2), "bias": value()})
+    for name, v in layer.state_dict().items():
+        assert torch.equal(v, before[name])
+
+
+def test_a_parameter_is_made_of_a_tensor_of_fitting_shape():
+    with pytest.raises(DTypeError, match="a tensor, got list"):
+        nn.Parameter([1.0])  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"rows and columns, got \(3,\)"):
+        nn.Parameter(torch.ones(3), transposed=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,10 @@ def test_one_numeric_hyper_parameter() -> None:
         ([16, 32, 64, 128], "log"),
         ([1, 2, 3, 4], "linear"),
         (list(range(1, 21)), "linear"),
-        ([0.0, 0.01, 1.0], "linear"),
+        ([0.0, 0.01, 1.0], "symlog"),
+        ([0, 1e-4, 1e-3, 1e-2, 0.1], "symlog"),
+        ([0.0, 0.1, 0.2], "linear"),
+        ([0.0, 1.0], "linear"),
         ([-1.0, 100.0], "linear"),
         (["a", "b"], "linear"),
         ([True, False], "linear"),
@@ -92,6 +96,32 @@ def test_scale_follows_the_values(values: list[Any], scale: str) -> None:
     line = ax.containers[0][0]
     np.testing.assert_allclose(line.get_xdata(orig=False), values if numeric else range(len(values)))
     assert line.get_linestyle() == ("-" if numeric else "None")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0, 1e-4, 1e-3, 1e-2, 0.1], [0.0, 1e-3, 2e-3, 1.0], [1e-5, 2e-5, 1.0, 1.5], [-1.0, 100.0, 101.0], [1, 2, 3]],
+    ids=str,
+)
+def test_labels_do_not_overlap_and_no_mark_is_cut_off(values: list[Any], tmp_path: Path) -> None:
+    figure = plot(made_up(5, wd=values), "loss")
+    save(figure, tmp_path / "wd")
+    ax: Any = figure.axes[0]
+    ends = ax.transData.transform([(v, ax.get_ylim()[0]) for v in (min(values), max(values))])[:, 0]
+    box = ax.get_window_extent()
+    assert box.x0 + 3 < ends[0]  # more than a mark's radius, at 100 pixels an inch
+    assert ends[1] < box.x1 - 3
+    labels = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+    shown = [label for label in labels if box.x0 <= (label.x0 + label.x1) / 2 <= box.x1]
+    assert len(shown) > 1
+    assert all(a.x1 < b.x0 for a, b in pairwise(sorted(shown, key=lambda label: float(label.x0))))
+
+
+def test_zero_stands_a_gap_below_the_least_of_values_by_logarithm() -> None:
+    ax: Any = plot(made_up(3, wd=[0.1, 0, 0.001, 0.01]), "loss").axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0.1", "0", "0.001", "0.01"]
+    places = ax.transData.transform([(v, 1) for v in (0, 0.001, 0.01, 0.1)])[:, 0]
+    np.testing.assert_allclose(np.diff(places), np.diff(places)[0])
 
 
 def test_two_hyper_parameters_make_a_heat_map() -> None:

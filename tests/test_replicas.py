@@ -8,6 +8,7 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -79,6 +80,14 @@ def test_starts_from_the_seeds_values(case: Case, build: str) -> None:
     for r, seed in enumerate(SEEDS):
         for name, value in alone(case, seed, torch.float32).state_dict().items():
             assert torch.equal(state[name][r], value), name
+
+
+@pytest.mark.parametrize(
+    "seeds", [np.array(SEEDS), torch.tensor(SEEDS), tuple(SEEDS)], ids=["array", "tensor", "tuple"]
+)
+def test_seeds_are_the_same_numbers_of_whatever_kind(seeds: Any) -> None:
+    layer = nn.Linear(3, 2)
+    assert torch.equal(nn.replicate(layer, seeds).weight.value, nn.replicate(layer, SEEDS).weight.value)
 
 
 def drawing(n: Any) -> nn.Sequential:
@@ -401,6 +410,21 @@ def _sgd(**options: Any) -> optim.SGD:
 
 ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
     "equal seeds": (lambda: nn.replicate(nn.Linear(3, 2), [1, 2, 1]), ArgumentError, r"\[1\] more than once"),
+    "equal seeds in a tensor": (
+        lambda: nn.replicate(nn.Linear(3, 2), torch.tensor([1, 1])),  # type: ignore[arg-type]
+        ArgumentError,
+        r"\[1\] more than once",
+    ),
+    "a number of seeds": (
+        lambda: nn.replicate(nn.Linear(3, 2), 3),  # type: ignore[arg-type]
+        ArgumentError,
+        r"seeds to be a list of integers, got 3.*range\(R\)",
+    ),
+    "a seed beyond 64 bits": (
+        lambda: nn.replicate(nn.Linear(3, 2), [2**64]),
+        ArgumentError,
+        "seeds from −2⁶³ to 2⁶⁴ − 1, got 18446744073709551616",
+    ),
     "no seeds": (lambda: nn.replicate(nn.Linear(3, 2), []), ArgumentError, r"at least one"),
     "replicated twice": (
         lambda: nn.replicate(nn.replicate(nn.Linear(3, 2), SEEDS), SEEDS),

@@ -158,6 +158,7 @@ def test_a_rate_too_large_diverges_on_both_sides():
         ({"epochs": -1}, ArgumentError, "epochs"),
         ({"lr": -0.1}, ArgumentError, "lr"),
         ({"lr": math.nan}, ArgumentError, "lr"),
+        ({"lr": 1e39}, ArgumentError, r"lr of at most 3\.4e\+38, the largest float32, got 1e\+39"),
         ({"batch_size": 1}, ArgumentError, "2 samples"),
         ({"batch_size": 999}, ArgumentError, "batch of one"),
         ({"init": "magic"}, ArgumentError, "kaiming_normal"),

@@ -103,6 +103,8 @@ def test_backward_parameters_stops_at_the_first_trainable_module() -> None:
         def backward(self, dy: Tensor) -> Tensor:
             raise AssertionError("nobody uses its input's gradient")
 
+        backward_parameters = nn.Linear.backward_parameters
+
     model = nn.Sequential(Unused(), nn.Sequential(Unused(), First(3, 4), nn.ReLU()), nn.Linear(4, 2))
     y = model(torch.randn(5, 3))
     model.backward_parameters(torch.randn_like(y))

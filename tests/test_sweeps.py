@@ -99,6 +99,22 @@ def test_ctrl_c_leaves_what_is_finished(monkeypatch):
     assert "not finished" in str(results.distribution("loss"))
 
 
+@pytest.mark.parametrize("every", [0, 100])
+def test_a_group_that_was_stopped_before_it_was_measured_is_not_finished(monkeypatch, every):
+    monkeypatch.setattr(workers, "groups", partial(workers.groups, size=2))
+    done = []
+
+    def advance(losses):
+        done.append(len(losses))
+        if len(done) == 203:  # a few epochs into the second of three groups
+            os.kill(os.getpid(), signal.SIGINT)
+
+    given: dict[str, Any] = {"epochs": 200, "batch_size": 8, "metrics": {"rmse": rmse}, "every": every}
+    results = sweep(build(), (X, T), grid(seeds=6), workers_=1, advance=advance, **given)
+    assert results.finished == [True, True, False, False, False, False]
+    assert [math.isfinite(value) for value in results.metrics["rmse"]] == results.finished
+
+
 def test_the_users_random_numbers_are_left_alone():
     model = build()
     state = torch.get_rng_state()
@@ -155,9 +171,21 @@ def test_sets_of_unequal_size_are_told():
 
 
 def test_too_large_for_memory_is_said_before_training(monkeypatch):
-    monkeypatch.setattr(workers, "free_memory", lambda: 1000)
+    monkeypatch.setattr(workers, "free_memory", lambda: 3000)
     with pytest.raises(ArgumentError, match=r"GiB for .* groups"):
         sweep(build(), (X, T), grid(seeds=2), epochs=1, batch_size=8)
+    with pytest.raises(ArgumentError, match=r"GiB for the numbers of 3 replicas.*fewer workers or seeds"):
+        sweep(build(), (X, T), grid(seeds=3), epochs=1, batch_size=8)
+
+
+@pytest.mark.parametrize("width", [10**8, 10**10, 2**65], ids=["memory", "elements", "integer"])
+def test_a_network_beyond_memory_is_never_made(width):
+    def wide(width):
+        return nn.Sequential(nn.Linear(1, 4), nn.Linear(width, width))
+
+    with pytest.raises(ArgumentError, match=r"that are free, got a network beyond them, with .* smaller") as raised:
+        sweep(wide, (X, T), grid(seeds=2, width=[4, width]), epochs=1, batch_size=8)
+    assert explains(raised.value)
 
 
 def test_training_can_go_on_by_hand():
@@ -287,3 +315,91 @@ def test_a_last_layer_that_does_not_go_with_the_loss_is_found_before_training():
     model = nn.Sequential(nn.Linear(1, 3), nn.Softmax(1)).double()
     with pytest.raises(ArgumentError, match="Leave out the Softmax"):
         sweep(model, (X, torch.zeros(40).long()), grid(seeds=2), criterion=nn.CrossEntropyLoss, epochs=1, batch_size=8)
+
+
+# Data as arrays
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_arrays_are_data_too(dtype):
+    x, t = X.to(dtype), T.to(dtype)
+    given: dict[str, Any] = {"epochs": 2, "batch_size": 8, "metrics": {"rmse": rmse}}
+    expected = sweep(build, (x.double(), t.double()), grid(seeds=2), **given).metrics
+    arrays = (x.numpy(), t.numpy())
+    assert sweep(build, arrays, grid(seeds=2), **given).metrics == expected
+    own = sweep(build, lambda seed: arrays, grid(seeds=2), **given, test=arrays).metrics
+    for name in ("loss", "rmse"):
+        torch.testing.assert_close(own[name], expected[name], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((X, T, T), "inputs and targets as tensors or arrays, got weights, too"),
+        ([(X, T)], "inputs and targets as tensors or arrays, got list"),
+        (3, "sweep: expected data to train or measure on, got int"),
+    ],
+)
+def test_data_that_are_none(data, message):
+    with pytest.raises(ArgumentError, match=message):
+        sweep(build(), data, grid(seeds=2), epochs=1, batch_size=8)
+
+
+# What makes the optimiser
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_a_function_gives_each_replica_its_own_numbers(seeds):
+    def optimizer(params, on, k):
+        return optim.SGD(params, lr=0.1 / k, momentum=torch.where(on > 0, 0.5, 0.0))
+
+    chosen, same = grid(seeds=seeds, on=[0, 1], k=[1, 2]), grid(seeds=seeds, momentum=[0.0, 0.5], lr=[0.1, 0.05])
+    results = sweep(build, (X, T), chosen, optimizer=optimizer, epochs=2, batch_size=8)
+    expected = sweep(build, (X, T), same, epochs=2, batch_size=8)
+    torch.testing.assert_close(results.metrics["loss"], expected.metrics["loss"], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda params, on: optim.SGD(params, lr=0.1, momentum=0.9 if on else 0.0),
+        lambda params, on: optim.SGD(params, lr=[0.1, 0.2][on]),
+        lambda params, on: optim.SGD(params, lr=max(on, 0.1)),
+    ],
+    ids=["if", "index", "max"],
+)
+def test_a_function_that_does_not_take_r_numbers_is_found_before_training(optimizer, seeds):
+    trained: list[Any] = []
+    given: dict[str, Any] = {"optimizer": optimizer, "epochs": 1, "batch_size": 8, "advance": trained.append}
+    with pytest.raises(ArgumentError, match=r"one a replica: on, got .*Error: .*torch\.where\(on > 0") as raised:
+        sweep(build, (X, T), grid(seeds=seeds, on=[0, 1]), **given)
+    assert explains(raised.value)
+    assert not trained
+
+
+def test_an_error_of_the_users_own_is_not_changed():
+    def optimizer(params, lr):
+        raise KeyError(lr)
+
+    with pytest.raises(ArgumentError, match="got KeyError"):
+        sweep(build, (X, T), grid(seeds=2, lr=[0.1]), optimizer=optimizer, epochs=1, batch_size=8)
+    with pytest.raises(KeyError):
+        sweep(build, (X, T), grid(seeds=2), optimizer=partial(optimizer, lr=0.1), epochs=1, batch_size=8)
+
+
+def test_what_an_optimiser_has_one_of_is_trained_apart():
+    model = nn.Sequential(nn.Linear(1, 4, bias=False), nn.Linear(4, 1, bias=False)).double()
+    given: dict[str, Any] = {"optimizer": optim.Muon, "epochs": 2, "batch_size": 8}
+    results = sweep(model, (X, T), grid(seeds=3, ns_steps=[2, 5]), **given)
+    alone = [sweep(model, (X, T), grid(seeds=3, ns_steps=[steps]), **given).metrics["loss"] for steps in (2, 5)]
+    assert results.metrics["loss"] == alone[0] + alone[1]
+
+
+@pytest.mark.parametrize("optimizer", [optim.SGD, lambda params, lr: optim.SGD(params, lr=lr)])
+def test_a_rate_that_the_dtype_does_not_have_is_found_before_training(optimizer):
+    given: dict[str, Any] = {"optimizer": optimizer, "epochs": 1, "batch_size": 8}
+    with pytest.raises(ArgumentError, match=r"lr of at most 3\.4e\+38, the largest float32, got 1e\+39") as raised:
+        sweep(build().float(), (X, T), grid(seeds=2, lr=[0.1, 1e39]), **given)
+    assert explains(raised.value)
+    sweep(build(), (X, T), grid(seeds=2, lr=[0.1, 1e39]), **given)

@@ -330,7 +330,8 @@ def _parts(module: Module) -> dict[str, Module]:
 
 
 def _put(module: Module, name: str, part: Module) -> None:
-    vars(module).get("_parts", vars(module))[name] = part
+    own = vars(module)
+    (own if name in own else own.get("_parts", own))[name] = part
 
 
 def _own(module: Module) -> dict[str, Parameter]:

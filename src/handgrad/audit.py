@@ -101,12 +101,14 @@ def _step(run: Run, x: Tensor, t: Tensor, *weights: Tensor) -> Iterator[tuple[st
     yield "the targets", t[r]
     run.optimizer.zero_grad()
     y = x
-    for name, part in run.model.named_children():
+    parts = [(f"model.{name}", part) for name, part in run.model.named_parts()]
+    parts = parts if run.model.plain else [("model", run.model)]
+    for name, part in parts:
         y = part(y)
-        yield f"output of model.{name} ({part.label})", y[r]
+        yield f"output of {name} ({part.label})", y[r]
     yield "the loss", run.criterion(y, t, *weights)[r]
     dy = run.criterion.backward()
-    for part in reversed(list(run.model)):
+    for _, part in reversed(parts):
         dy = part.backward(dy)
     for name, p in run.model.named_parameters():
         if p.grad is not None:
@@ -128,5 +130,5 @@ def _relative(a: Tensor, b: Tensor) -> float:
     same = (a == b) | (a.isnan() & b.isnan())
     if bool(same.all()):
         return 0.0
-    size = (a - b).abs().masked_fill(same, 0).max() / b.masked_fill(b.isinf(), 0).abs().max()
+    size = (a - b).abs().masked_fill(same, 0).max() / b.masked_fill(~b.isfinite(), 0).abs().max()
     return float(size.nan_to_num(nan=inf, posinf=inf))

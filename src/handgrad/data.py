@@ -251,7 +251,7 @@ def split(
         seeds: one for each replica; the split comes from the stream (seed, "split").
         stratify: take the same fraction of each class, as near as can be; the targets are then the classes, (N,).
 
-    Errors: ArgumentError for a fraction out of range, fewer than two samples, or no classes to stratify by.
+    Errors: ArgumentError for a fraction out of range, fewer than two samples, no seeds, or no classes to stratify by.
 
     Example:
         >>> import torch
@@ -260,7 +260,9 @@ def split(
         >>> train.shape, test.shape
         (torch.Size([3, 6]), torch.Size([3, 2]))
     """
-    N = samples if isinstance(samples, int) else len(samples)
+    N, seeds = samples if isinstance(samples, int) else len(samples), list(seeds)
+    if not seeds:
+        raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", "split")
     if not 0 < fraction < 1:
         raise ArgumentError("a fraction above 0 and below 1", str(fraction), "Pass 0.2, say.", "split")
     if N < 2:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set, Sized
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,6 +16,9 @@ RESERVED = frozenset(
     ("seed", "diverged", "finished", "unfinished", "mean", "std", "low", "high", "median", "n", "metric")
 )
 """Names that columns of results have."""
+
+MOST = 10_000_000
+"""Replicas of a grid: as many take several GiB for their hyper-parameters alone."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ def grid(*, seeds: int | Iterable[int] = 20, **hyper: Iterable[Any]) -> Grid:
         seeds: the seeds themselves, or how many: 20 is 0, 1, …, 19. Every configuration has the same.
         hyper: a list of values for each hyper-parameter. Lists among the values become tuples.
 
-    Errors: ArgumentError for no values, for a string or number where a list belongs, and for what stands in one list
-    twice.
+    Errors: ArgumentError for no values, for a string or number where a list belongs, for what stands in one list
+    twice, and for more than ten million replicas.
 
     Example:
         >>> g = grid(seeds=[7, 8], init=["pytorch", "kaiming_normal"], lr=[0.1, 0.01])
@@ -111,6 +115,10 @@ def grid(*, seeds: int | Iterable[int] = 20, **hyper: Iterable[Any]) -> Grid:
             remedy = "Pass the seeds as seeds=[…]." if name == "seed" else "Choose another name."
             raise ArgumentError("names that results do not use for themselves", repr(name), remedy, "grid")
     lists = [list(_values(name, values)) for name, values in hyper.items()]
+    configs = math.prod(map(len, lists))
+    if (count := _count(seeds)) * configs > MOST:  # before the tuples are made
+        got = f"{configs:,} configurations × {count:,} seeds"
+        raise ArgumentError(f"at most {MOST:,} replicas", got, "Take fewer values or seeds.", "grid")
     return Grid(tuple(dict(zip(hyper, values)) for values in product(*lists)), _seeds(seeds))
 
 
@@ -147,6 +155,15 @@ def _values(name: str, values: Any) -> Iterator[Any]:
         yield value
     if not seen:
         raise ArgumentError(f"at least one value for {name}", "an empty list", f"Leave {name} out, or fill it.", "grid")
+
+
+def _count(seeds: Any) -> int:
+    """How many seeds there will be, as far as it can be told without a list of them."""
+    if getattr(seeds, "ndim", None) == 0:
+        seeds = seeds.item()
+    if isinstance(seeds, Iterable):
+        return len(seeds) if isinstance(seeds, Sized) else 1
+    return _integer(seeds)
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:

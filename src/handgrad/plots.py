@@ -136,6 +136,12 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
     return files
 
 
+def discard(path: str | os.PathLike[str]) -> None:
+    """Remove what `save` left under this path in an earlier run: beside new numbers it would be taken for theirs."""
+    for suffix in (".png", ".svg"):
+        Path(f"{os.fspath(path)}{suffix}").unlink(missing_ok=True)
+
+
 def _figure(width: float, height: float) -> Figure:
     figure: Figure = require("matplotlib.figure", "cli").Figure(figsize=(width, height), layout="constrained")
     return figure
@@ -187,14 +193,25 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
     figure = _figure(max(3.6, min(1.0 + max(0.6, 0.08 * longest) * len(values), 7.2)), 2.8)
     ax: Any = figure.subplots()
     numeric = all(map(_has_a_place, values))
-    log = numeric and _logarithmic(values)
     places = [float(v) if numeric else float(i) for i, v in enumerate(values)]
-    drawn = sorted(math.log10(v) if log else v for v in places)
+    least = min((v for v in places if v > 0), default=1.0)
+    zero = numeric and 0 in places and _logarithmic([v for v in places if v])  # beside values by logarithm
+    log = zero or (numeric and _logarithmic(values))
+    # on a logarithmic axis in powers of ten; 0 has its place, and a straight scale about it, below the least of others
+    drawn = sorted(math.log10(v) if log else v for v in places if v or not zero)
     gap = min((b - a for a, b in pairwise(drawn)), default=1.0)
+    drawn = [drawn[0] - gap, *drawn] if zero else drawn
 
-    def beside(place: float, shift: float) -> float:
-        """A place beside another, by a share of the smallest gap between values."""
-        return float(place * 10 ** (shift * gap) if log else place + shift * gap)
+    def at(place: float) -> float:
+        """The value at a place of the axis."""
+        if zero and place < drawn[1]:
+            return least * (place - drawn[0]) / gap
+        return 10**place if log else place
+
+    def beside(value: float, shift: float) -> float:
+        """What is drawn beside a value, by a share of the smallest gap between values."""
+        place = drawn[0] if zero and not value else math.log10(value) if log else value
+        return at(place + shift * gap)
 
     for place, d in zip(places, found):
         x = [beside(place, 0.2 * _jitter(i)) for i in range(d.n)]
@@ -207,12 +224,14 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
         [places[i] for i in kept], means, half, color=BLUE, linestyle=line, linewidth=1, marker="o", markersize=4,
         elinewidth=1.4, capsize=2.5, capthick=1.4, zorder=2,
     )  # fmt: skip
+    margin = max(0.6 * gap, 0.04 * (drawn[-1] - drawn[0]))  # room for a mark, where others are very near
+    room = gap / (drawn[-1] - drawn[0] + 2 * margin) * (figure.get_figwidth() - 0.8)  # inches, for a tick's label
     if log:
-        ax.set_xscale("log")
+        ax.set_xscale("symlog", linthresh=least, linscale=0.9 * gap) if zero else ax.set_xscale("log")
     ticker = require("matplotlib.ticker", "cli")
     if log:
         ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))  # others write formulas
-    if not numeric or len(values) <= 8:
+    if not numeric or (len(values) <= 8 and room > 0.06 * longest):
         ax.set_xticks(places, texts)
         ax.xaxis.set_minor_locator(ticker.NullLocator())
     if not numeric and 0.08 * longest * len(values) > 6.2:
@@ -220,7 +239,7 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
         for label in ax.get_xticklabels():
             label.set(horizontalalignment="right", rotation_mode="anchor")
     ax.grid(False, axis="x")
-    ax.set_xlim(beside(min(places), -0.6), beside(max(places), 0.6))
+    ax.set_xlim(at(drawn[0] - margin), at(drawn[-1] + margin))
     ax.set_xlabel(name)
     ax.set_ylabel(metric)
     for place, d in zip(places, found):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,19 +13,25 @@ from torch import Tensor
 
 from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import Grid, same
 from handgrad.metrics import measure
-from handgrad.nn.replicas import described
+from handgrad.nn.replicas import described, expanded
 from handgrad.results import Results, check_names
 from handgrad.seeds import derive
+from handgrad.takers import class_of, is_number, named, taken_by
 from handgrad.training import Advance, History, train
+from handgrad.training.fit import samples
 
-Pair = tuple[Tensor, Tensor]
+Pair = tuple[Any, Any]
 Data = Pair | Callable[[int], Pair]
-"""Inputs and targets: one set (N, …) that all replicas share, or a function from a seed to a set of its own."""
+"""Inputs and targets, tensors or arrays: one set (N, …) that all replicas share, or a function from a seed to one."""
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,)."""
+
+BEYOND = ("can't allocate memory", "overflowed", "Overflow")  # what PyTorch says of tensors that no memory holds
+NOTES, NUMBER = 1000, 40
+"""Bytes of a replica beside its training: hyper-parameters, seed and so on, and each number of its history."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ def sweep(
     configuration, from the same stream of random numbers and see the data in the same order, which is what pairs
     configurations.
 
+    An `optimizer` that is a function, and no class, is called once for a group of replicas. It is given each number as
+    a tensor of R float64, one a replica, with which it computes as it would with one: lr=0.1 / k. What one would choose
+    by `if`, it chooses by torch.where(on > 0, 0.9, 0.0).
+
     Where two take the same name, such as eps, fix it in one of them, optimizer=partial(optim.Adam, eps=1e-6), or let a
     function give it another name: criterion=lambda smooth: nn.PoissonNLLLoss(eps=smooth).
 
@@ -71,7 +80,7 @@ def sweep(
 
     Args:
         build: a network without replicas, or a function from hyper-parameters to one; its values are drawn anew.
-        data: training data.
+        data: training data, as tensors or NumPy arrays, whose floating-point numbers get the network's dtype.
         grid: configurations and seeds, from `handgrad.grid.grid`.
         criterion: the loss, without replicas, or from hyper-parameters to one, as nn.HuberLoss; MSELoss by default.
         optimizer: from parameters and hyper-parameters to an optimiser, such as optim.SGD.
@@ -85,8 +94,8 @@ def sweep(
         advance: called with the losses of the replicas that have just finished an epoch.
 
     Errors: ArgumentError, all before training, for a name that nobody takes, or two, a missing batch size, a last
-    layer that does not go with the loss, a batch of one sample before batch normalisation, or more memory than the
-    machine has.
+    layer that does not go with the loss, a batch of one sample before batch normalisation, a number that the network's
+    dtype does not have, a function that cannot compute with R numbers, or more memory than the machine has.
 
     Example:
         >>> import torch
@@ -105,7 +114,8 @@ def sweep(
     plan.check(grid)
     tasks = plan.tasks(grid)
     start = time.perf_counter()
-    plan.check_memory(tasks, workers_ or workers.default_workers())
+    plan.check_tasks(tasks, workers_ or workers.default_workers())
+    plan.check_metrics(grid)
     found = workers.run([plan.job(task) for task in tasks], workers_, advance)
     return _results(grid, plan, tasks, found, time.perf_counter() - start)
 
@@ -127,11 +137,40 @@ class _Plan:
 
     def taken(self, function: Any, config: Mapping[str, Any]) -> dict[str, Any]:
         """The hyper-parameters that the optimiser takes, or the function for the network or the loss."""
-        names = _parameters(function)
+        names = taken_by(function)
         return {name: value for name, value in config.items() if name in names}
 
     def network(self, config: Mapping[str, Any]) -> nn.Sequential:
-        return self.build if isinstance(self.build, nn.Sequential) else self.build(**self.taken(self.build, config))
+        """The network of a configuration."""
+        if isinstance(self.build, nn.Sequential):
+            return self.build
+        try:
+            return self.build(**self.taken(self.build, config))
+        except (RuntimeError, TypeError) as error:
+            if not any(words in str(error) for words in BEYOND):
+                raise
+            raise _too_large(f"a network beyond them, with {config}", "Take a smaller network.") from error
+
+    def optimiser(self, model: nn.Sequential, configs: Sequence[dict[str, Any]]) -> optim.Optimizer:
+        """The optimiser of a model with a replica for each configuration; they differ in numbers alone."""
+        given = self.taken(self.optimizer, configs[0])
+        for name, first in given.items():
+            values = [config[name] for config in configs]
+            # a function is always given R, so that it can be written without knowing how replicas are grouped
+            if is_number(first) and (class_of(self.optimizer) is None or any(value != first for value in values)):
+                given[name] = torch.tensor(values, dtype=torch.float64)
+        try:
+            made = self.optimizer(model.parameters(), **given)
+        except Exception as error:
+            several = [name for name, value in given.items() if isinstance(value, Tensor)]
+            if isinstance(error, HandgradError) or not several:
+                raise
+            expected = f"optimizer to compute with tensors of R numbers, one a replica: {', '.join(several)}"
+            got = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            remedy = f"Write torch.where({several[0]} > 0, a, b) for `a if {several[0]} > 0 else b`, say."
+            raise ArgumentError(expected, got, remedy, "sweep") from error
+        _check_finite(made, _dtype(model))
+        return made
 
     def loss(self, config: Mapping[str, Any]) -> nn.Loss:
         """The loss of a configuration, without replicas."""
@@ -143,10 +182,10 @@ class _Plan:
         return made
 
     def check(self, grid: Grid) -> None:
-        """Raise for what would only fail after hours."""
+        """Raise for what would only fail after hours, as far as the grid shows it."""
         checks.positive_int("epochs", self.epochs, "sweep")
         takers = {"build": self.build, "optimizer": self.optimizer, "criterion": self.criterion}
-        names = {taker: _parameters(function) for taker, function in takers.items()}
+        names = {taker: taken_by(function) for taker, function in takers.items()}
         for name in grid.names:
             by = [taker for taker, known in names.items() if name in known]
             if not by and name != "batch_size":
@@ -166,58 +205,64 @@ class _Plan:
             got, remedy = repr(metrics), "Pass {'my name': function}, or handgrad.metrics.resolve(names, task)."
             raise ArgumentError("metrics to be a mapping from names to functions", got, remedy, "sweep")
         check_names(metrics, grid, "sweep", taken=["loss"])
-        for config in grid.configs:
+        curves = 1 + len(metrics) * bool(self.every)
+        _check_memory(len(grid) * (NOTES + NUMBER * self.epochs * curves), f"the numbers of {len(grid):,} replicas")
+
+    def check_tasks(self, tasks: list[Task], threads: int) -> None:
+        """Raise if groups cannot be trained, or if those that run at once need more memory than is free."""
+        at_once = min(threads, len(tasks))
+        for task in tasks:
+            R, config = len(task.seeds), task.configs[0]
             model = self.network(config)
-            self.optimizer(model.parameters(), **self.taken(self.optimizer, config))
+            self.batches(model, self.size(config), task.seeds[:1]).check(model)
+            _check_memory(_bytes(self, model, task) * at_once, f"{at_once} groups of replicas at a time")
             self.loss(config).check(model)
-            self.batches(self.size(config), grid.seeds[:1]).check(model)
+            one = expanded(model, 1)
+            for alone in task.configs:  # first, since an error then tells the number at fault alone
+                self.optimiser(one, [alone])
+            self.optimiser(expanded(model, R), task.configs)
+
+    def check_metrics(self, grid: Grid) -> None:
+        """Raise if a metric cannot measure the first replica."""
         first = nn.replicate(self.network(grid.configs[0]), [derive(grid.seeds[0], "init")]).eval()
-        for metric in self.measures(grid.seeds[:1]).values():
+        for metric in self.measures(first, grid.seeds[:1]).values():
             metric(first)
 
-    def measures(self, seeds: Sequence[int]) -> dict[str, Callable[[nn.Module], Tensor]]:
-        """What is measured of a model, by name."""
+    def measures(self, model: nn.Sequential, seeds: Sequence[int]) -> dict[str, Callable[[nn.Module], Tensor]]:
+        """What is measured of such a model, by name."""
         test = self.test or self.data
-        x, t = _drawn(test, seeds)
+        x, t = _drawn(test, seeds, model)
         targets = t if callable(test) else t.expand(len(seeds), *t.shape)
         return {name: _metric(name, function, x, targets) for name, function in self.metrics.items()}
 
     def size(self, config: Mapping[str, Any]) -> int:
         return checks.positive_int("batch_size", config.get("batch_size", self.batch_size), "sweep")
 
-    def batches(self, size: int, seeds: Any) -> Batches:
-        x, t = _drawn(self.data, seeds)
+    def batches(self, model: nn.Sequential, size: int, seeds: Sequence[int]) -> Batches:
+        x, t = _drawn(self.data, seeds, model)
         return Batches(x, t, size, seeds, own=callable(self.data), last=self.last)
 
     def tasks(self, grid: Grid) -> list[Task]:
         """Cut the replicas into groups: first by what cannot differ within one program, then by number."""
         families: dict[str, list[int]] = {}
         values = {name: grid.values(name) for name in grid.names}
-        S = len(grid.seeds)
+        S, kind = len(grid.seeds), class_of(self.optimizer)
         for place, config in enumerate(grid.configs):
             loss, of_loss = self.loss(config), self.taken(self.criterion, config)
             own = [getattr(loss, name) for name in loss.number_names]  # what the loss may have R of
-            numbers = {**self.taken(self.optimizer, config), **{n: v for n, v in of_loss.items() if v in own}}
+            numbers = {n for n in self.taken(self.optimizer, config) if n not in getattr(kind, "single", ())}
+            numbers |= {n for n, v in of_loss.items() if v in own}
             # by place, for two values may look alike in print
             fixed = {
                 name: next(i for i, other in enumerate(values[name]) if other is value or same(other, value))
                 for name, value in config.items()
-                if name not in numbers or not _is_number(value)
+                if name not in numbers or not is_number(value)
             }
             key = repr((sorted(fixed.items()), described(loss)))
             families.setdefault(key, []).extend(range(place * S, (place + 1) * S))
         cut = [family[part] for family in families.values() for part in workers.groups(len(family))]
         replicas = grid.replicas
         return [Task(part, [replicas[i][1] for i in part], [replicas[i][0] for i in part]) for part in cut]
-
-    def check_memory(self, tasks: list[Task], threads: int) -> None:
-        """Raise if the groups that run at once need more memory than is free."""
-        need = max(_bytes(self, task) for task in tasks) * min(threads, len(tasks))
-        free = workers.free_memory()
-        if need > free:
-            remedy = "Take smaller batches or data, fewer workers, or a smaller network."
-            got = f"about {need / 2**30:.1f} GiB for {min(threads, len(tasks))} groups of replicas at a time"
-            raise ArgumentError(f"at most the {free / 2**30:.1f} GiB that are free", got, remedy, "sweep")
 
     def job(self, task: Task) -> workers.Task[History]:
         """What a worker does with one group."""
@@ -229,15 +274,13 @@ class _Plan:
             seeds = [derive(seed, "init") for seed in task.seeds]
             model = nn.stack([nn.replicate(template, [seed]) for seed in seeds])
             criterion = nn.stack(losses)
-            numbers = {name: _column(name, task.configs) for name in self.taken(self.optimizer, config)}
-            optimizer = self.optimizer(model.parameters(), **numbers)
             return train(
                 model,
                 criterion,
-                optimizer,
-                self.batches(self.size(config), task.seeds),
+                self.optimiser(model, task.configs),
+                self.batches(model, self.size(config), task.seeds),
                 self.epochs,
-                metrics=self.measures(task.seeds),
+                metrics=self.measures(model, task.seeds),
                 every=self.every or self.epochs,
                 stop=stop,
                 advance=send,
@@ -261,16 +304,17 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
         for row, place in enumerate(task.replicas):
             finished[place] = history.epochs == plan.epochs
             diverged[place] = history.diverged[row]
-            for name in final:
+            # one that was interrupted early may have measured nothing yet
+            for name in final.keys() & values.keys():
                 final[name][place] = float(values[name][row, -1])
-            for name in curves:
+            for name in curves.keys() & values.keys():
                 curves[name][place] = values[name][row].tolist()
     options = {
         "epochs": plan.epochs,
         "batch_size": plan.batch_size,
         "last": plan.last,
-        "optimizer": _named(plan.optimizer),
-        "criterion": repr(plan.criterion) if isinstance(plan.criterion, nn.Loss) else _named(plan.criterion),
+        "optimizer": named(plan.optimizer),
+        "criterion": repr(plan.criterion) if isinstance(plan.criterion, nn.Loss) else named(plan.criterion),
     }
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
@@ -279,11 +323,11 @@ def _metric(name: str, function: Measure, x: Tensor, t: Tensor) -> Callable[[nn.
     return lambda model: measure({name: function}, model(x), t).values[name]
 
 
-def _drawn(data: Data, seeds: Any) -> Pair:
-    """The shared set, or those of the seeds with a leading R."""
+def _drawn(data: Data, seeds: Sequence[int], model: nn.Module) -> tuple[Tensor, Tensor]:
+    """The shared set, or those of the seeds with a leading R, in the dtype of the model."""
     if not callable(data):
-        return data
-    sets = [data(seed) for seed in seeds]
+        return _tensors(data, model)
+    sets = [_tensors(data(seed), model) for seed in seeds]
     shapes = list(dict.fromkeys((tuple(x.shape), tuple(t.shape)) for x, t in sets))
     if len(shapes) > 1:
         remedy = "Give every seed as many samples."
@@ -291,33 +335,50 @@ def _drawn(data: Data, seeds: Any) -> Pair:
     return torch.stack([x for x, _ in sets]), torch.stack([t for _, t in sets])
 
 
-def _column(name: str, configs: list[dict[str, Any]]) -> Any:
-    """One value if all replicas have it, or R numbers."""
-    values = [config[name] for config in configs]
-    return values[0] if all(value == values[0] for value in values) else values
+def _tensors(pair: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
+    """One set, as `fit` takes it, but for the weights."""
+    try:
+        found = samples(pair, _dtype(model))
+    except HandgradError as error:
+        error.where = "sweep"
+        raise
+    if found is None or found[2] is not None:
+        got = type(pair).__name__ if found is None else "weights, too"
+        remedy = "Pass (x, t), or a function from a seed to (x, t)."
+        raise ArgumentError("inputs and targets as tensors or arrays", got, remedy, "sweep")
+    return found[0], found[1]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _dtype(model: nn.Module) -> torch.dtype:
+    return next((p.value.dtype for p in model.parameters()), torch.float32)
 
 
-def _parameters(function: Any) -> set[str]:
-    """The names that a grid may give to a function or class; none for a network or a loss that exists already."""
-    if isinstance(function, nn.Module):
-        return set()
-    fixed = set(function.keywords) if isinstance(function, partial) else set()
-    return set(inspect.signature(function).parameters) - {"params", "replicas"} - fixed
+def _check_finite(optimizer: optim.Optimizer, dtype: torch.dtype) -> None:
+    """Raise for a number that the parameters' dtype does not have: PyTorch refuses it, in the midst of training."""
+    most = torch.finfo(dtype).max
+    for name, value in ((name, value) for group in optimizer.param_groups for name, value in group.items()):
+        for number in value.tolist() if isinstance(value, Tensor) else [value]:
+            if is_number(number) and most < abs(number) < math.inf:
+                expected = f"{name} of at most {most:.2g}, the largest {checks.short(dtype)}"
+                raise ArgumentError(expected, str(number), "Choose a smaller one.", "sweep")
 
 
-def _named(function: Any) -> str:
-    return str(getattr(function, "__name__", repr(function)))
+def _check_memory(need: int, what: str) -> None:
+    if need > workers.free_memory():
+        remedy = "Take smaller batches or data, a smaller network, fewer workers or seeds."
+        raise _too_large(f"about {need / 2**30:.1f} GiB for {what}", remedy)
 
 
-def _bytes(plan: _Plan, task: Task) -> int:
+def _too_large(got: str, remedy: str) -> ArgumentError:
+    return ArgumentError(f"at most the {workers.free_memory() / 2**30:.1f} GiB that are free", got, remedy, "sweep")
+
+
+def _bytes(plan: _Plan, model: nn.Sequential, task: Task) -> int:
     """Bytes of a group under way: values, gradients and state; what each layer keeps of a batch; data of its own."""
-    model, R = plan.network(task.configs[0]), len(task.seeds)
+    R = len(task.seeds)
     parameters = list(model.parameters())
     numbers = 4 * sum(p.numel() for p in parameters)
     kept = 4 * plan.size(task.configs[0]) * sum(max(p.shape) for p in parameters if len(p.shape) > 1)
-    own = sum(v.numel() for source in (plan.data, plan.test) if callable(source) for v in source(task.seeds[0]))
+    drawn = [_drawn(source, task.seeds[:1], model) for source in (plan.data, plan.test) if callable(source)]
+    own = sum(v.numel() for pair in drawn for v in pair)
     return R * (numbers + kept + own) * (parameters[0].value.element_size() if parameters else 4)

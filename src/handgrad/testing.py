@@ -38,7 +38,7 @@ class GradcheckReport:
     @property
     def error(self) -> float:
         """The largest relative error of all."""
-        return max(c.error for c in self.checked)
+        return max((c.error for c in self.checked), default=0.0)
 
     def __str__(self) -> str:
         return "\n".join(f"{c.name:<24} {c.shape!s:<20} relative error {c.error:.1e}" for c in self.checked)
@@ -109,12 +109,16 @@ def gradcheck(
     if not all(value.isfinite().all() for value in _leaves(y)):
         raise ArgumentError("finite outputs", "inf or NaN", "Check at another input.", f"gradcheck of {module.label}")
     u = _each(lambda value: _normal(value, generator), y)
-    returned = _leaves(module.backward(_each(torch.clone, u)))
+    gradients = module.backward(_each(torch.clone, u))
+    returned = _leaves(gradients)
 
     targets: list[tuple[str, Tensor, Tensor]] = []
     given = tuple(arguments[i] for i in module.differentiated) if isinstance(module, Loss) else arguments
-    floats = [x for x in _leaves(given) if x.dtype.is_floating_point]
-    for i, (x, dx) in enumerate(zip(floats, returned)):
+    leaves = _leaves(given)
+    pairs = zip([x for x in leaves if x.dtype.is_floating_point], returned)
+    if len(every := _leaves(gradients, nothing=True)) == len(leaves):  # None stands for an input without a gradient
+        pairs = zip(leaves, every)
+    for i, (x, dx) in enumerate((x, dx) for x, dx in pairs if dx is not None):
         name = "input" if len(returned) == 1 else f"input {i}"
         if dx.ndim > x.ndim:
             dx = dx.sum(0)  # replicas that share an input: each has a gradient of its own
@@ -171,11 +175,11 @@ class _Slope:
         return (left, right) if unexplained > error / 2 else None
 
 
-def _leaves(tree: Any) -> list[Tensor]:
-    """The tensors of nested tuples, in order, None left out."""
+def _leaves(tree: Any, nothing: bool = False) -> list[Any]:
+    """The tensors of nested tuples, in order; None left out, or kept if `nothing` is asked for."""
     if isinstance(tree, tuple):
-        return [leaf for branch in tree for leaf in _leaves(branch)]
-    return [] if tree is None else [tree]
+        return [leaf for branch in tree for leaf in _leaves(branch, nothing)]
+    return [] if tree is None and not nothing else [tree]
 
 
 def _each(change: Callable[[Tensor], Tensor], tree: Any) -> Any:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
+from handgrad import workers as pool
+from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, single, widths
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
 from handgrad.tables.reading import PARQUET
@@ -86,13 +87,13 @@ def train(
             "batch_size": batch_size,
             "optimizer": optimizer,
         }
-        recipe = dataclasses.replace(Recipe(), **{name: v for name, v in options.items() if v is not None})
+        given = {name: single(name, value) for name, value in options.items() if value is not None}
+        recipe = dataclasses.replace(Recipe(), **given)
         console.print(prepared.table.schema.report(), highlight=False, markup=False)
         for note in prepared.notes:
             console.print(note, highlight=False, markup=False)
         checkpoints = folder / "checkpoints"
-        going_on = checkpoints.exists()
-        if going_on:
+        if _goes_on(checkpoints, seeds):
             console.print("Going on where an earlier run was stopped.", highlight=False)
         with progress_bar() as progress:
             advance = advancing(progress)(f"{seeds} networks", seeds * recipe.epochs)
@@ -207,6 +208,20 @@ def _show(run: Run) -> None:
         values = [cells(others[other])[0] if other in others else "" for other in run.get("baselines", {})]
         table.add_row(kind(name, run.get("unit", "")).label, *cells(d), *values)
     console.print(table)
+
+
+def _goes_on(checkpoints: Path, seeds: int) -> bool:
+    """Whether an earlier run of as many networks left checkpoints; what else tells runs apart stands in these.
+
+    Errors: OutputError for those of another number of networks: the run would begin anew, and at its end delete them.
+    """
+    groups = {path.parent.name for path in checkpoints.glob("*/*.safetensors")}
+    # as `Recipe.train` names them
+    own = {f"replicas-{part.start}-{part.stop - 1}" for part in pool.groups(seeds)}
+    if others := sorted(groups - own):
+        remedy = "Pass the --seeds of that run to go on with it, choose another --output, or delete them."
+        raise OutputError(f"checkpoints of a run of {seeds} networks", ", ".join(others), remedy, str(checkpoints))
+    return bool(groups)
 
 
 def _kinds(texts: list[str]) -> dict[str, str]:

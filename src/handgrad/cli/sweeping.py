@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handgrad import plots
-from handgrad.cli.console import advancing, app, console, guarded, progress_bar, widths
+from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, single, widths
 from handgrad.errors import ArgumentError
 from handgrad.experiments.disk import Options
 from handgrad.experiments.disk_sweep import KINDS as OF_DISK
@@ -33,6 +33,8 @@ OF_FILES: dict[str, Callable[[str], Any]] = {
     "schedule": str,
 }
 """What a sweep of a data file may vary, and how its values are read."""
+METRICS = ("accuracy", "rmse")
+"""What is shown, of classes and of numbers."""
 
 
 @app.command()
@@ -92,13 +94,23 @@ def sweep(
                 results, name = _of_file(data, target, lists, seeds, epochs, workers, start)
         write_atomically(folder / "results.json", json.dumps(results.to_json(), allow_nan=False, indent=1) + "\n")
         write_atomically(folder / "table.md", results.markdown(name))
-        drawn = plots.save(plots.plot(results, name), folder / name)
         console.print(results.table(name))
-        names = ["results.json", "table.md", *(path.name for path in drawn)]
+        names = ["results.json", "table.md", *(path.name for path in _drawn(results, name, folder))]
         console.print(f"{len(results.grid)} networks in {results.seconds:.1f} s.", highlight=False)
         console.print(f"In {folder}: {', '.join(names)}.", highlight=False, markup=False)
 
     guarded(action)
+
+
+def _drawn(results: Results, metric: str, folder: Path) -> list[Path]:
+    """Draw the plot, if results of so many hyper-parameters have one."""
+    for earlier in METRICS:
+        plots.discard(folder / earlier)
+    try:
+        return plots.save(plots.plot(results, metric), folder / metric)
+    except ArgumentError as error:
+        errors.print(f"No plot: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        return []
 
 
 def _check(lists: Mapping[str, str], known: Mapping[str, Any], what: str) -> None:
@@ -135,7 +147,8 @@ def _of_file(
 
 def _read(name: str, text: str) -> Any:
     try:
-        return OF_FILES[name](text.strip())
+        value = OF_FILES[name](text.strip())
     except ValueError:
         remedy = "Write values with commas between them; widths as 64x64."
         raise ArgumentError(f"values of {name}", repr(text), remedy, "sweep") from None
+    return single(name, value)

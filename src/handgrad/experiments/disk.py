@@ -56,6 +56,9 @@ class Options:
         checks.one_of("dtype", self.dtype, ("float32", "float64"), "reproduce")
         checks.device(self.device, "reproduce")
         named(self.init)
+        if math.inf > self.lr > (most := torch.finfo(self.torch_dtype).max):
+            expected = f"lr of at most {most:.2g}, the largest {self.dtype}"
+            raise ArgumentError(expected, str(self.lr), "Choose a smaller one.", "reproduce")
         if POINTS % self.batch_size == 1 or self.batch_size == 1:
             remedy = f"Choose another batch size, such as {POINTS // 2}."
             got = f"batch_size={self.batch_size}, which leaves a batch of one"

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from handgrad.plots import BLACK, BLUE, GREY, NOTE, ORANGE, VERMILION, save, styled
+from handgrad.plots import BLACK, BLUE, GREY, NOTE, ORANGE, VERMILION, discard, save, styled
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,8 @@ RIDGES = 8  # epochs shown of each distribution
 
 def draw(results: Mapping[str, Any], folder: str | os.PathLike[str]) -> list[Path]:
     """Write each figure that `results` has numbers for into `folder`, as PNG and SVG, and return the files' paths.
+
+    Where they have none, a figure of an earlier run is removed.
 
     figure1 is the report's figure 1 (features and gradients without and with BatchNorm), figure2 its figure 2 (loss
     and accuracy), certificate the step-by-step difference between handgrad and torch.nn. The same results give the
@@ -40,7 +42,9 @@ def draw(results: Mapping[str, Any], folder: str | os.PathLike[str]) -> list[Pat
     with styled():
         for name, make in makers:
             figure = make(results)
-            if figure is not None:
+            if figure is None:
+                discard(folder / name)
+            else:
                 files += save(figure, folder / name)
     return files
 

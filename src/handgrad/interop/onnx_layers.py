@@ -222,14 +222,14 @@ def local_response(g: Graph, m: nn.LocalResponseNorm, x: Value) -> str:
 
 @writes(nn.Sequential)
 def sequential(g: Graph, m: nn.Sequential, x: Any) -> Any:
-    for name, part in m.named_children():
+    for name, part in m.named_parts():
         x = g.module(part, name, x)
     return x
 
 
 @writes(nn.Parallel)
 def parallel(g: Graph, m: nn.Parallel, x: Value) -> tuple[Value, ...]:
-    return tuple(g.module(part, name, x) for name, part in m.named_children())
+    return tuple(g.module(part, name, x) for name, part in m.named_parts())
 
 
 @writes(nn.Residual)

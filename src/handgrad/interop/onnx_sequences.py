@@ -87,11 +87,16 @@ def cell(g: Graph, m: nn.RNNCell, x: Value, hx: Any = None) -> Any:
 def attention(
     g: Graph, m: nn.MultiheadAttention, query: Value, key: Value | None = None, value: Value | None = None
 ) -> Any:
-    return attended(g, m, [query] if key is None or value is None else [query, key, value])
+    key = query if key is None else key
+    return attended(g, m, [query] if key is query and value is None else [query, key, key if value is None else value])
 
 
 def attended(g: Graph, m: nn.MultiheadAttention, given: list[Value], causal: bool = False) -> tuple[str, str]:
     """The output, and the weights averaged over the heads."""
+    for layer, kind in ((m, nn.MultiheadAttention), (m.out_proj, nn.Linear)):
+        if type(layer) is not kind or "forward" in vars(layer):
+            got, remedy = f"{type(layer).__module__}.{type(layer).__qualname__}", "Export the network without it."
+            raise UnsupportedError(f"{kind.__name__} itself", got, remedy, m.label)
     alone = given[0].like.ndim == 2
     x = [_batch_first(g, m, part) for part in given]
     x = x * 3 if len(x) == 1 else x
@@ -151,7 +156,7 @@ def encoder_layer(g: Graph, m: nn.TransformerEncoderLayer, x: Value) -> Any:
 
 @writes(nn.TransformerEncoder)
 def encoder(g: Graph, m: nn.TransformerEncoder, x: Value) -> Any:
-    for name, layer in m.layers.named_children():
+    for name, layer in m.layers.named_parts():
         x = g.module(layer, f"layers.{name}", x)
     return x if m.norm is None else g.module(m.norm, "norm", x)
 

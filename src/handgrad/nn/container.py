@@ -49,8 +49,13 @@ class Container(Module):
             raise DTypeError("a handgrad module", got, remedy, f"{type(self).__name__} part {name}")
         return module
 
+    def named_parts(self) -> Iterator[tuple[str, Module]]:
+        """Name and module of each part; modules that are a subclass's attributes are none."""
+        yield from self._parts.items()
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         yield from self._parts.items()
+        yield from super().named_children()
 
     def append(self: Self, module: Module) -> Self:
         """Add a module at the end; return the container."""

@@ -107,11 +107,6 @@ class Conv2d(Convolution):
         )
         return self.keep(y, x)
 
-    def backward(self, dy: Tensor) -> Tensor:
-        (x,) = self.take(dy)
-        self._backward_own(x, dy)
-        return self._pieces(lambda r: self.backward_input(x.shape[-self.dims :], dy, r), x)
-
     def backward_input(self, size: Sequence[int], dy: Tensor, r: slice | None) -> Tensor:
         """The gradient of an input of `size`, of replicas r."""
         padded = [before + n + after if self.framed else n for n, (before, after) in zip(size, self.frame)]
@@ -263,11 +258,6 @@ class ConvTranspose2d(Convolution):
             lambda r: self._unfold(self._up(self._fold(x, r), size, r, biased=True), self.out_channels, x.ndim), x
         )
         return self.keep(y, x)
-
-    def backward(self, dy: Tensor) -> Tensor:
-        (x,) = self.take(dy)
-        self._backward_own(x, dy)
-        return self._pieces(lambda r: self.backward_input(x.shape[-self.dims :], dy, r), x)
 
     def backward_input(self, size: Sequence[int], dy: Tensor, r: slice | None) -> Tensor:
         """The gradient of an input of `size`, of replicas r."""

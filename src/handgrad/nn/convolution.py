@@ -196,6 +196,15 @@ class Convolution(Module):
         patches = u.as_strided(shape, (image, a * channel, channel, *steps))
         return patches.reshape(len(u) * groups, a * math.prod(self.kernel_size), math.prod(size))
 
+    def backward(self, dy: Tensor) -> Tensor:
+        (x,) = self.take(dy)
+        self._backward_own(x, dy)
+        return self._pieces(lambda r: self.backward_input(x.shape[-self.dims :], dy, r), x)
+
+    def backward_input(self, size: Sequence[int], dy: Tensor, r: slice | None) -> Tensor:
+        """The gradient of an input of `size`, of replicas r."""
+        raise NotImplementedError
+
     def backward_parameters(self, dy: Tensor) -> None:
         (x,) = self.take(dy)
         self._backward_own(x, dy)

@@ -20,6 +20,7 @@ def fuse(model: Sequential) -> Sequential:
     Runs of Linear, then (ReLU or Tanh, perhaps BatchNorm1d, Linear) once or more, become a `LinearChain` each, in
     nested Sequentials too. The modules themselves are shared, so training the one trains the other; results agree to
     rounding. What a fused module keeps between forward and backward is its own: `kept` of the parts stays empty.
+    A model whose class has a forward or backward of its own is returned as it is.
 
     Example:
         >>> from handgrad import nn
@@ -27,7 +28,9 @@ def fuse(model: Sequential) -> Sequential:
         >>> [module.label for _, module in nn.fuse(model).running()]
         ['LinearChain 2→25→1']
     """
-    parts: Named = [(name, fuse(part) if type(part) is Sequential else part) for name, part in model.named_children()]
+    if not model.plain:
+        return model
+    parts: Named = [(name, fuse(part) if type(part) is Sequential else part) for name, part in model.named_parts()]
     fused = Sequential(OrderedDict(parts))
     fused.training, fused.replicas = model.training, model.replicas
     running: Named = []

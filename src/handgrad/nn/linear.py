@@ -84,12 +84,17 @@ class Linear(Module):
         return self.keep(self._unrows(y, x), x)
 
     def backward(self, dy: Tensor) -> Tensor:
-        self.backward_parameters(dy)
+        (x,) = self.take(dy)
+        self._backward_own(x, dy)
         dx = product(self._rows(dy), self.weight.value.mT)  # (N, I)
         return self._unrows(dx, dy)
 
     def backward_parameters(self, dy: Tensor) -> None:
         (x,) = self.take(dy)
+        self._backward_own(x, dy)
+
+    def _backward_own(self, x: Tensor, dy: Tensor) -> None:
+        """Accumulate the gradients of W and b."""
         x, dy = self._rows(x), self._rows(dy)
         self.weight.add_grad(product(x.mT, dy))  # (I, O)
         if self.bias is not None:

@@ -71,6 +71,12 @@ class Module:
         self.replicas = None if replicas is None else checks.positive_int("replicas", replicas, self.label)
         self._output: Any = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a class with a backward of its own not inherit a `backward_parameters` that knows nothing of it."""
+        super().__init_subclass__(**options)
+        if "backward" in vars(cls) and "backward_parameters" not in vars(cls):
+            cls.backward_parameters = Module.backward_parameters  # type: ignore[method-assign]
+
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         return self.forward(*inputs, **options)
 

@@ -45,7 +45,7 @@ class Parallel(Container):
     def _outputs(self, x: Tensor) -> tuple[Tensor, ...]:
         name, y = "", []
         try:
-            for name, branch in self.named_children():  # noqa: B007
+            for name, branch in self.named_parts():  # noqa: B007
                 y.append(branch(x))
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904  (the same error, with its place)
@@ -55,7 +55,7 @@ class Parallel(Container):
 
     def _backward_outputs(self, dy: tuple[Tensor | None, ...]) -> Tensor:
         dx: Tensor | None = None
-        for (name, branch), one in zip(self.named_children(), dy):
+        for (name, branch), one in zip(self.named_parts(), dy):
             if one is None:
                 branch.forget()
                 continue

@@ -67,7 +67,12 @@ class Parameter:
         replicas: int | None = None,
         transposed: bool = False,
     ) -> None:
+        if not isinstance(value, Tensor):
+            raise DTypeError("a value that is a tensor", type(value).__name__, "Pass torch.tensor(…).", "Parameter")
         value = value.detach()
+        if transposed and value.ndim < 2:
+            shape, remedy = str(tuple(value.shape)), "Leave transposed out."
+            raise ShapeError("a value of rows and columns", shape, remedy, "Parameter")
         if not value.dtype.is_floating_point:
             remedy = "Choose torch.float32, float64, float16 or bfloat16."
             raise DTypeError("a value of floating-point numbers", short(value.dtype), remedy, "Parameter")

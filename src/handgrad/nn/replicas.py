@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,9 +27,9 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
 
     Args:
         module: an ordinary network, which stays as it is.
-        seeds: R different integers.
+        seeds: R different integers of 64 bits, with a sign or without.
 
-    Errors: ArgumentError for no seeds, equal seeds, or a module that has replicas already.
+    Errors: ArgumentError for what are no such seeds, equal ones, none, or a module that has replicas already.
 
     Example:
         >>> import torch
@@ -37,7 +38,7 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
         >>> model(torch.ones(500, 2)).shape  # shared by all replicas
         torch.Size([20, 500, 1])
     """
-    seeds = list(seeds)
+    seeds = _checked(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         twice = sorted({s for s in seeds if seeds.count(s) > 1})
         got = f"{twice} more than once" if seeds else "none"
@@ -45,9 +46,19 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
     if any(part.replicas is not None for part in module.modules()):
         remedy = "Replicate the network that was built without replicas=."
         raise ArgumentError("a network without replicas", f"{module.label} with some", remedy, "nn.replicate")
-    module = copy.deepcopy(module)
-    module._each_tensor(lambda value: value.expand(len(seeds), *value.shape).clone(), replicas=len(seeds))
+    module = expanded(module, len(seeds))
+    module._each_tensor(Tensor.clone, replicas=len(seeds))
     module.reset([torch.Generator().manual_seed(seed) for seed in seeds])
+    return module
+
+
+def expanded(module: M, replicas: int) -> M:
+    """Return R replicas of a network without any that all have its values, in the memory of one.
+
+    What asks for shapes alone, such as an optimiser that makes no step, can be tried with them.
+    """
+    module = copy.deepcopy(module)
+    module._each_tensor(lambda value: value.expand(replicas, *value.shape), replicas=replicas)
     return module
 
 
@@ -90,6 +101,19 @@ def stack(modules: Sequence[M]) -> M:
         for name in part.number_names:
             setattr(part, name, numbers.joined([getattr(other, name) for other in others], apart))
     return joined
+
+
+def _checked(seeds: Any) -> list[int]:
+    """The seeds as Python's integers, as arrays and tensors have them, too."""
+    try:
+        found = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        remedy = "Pass a list of integers, such as range(R)."
+        raise ArgumentError("seeds to be a list of integers", repr(seeds), remedy, "nn.replicate") from None
+    if wide := [seed for seed in found if not -(2**63) <= seed < 2**64]:
+        remedy = "Pass seeds=range(R), say."
+        raise ArgumentError("seeds from −2⁶³ to 2⁶⁴ − 1", str(wide[0]), remedy, "nn.replicate")
+    return found
 
 
 def _tensors(module: Module, R: int) -> list[Tensor]:

@@ -79,6 +79,12 @@ class Sequential(Container):
         for _, module in self._fused or ():
             module.forget()
 
+    @property
+    def plain(self) -> bool:
+        """Whether it computes as its parts do one after another, and no subclass has formulas of its own."""
+        own = ("forward", "backward", "backward_parameters")
+        return all(getattr(type(self), name) is getattr(Sequential, name) for name in own)
+
     def running(self) -> list[tuple[str, Module]]:
         """What runs: the parts under their names, or fused modules, without a name, in place of some of them."""
         return list(self._parts.items()) if self._fused is None else self._fused

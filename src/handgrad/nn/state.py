@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from handgrad.checks import short
 from handgrad.errors import StateError
 
 
@@ -33,6 +34,8 @@ def matched(own: Mapping[str, Tensor], state: Any, strict: bool) -> LoadResult:
         new = state.get(name)
         if name in state and not isinstance(new, Tensor):
             wrong.append(f"{name} is a {type(new).__name__} instead of a tensor")
+        elif isinstance(new, Tensor) and not _numbers(new, value.dtype):
+            wrong.append(f"{name} is nested" if new.is_nested else f"{name} has no numbers, but {short(new.dtype)}")
         elif isinstance(new, Tensor) and new.shape != value.shape:
             wrong.append(f"{name} has shape {tuple(new.shape)} instead of {tuple(value.shape)}")
         elif isinstance(new, Tensor) and new.layout is not torch.strided:
@@ -41,9 +44,17 @@ def matched(own: Mapping[str, Tensor], state: Any, strict: bool) -> LoadResult:
             wrong.append(f"{name} {'has no numbers' if new.is_meta else 'is complex'}")
     if wrong or (strict and (missing or unexpected)):
         parts = [f"missing: {', '.join(missing)}"] if missing else []
-        parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+        parts += [f"unexpected: {', '.join(map(str, unexpected))}"] if unexpected else []
         parts += [f"misshapen: {'; '.join(wrong)}"] if wrong else []
         remedy = "Nothing was loaded. Build the same network as the one that was saved"
         remedy += ", or pass strict=False to skip names that do not match." if not wrong else "."
         raise StateError(f"the {len(own)} entries of this network", "; ".join(parts), remedy, "load_state_dict")
     return LoadResult(missing, unexpected)
+
+
+def _numbers(new: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a tensor can be copied into one of this dtype, which those of packed or quantized numbers cannot."""
+    try:
+        return not new.is_nested and not new.is_quantized and torch.empty(0, dtype=new.dtype).to(dtype).dtype is dtype
+    except (RuntimeError, TypeError):
+        return False

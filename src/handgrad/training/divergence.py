@@ -46,8 +46,8 @@ def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared:
 def first_layers(model: Module, x: Tensor, replicas: Sequence[int], *, single: bool) -> dict[int, str]:
     """Of each of these replicas the first layer with an output that is not finite, or the loss; x leads with R."""
     found = dict.fromkeys(replicas, "the loss")
-    if isinstance(model, Sequential):
-        for name, part in copy.deepcopy(model).named_children():
+    if isinstance(model, Sequential) and model.plain:
+        for name, part in copy.deepcopy(model).named_parts():
             x = part(x)
             for r in (r for r in replicas if found[r] == "the loss"):
                 if not (x if single else x[r]).isfinite().all():
