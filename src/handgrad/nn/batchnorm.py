@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ShapeError
-from handgrad.nn.constants import constant, widened
+from handgrad.nn.constants import cast, constant, widened
 from handgrad.nn.running import Running
 from handgrad.nn.sums import channel_sums
 
@@ -55,11 +55,11 @@ class BatchNorm(Running):
             y = torch.addcmul(self._spread(self.bias.value, spatial, ones), xc, k)
         else:  # addcmul with two numbers a channel goes element by element
             y = (xc * k).add_(self._spread(self.bias.value, spatial, ones))
-        return self.keep(y.to(dtype), xc, inv, k, spatial, ones, n if batch else 0)
+        return self.keep(cast(y, dtype), xc, inv, k, spatial, ones, n if batch else 0)
 
     def backward(self, dy: Tensor) -> Tensor:
         xc, inv, k, spatial, ones, n = self.take(dy)
-        dtype, dy = dy.dtype, dy.to(xc.dtype)
+        dtype, dy = dy.dtype, cast(dy, xc.dtype)
         dbeta = channel_sums(dy, spatial)  # (C,)
         dgamma = channel_sums(dy * xc, spatial).mul_(inv)  # (C,)
         if self.bias is not None:
@@ -68,9 +68,9 @@ class BatchNorm(Running):
             self.weight.add_grad(dgamma)
         if not n:  # in evaluation
             dx: Tensor = dy * k  # (N, C)
-            return dx.to(dtype)
+            return cast(dx, dtype)
         dx = torch.addcmul(dy, xc, self._spread(dgamma * inv, spatial, ones), value=-1 / n)  # (N, C)
-        return dx.sub_(self._spread(dbeta, spatial, ones), alpha=1 / n).mul_(k).to(dtype)
+        return cast(dx.sub_(self._spread(dbeta, spatial, ones), alpha=1 / n).mul_(k), dtype)
 
     def _checked(self, x: Tensor) -> tuple[Tensor, int]:
         """The input with its leading R, and n, the values a channel; or an error."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.nn.constants import widened
+from handgrad.nn.constants import cast
 from handgrad.nn.module import Module
 
 
@@ -49,13 +50,15 @@ class Elementwise(Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        y, *kept = self.value(widened(checks.tensor(x, self)))
-        return self.keep(y.to(x.dtype), *kept)
+        if checks.tensor(x, self).dtype is not torch.float16:
+            return self.keep(*self.value(x))
+        y, *kept = self.value(x.float())  # in whose range exponentials and squares are
+        return self.keep(y.half(), *kept)
 
     def backward(self, dy: Tensor) -> Tensor:
         slope = self.slope(*self.take(dy))
         dx = slope.mul_(dy) if slope.shape == dy.shape else slope * dy  # a shared input's gradient is (R, N, …)
-        return dx.to(dy.dtype)
+        return cast(dx, dy.dtype)
 
 
 class NeverInplace(Elementwise):

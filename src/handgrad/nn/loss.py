@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, BackwardError, ShapeError
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import cast, constant
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import Numbers, checked
 
@@ -124,7 +124,7 @@ class Loss(Module):
             else:
                 scale = constant(1 / total, loss)
                 loss = loss * scale
-            loss = loss.to(dtype)
+            loss = cast(loss, dtype)
         return self.keep(loss, derivatives, scale, w, classes)
 
     def backward(self, dloss: Tensor | None = None) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.nn.constants import constant
+from handgrad.nn.constants import cast, constant
 from handgrad.nn.parameter import Parameter
 from handgrad.nn.products import product
 from handgrad.nn.running import Running, affine_parameters
@@ -52,12 +52,12 @@ class LastDims(Standardised):
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if self.weight is None:
             return super().backward_scaled(dy, xhat)
-        dy = dy.reshape(xhat.shape).to(xhat.dtype)
+        dy = cast(dy.reshape(xhat.shape), xhat.dtype)
         products = dy * xhat  # (M, E)
         self.weight.add_grad(products.sum(-2).view(self.weight.shape))
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2).view(self.bias.shape))
-        gamma = self._row(self.weight).to(dy.dtype)
+        gamma = cast(self._row(self.weight), dy.dtype)
         sums, shares = product(dy, gamma.mT), product(products, gamma.mT)  # (M, 1)
         return torch.mul(dy, gamma, out=products), sums, shares, products
 
@@ -188,7 +188,7 @@ class Channels(Standardised):
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if self.weight is None:
             return super().backward_scaled(dy, xhat)
-        dy, gamma = dy.reshape(xhat.shape).to(xhat.dtype), self._column(self.weight)
+        dy, gamma = cast(dy.reshape(xhat.shape), xhat.dtype), self._column(self.weight)
         products = torch.mul(dy, xhat, out=xhat.new_empty(xhat.shape))  # (N, G, n)
         sums = [self._channels(value).sum(-1, keepdim=True) for value in (dy, products)]  # (N, C, 1)
         for parameter, value in zip((self.bias, self.weight), sums):

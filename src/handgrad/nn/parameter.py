@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handgrad.checks import positive_int, short
 from handgrad.errors import ArgumentError, DTypeError, ShapeError
+from handgrad.nn.constants import cast
 from handgrad.nn.init import Distribution
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -111,7 +112,7 @@ class Parameter:
             remedy = "Sum the gradient over every dimension that the parameter does not have."
             raise ShapeError(f"a gradient of shape {tuple(self.shape)}", str(tuple(grad.shape)), remedy, "Parameter")
         if self.grad is None:
-            self.grad = grad.to(self.value.dtype)
+            self.grad = cast(grad, self.value.dtype)
         else:
             self.grad.add_(grad)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.nn.constants import constant, widened
+from handgrad.nn.constants import cast, constant, widened
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
 
@@ -54,7 +54,7 @@ class Standardised(Module):
 
     def backward_scaled(self, dy: Tensor, xhat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Accumulate the gradients of γ and β; return g, Σ g and Σ g x̂, and memory of their size for the gradient."""
-        dy = dy.reshape(xhat.shape).to(xhat.dtype)
+        dy = cast(dy.reshape(xhat.shape), xhat.dtype)
         products = dy * xhat
         return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
 
@@ -66,18 +66,18 @@ class Standardised(Module):
             checks.like(x, reference, self)
         x = self.replicated(x, self.rank)
         xhat, inv, own = self.standardise(widened(self.rows(x)))  # (…, n), (…, 1)
-        return self.keep(self.scaled(xhat).view(x.shape).to(x.dtype), xhat, inv, own)
+        return self.keep(cast(self.scaled(xhat).view(x.shape), x.dtype), xhat, inv, own)
 
     def backward(self, dy: Tensor) -> Tensor:
         xhat, inv, own = self.take(dy)
         g, sums, products, dx = self.backward_scaled(dy, xhat)  # (…, n), (…, 1), (…, 1), (…, n)
         if not own:
-            return torch.mul(g, inv, out=dx).view(dy.shape).to(dy.dtype)
+            return cast(torch.mul(g, inv, out=dx).view(dy.shape), dy.dtype)
         n = max(xhat.shape[-1], 1)
         torch.addcmul(g, xhat, products, value=-1 / n, out=dx)
         if self.centred:
             dx.sub_(sums, alpha=1 / n)
-        return dx.mul_(inv).view(dy.shape).to(dy.dtype)
+        return cast(dx.mul_(inv).view(dy.shape), dy.dtype)
 
     def standardise(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
         """x̂ (…, n) and 1/√(σ² + ε) (…, 1) over the last dimension, and whether the statistics are x's own."""

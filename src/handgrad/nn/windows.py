@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.nn.constants import constant, widened
+from handgrad.nn.constants import cast, constant, widened
 from handgrad.nn.module import Module
 
 Sizes = int | tuple[int, ...]
@@ -269,13 +269,13 @@ class Average(Pool):
         each, dtype, x = self.along_each(x), x.dtype, widened(x)
         scale = self.scale(each, x)
         if all(windows.whole for windows in each):
-            return x.sum(list(range(-self.dims, 0)), keepdim=True).mul_(scale).to(dtype), each, scale
+            return cast(x.sum(list(range(-self.dims, 0)), keepdim=True).mul_(scale), dtype), each, scale
         for dim in range(-self.dims, 0):
             x = each[-1 - dim].sum(x, dim)
-        return x.mul_(scale).to(dtype), each, scale
+        return cast(x.mul_(scale), dtype), each, scale
 
     def backward_averaged(self, dy: Tensor, each: list[Windows], scale: Tensor) -> Tensor:
-        dx = (dy * scale).to(dy.dtype)
+        dx = cast(dy * scale, dy.dtype)
         if all(windows.whole for windows in each):
             return dx.expand(*dx.shape[: -self.dims], *[windows.inputs for windows in reversed(each)]).contiguous()
         for dim, windows in enumerate(each, 1):
