@@ -203,6 +203,14 @@ def test_log_odds_do_not_saturate_with_more_classes() -> None:
     assert SCORES["auc"](torch.tensor([[[0.0, -math.inf, -math.inf]] * 3]), torch.tensor([0, 1, 2])).item() == 0.5
 
 
+def test_logits_that_differ_by_a_constant_are_tied() -> None:
+    assert SCORES["auc"](torch.tensor([[[0.0, 1, 4], [1, 2, 5]]]), torch.tensor([2, 0])).item() == 0.5
+    draw = torch.Generator().manual_seed(0)
+    for K in (2, 3, 7):
+        z = torch.randint(9, (1, 1, K), generator=draw) + torch.randint(99, (1, 40, 1), generator=draw)
+        assert SCORES["auc"](z.float(), torch.arange(40) % K).item() == 0.5
+
+
 def test_the_reason_is_that_of_the_replica_without_a_number() -> None:
     weights = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
     for names, outputs in ((["auc", "f1"], torch.randn(2, 3, 1)), (["r2"], torch.randn(2, 3))):

@@ -1,6 +1,7 @@
 """From a data file to a model folder and back, in Python and on the command line."""
 
 import dataclasses
+import datetime
 import json
 import math
 import os
@@ -86,6 +87,14 @@ def test_metrics_are_those_of_the_networks_on_rows_that_nobody_has_seen(trained)
         else:
             value, metric = math.sqrt(float((out - y[split.test]).double().square().mean())), "rmse"
         assert trained.run["metrics"]["test"][metric][r] == pytest.approx(value, rel=1e-5)
+
+
+def test_spans_of_time_are_part_of_the_digest():
+    def digest(factor):
+        spans = [datetime.timedelta(minutes=factor * n) for n in range(300)]
+        return prepare(frame().with_columns(polars.Series("span", spans)), "y", [0]).digest
+
+    assert digest(1) == digest(1) != digest(2)
 
 
 def test_what_a_row_becomes_is_learnt_from_training_rows_alone():

@@ -331,6 +331,9 @@ def test_spread_ratio_of_values_without_spread() -> None:
     assert all(map(math.isnan, (none.ratio, none.low, none.high)))
     assert (small.ratio, small.low, small.high) == (0, 0, 0)
     assert large == SpreadRatio(math.inf, math.inf, math.inf, 20)
+    nearly = of([0.3, 0.1 + 0.2, 0.3, 0.3, 0.3])  # equal but for the last digit
+    assert nearly.std == 0
+    assert of([1.0, 2.0, 3.0, 4.0, 5.0]).spread_ratio(nearly) == SpreadRatio(math.inf, math.inf, math.inf, 5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])

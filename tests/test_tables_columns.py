@@ -177,6 +177,9 @@ def test_a_cell_means_the_same_however_it_is_stored():
     for stored in (pl.Series(["-999", "1"]), pl.Series([-999, 1]), pl.Series([-999.0, 1]), pl.Series(["-999.0", "1"])):
         assert cells.numbers(stored, ("-999",)).to_list() == [None, 1]
         assert cells.stray(stored, cells.numbers(stored, ("-999",)), ("-999",)).to_list() == [False, False]
+    for stored in (pl.Series(["9.0", "9", "1"]), pl.Series([9.0, 9, 1]), pl.Series([9, 9, 1])):
+        for mark in ("9", "9.0"):
+            assert cells.text(stored, (mark,)).to_list() == [None, None, "1"]
     times = [dt.datetime(2020, 1, 2, 3), None]
     assert cells.moments(pl.Series(times), "%d.%m.%Y").to_list() == times
     assert cells.moments(pl.Series(times).dt.replace_time_zone("Europe/Berlin"), "%Y-%m-%d").dt.hour()[0] == 2
@@ -197,12 +200,38 @@ def test_a_cell_means_the_same_however_it_is_stored():
         (list(range(21)) * 9, "regression", ()),
         ([0.1, 0.2, 0.3] * 9, "regression", ()),
         (["1,000", "2,000", "3.5"], "regression", ()),
+        ([*["0", "1", "2"] * 9, "inf"], "classification", (0, 1, 2)),
+        ([*["0.5", "1.5", "2.5"] * 9, "-Infinity", "1e39"], "regression", ()),
+        (["inf", "a", "b"] * 5, "classification", ("a", "b", "inf")),
+        ([f"{2**53 + n % 3}" for n in range(30)], "classification", tuple(f"{2**53 + n}" for n in range(3))),
+        ([2**53 + n % 3 for n in range(30)], "classification", tuple(f"{2**53 + n}" for n in range(3))),
+        ([2**60 + n % 3 for n in range(30)], "classification", tuple(f"{2**60 + n}" for n in range(3))),
+        ([2**60, 2**61] * 5, "classification", (2**60, 2**61)),
+        ([2**60 + 99 * n for n in range(30)], "regression", ()),
     ],
 )
 def test_the_task_is_recognised(values, task, labels):
     found = decide_target(pl.Series("y", values))
     assert (found.task, found.labels) == (task, labels)
     assert [type(label) for label in found.labels] == [type(label) for label in labels]
+
+
+def test_a_row_with_an_infinite_target_is_left_out_however_it_is_stored():
+    words = [*["0", "1", "2"] * 9, "inf"]
+    for stored in (words, [float(word) for word in words]):
+        table = tables.load({"x": np.arange(28) / 7, "y": stored}, "y")
+        assert table.counts == {0: 9, 1: 9, 2: 9}
+        assert table.notes == ("1 of 28 rows have no target and were left out.",)
+
+
+def test_whole_numbers_that_no_float_tells_apart_are_classes_of_their_own():
+    whole = [2**53 + n % 3 for n in range(30)]
+    table = tables.load({"x": np.arange(30) / 7, "y": whole}, "y")
+    assert table.counts == {str(2**53 + n): 10 for n in range(3)}
+    again = tables.Table.of(table.schema, {"x": [1.0], "y": [str(2**53 + 1)]}, targets=True)
+    assert again.targets is not None
+    assert again.targets.tolist() == [1]
+    assert decide_target(pl.Series("y", whole), "regression").task == "regression"
 
 
 def test_the_task_can_be_said():
@@ -221,6 +250,7 @@ def test_the_task_can_be_said():
         ([4, 4, None], None, "at least two values, got 4.0 in every row"),
         (["a", "b", "a"], "regression", "numbers in a regression's target, got 'a'"),
         (["1", "2.5", "x"], "regression", "got 'x'"),
+        (["1,000", "2.5", "inf", "x"], "regression", "got 'x'"),
         ([str(i) + "x" for i in range(9)], None, "9 values in 9 rows"),
         ([[1], [2]], None, "a target of numbers or classes"),
         ([dt.date(2020, 1, 1), dt.date(2020, 1, 2)], None, "Turn it into numbers"),
@@ -248,6 +278,13 @@ def test_targets_are_numbered_in_the_order_of_the_labels():
     new = tables.Table.of(flags.schema, {"x": [1, 1], "y": ["false", "True"]}, targets=True)
     assert new.targets is not None
     assert new.targets.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("stored", [str, float])
+def test_a_word_for_a_missing_number_may_have_a_point(stored):
+    data = {"x": np.arange(60) / 7, "y": [stored(float(value)) for value in [1, 2, 9] * 20]}
+    assert tables.load(data, "y", missing=["9.0"]).counts == {1: 20, 2: 20}
+    assert tables.load(data, kinds={"y": "category"}, missing=["9.0"]).schema.columns[1].levels == ("1", "2")
 
 
 def test_an_unknown_name_gets_a_near_one():

@@ -320,6 +320,21 @@ def test_novelty_says_what_is_new():
     assert str(tables.outside(encoder, table)) == "All 4 rows lie within what was seen in training."
 
 
+@pytest.mark.parametrize(
+    ("seen", "value", "sentence"),
+    [
+        ([1e9, 1e9 + 1], 1e9 + 2, "n is 1000000002, beyond 1000000000 to 1000000001."),
+        ([0.1, 0.2], 0.3, "n is 0.3, beyond 0.1 to 0.2."),
+        ([0.0, 2e-9], 1.0, "n is 1, beyond 0 to 2e-09."),
+        ([1e9, 2e9], 1e9 - 1e8, "n is 9e+08, beyond 1e+09 to 2e+09."),
+    ],
+)
+def test_novelty_shows_as_many_digits_as_tell_numbers_apart(seen, value, sentence):
+    table = tables.load({"n": seen, "c": ["a", "b"]})
+    new = tables.Table.of(table.schema, {"n": [value], "c": ["a"]})
+    assert tables.outside(tables.Encoder.fit(table), new).sentences == (sentence,)
+
+
 def test_targets():
     table = tables.load({"x": [1.5, 2.5, 3.5, 0.5], "y": [1.0, 2.5, 4.0, 1e3]}, "y")
     encoder = tables.Encoder.fit(table, [0, 1, 2])

@@ -81,10 +81,19 @@ def test_a_separator_is_one_plain_character(tmp_path, separator):
         ('a,b\n"1,500",x\n2,y\n', {}, ["1,500", "2"]),
         ("a;b\n01.02.2020;x\n2,5;y\n", {}, ["01.02.2020", "2.5"]),
         ("a b\n1 x\n", {"separator": " "}, ["1"]),
+        ("a;b\n1,000%;x\n1,25 %;y\n", {}, ["1.000%", "1.25 %"]),
+        ("a;b\n1.5%;x\n1.250%;y\n1,000;z\n", {}, ["1.5%", "1.250%", "1,000"]),
+        ("a;b\n1.234,5%;x\n%;y\n", {"decimal": ","}, ["1234.5%", "%"]),
     ],
 )
 def test_decimal_comma_and_separator(tmp_path, text, options, expected):
     assert tables.read(write(tmp_path, text), **options)["a"].to_list() == expected
+
+
+def test_percentages_with_a_decimal_comma(tmp_path):
+    lines = "".join(f"1,0{n}0%;5{n},0\n" for n in range(10)) + "1,25%;50,0\n"
+    found = tables.load(write(tmp_path, "rate;size\n" + lines)).numbers
+    assert found[:, 0].tolist() == pytest.approx([*(0.01 + n / 1e4 for n in range(10)), 0.0125])
 
 
 def test_encoding(tmp_path):
@@ -175,6 +184,23 @@ def test_a_pandas_frame_of_every_kind():
     assert second == (None, 2, None, None, "z", None, None, None, False, True)
     with pytest.raises(DataError, match="'a' more than once"):
         tables.read(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "2s", "ms", "us", "ns"])
+def test_times_of_numpy_in_every_unit(unit):
+    moments, spans = np.array(["2020-01-01", "NaT"], f"M8[{unit}]"), np.array([7, "NaT"], f"m8[{unit}]")
+    found = tables.read({"moment": moments, "span": spans})
+    assert found["moment"].cast(pl.Datetime("us")).to_list() == moments.astype("M8[us]").tolist()
+    assert found["span"].dt.total_microseconds().to_list()[0] == int(spans.astype("m8[us]")[0].astype(int))
+    assert found["span"].null_count() == 1
+
+
+def test_a_pandas_frame_of_days():
+    days = np.arange("2020-01-01", "2020-02-10", dtype="M8[D]")
+    frame = pd.DataFrame({"d": days, "x": np.arange(40) * 0.5})
+    assert tables.read(frame)["d"].dt.date().to_list() == days.tolist()
+    assert tables.load(frame).schema.columns[0].kind == "date"
+    assert tables.read(dict(frame)).equals(tables.read(frame))
 
 
 def test_a_mapping():

@@ -110,11 +110,13 @@ def test_groups_may_be_a_column_that_is_left_out():
     assert sum(map(len, people)) == len(set().union(*people)) == 51
 
 
-@pytest.mark.parametrize("stored", ["dates", "text", "numbers"])
-def test_the_last_rows_in_time_are_the_test(stored):
+@pytest.mark.parametrize("kinds", [{}, {"day": "drop"}, {"day": "category"}])
+@pytest.mark.parametrize("stored", ["dates", "text", "german", "numbers"])
+def test_the_last_rows_in_time_are_the_test(stored, kinds):
     days = np.datetime64("2020-01-01") + np.random.default_rng(0).permutation(50)
-    cells = {"dates": days, "text": days.astype(str), "numbers": days.astype(int)}[stored]
-    table = table_of(np.arange(50) / 7, day=cells)
+    german = [f"{day:%d.%m.%Y}" for day in days.tolist()]
+    cells = {"dates": days, "text": days.astype(str), "german": german, "numbers": days.astype(int)}[stored]
+    table = tables.load({"x": np.linspace(0.5, 1, 50), "y": np.arange(50) / 7, "day": cells}, "y", kinds=kinds)
     split = tables.split(table, 0, time="day")
     assert [len(p) for p in parts(split)] == [30, 10, 10]
     assert days[split.train].max() < days[split.validation].min()

@@ -42,10 +42,7 @@ def std(values: Sequence[float]) -> float:
         >>> std([1.0, 2.0, 3.0])
         1.0
     """
-    if len(values) < 2:
-        return math.nan
-    found = float(_std(_array(values)))
-    return found if not found <= ROUNDING * max(map(abs, values)) else 0.0
+    return float(_std(_array(values))) if len(values) > 1 else math.nan
 
 
 def difference(a: float, b: float) -> float:
@@ -230,11 +227,13 @@ def _std(x: Array) -> Array:
     """Over the last dimension."""
     import numpy as np
 
+    rounding = ROUNDING * np.abs(x).max(axis=-1)
     # counted from the first value, so that equal values have a spread of exactly 0
     x = x - x[..., :1]
     exponent = np.frexp(np.abs(x).max(axis=-1))[1]  # by a power of 2, which is exact, so that the squares fit a float
     scaled = np.ldexp(x, -exponent[..., np.newaxis])
-    return np.asarray(np.ldexp(scaled.std(axis=-1, ddof=1), exponent), dtype=np.float64)
+    found = np.ldexp(scaled.std(axis=-1, ddof=1), exponent)
+    return np.asarray(np.where(found <= rounding, 0.0, found), dtype=np.float64)
 
 
 def _array(values: Sequence[float]) -> Array:

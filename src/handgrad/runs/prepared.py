@@ -12,6 +12,7 @@ from torch import Tensor
 
 from handgrad import checks, tables
 from handgrad.errors import ArgumentError
+from handgrad.optional import require
 from handgrad.seeds import generator
 from handgrad.tables import Encoder, Split, Table
 from handgrad.tables.columns import unsupported
@@ -150,7 +151,9 @@ def _some(rows: Tensor, count: int, seed: int) -> Tensor:
 
 def _digest(table: Table) -> str:
     """Of the rows as they were read, so that runs that use other columns of them can be compared."""
+    pl = require("polars", "tables")
     frame = table.frame.select(series for series in table.frame if not unsupported(series))
+    frame = frame.with_columns(pl.col(pl.Duration).dt.total_microseconds())  # which CSV has no form for
     digest = hashlib.sha256(frame.write_csv().encode())
     digest.update(b"" if table.targets is None else table.targets.tobytes())
     return digest.hexdigest()

@@ -41,7 +41,8 @@ def text(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
     words: polars.Series = series.cast(pl.String).str.strip_chars()
     if words.str.contains(POINTED).any():
         words = words.str.replace(POINTED, "${1}")
-    return words.set(words.is_in([*MISSING, *missing]).fill_null(False), None)
+    marks = pl.Series([*MISSING, *missing]).str.replace(POINTED, "${1}").to_list()
+    return words.set(words.is_in(marks).fill_null(False), None)
 
 
 def numbers(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:

@@ -108,6 +108,14 @@ def _numbers(table: Table, column: Column, values: Any, low: float, high: float,
     if column.kind != "date" or "year" in column.parts:  # a time of day goes round: none lies beyond
         margin = MARGIN * (high - low)
         for row in np.flatnonzero((values < low - margin) | (values > high + margin)):
-            value = f"{values[row]:.6g}" if column.kind != "date" else str(series[int(row)])
-            found[int(row)] = f"{value}, beyond {low:.6g} to {high:.6g}"
+            value, least, most = _apart(values[row], low, high)
+            value = value if column.kind != "date" else str(series[int(row)])
+            found[int(row)] = f"{value}, beyond {least} to {most}"
     return found
+
+
+def _apart(*values: float) -> list[str]:
+    """The numbers with 6 digits each, or as many more as tell them apart."""
+    different = len(set(values))
+    shown = ([f"{value:.{digits}g}" for value in values] for digits in range(6, 18))
+    return next(texts for texts in shown if len(set(texts)) >= different)

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 SEPARATORS = (",", ";", "\t", "|")
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
-COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+$"
-POINT = r"^[+-]?\d*\.\d+$"
+COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*%?$"
+POINT = r"^[+-]?\d*\.\d+\s*%?$"
 Written = tuple[str, str]
 """Separator and decimal mark of a CSV file."""
-NUMBER = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*)(,\d+)?$"
-"""With a decimal comma, and points between thousands."""
+NUMBER = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*)(,\d+)?\s*%?$"
+"""With a decimal comma, and points between thousands; or such a percentage."""
+UNITS = ("M8[D]", "M8[ms]", "M8[us]", "M8[ns]", "m8[ms]", "m8[us]", "m8[ns]")
+"""Of numpy's moments and spans of time, those that polars takes."""
 
 
 def read(source: Any, *, separator: str | None = None, decimal: str | None = None, encoding: str = "utf-8") -> Any:
@@ -264,8 +266,11 @@ def _series(name: str, values: Any) -> Any:
         remedy = "Give each of its columns a name."
         raise DataError("columns of one dimension", f"{values.ndim} in {name!r}", remedy, "the mapping")
     if not isinstance(values, (str, bytes)) and isinstance(values, Iterable):
-        kind = getattr(getattr(values, "dtype", None), "kind", None)
-        values = list(values) if kind is None else values.tolist() if kind in "OUS" else values  # type: ignore[attr-defined]
+        dtype = getattr(values, "dtype", None)
+        kind = getattr(dtype, "kind", None)
+        if kind in ("M", "m") and not hasattr(dtype, "tz") and dtype.str[1:] not in UNITS:  # type: ignore[union-attr]
+            values = values.astype(f"{kind}8[us]")  # type: ignore[attr-defined]
+        values = list(values) if kind is None else values.tolist() if kind in "OUS" else values
         if hasattr(values, "dtype") or len({type(v) for v in values if v is not None}) < 2:
             return pl.Series(name, values)
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values if v is not None):

@@ -11,6 +11,7 @@ from handgrad.errors import ArgumentError, DataError
 from handgrad.optional import require
 from handgrad.seeds import derive
 from handgrad.tables import cells
+from handgrad.tables.columns import decide
 from handgrad.tables.reading import near
 from handgrad.tables.table import Table, column_values
 
@@ -163,7 +164,9 @@ def _in_time(table: Table, name: str) -> Rows:
     """The rows from the first to the last; those of one moment in the order of the table."""
     series, known = _column(table, name), {column.name: column for column in table.schema.columns}
     column = known.get(name)
-    if column is not None and column.kind in ("number", "date"):
+    if column is None or column.kind not in ("number", "date"):  # what is no input may be one all the same
+        column = decide(series, table.schema.missing)
+    if column.kind in ("number", "date"):
         values = column_values(series, column, table.schema.missing)
     else:
         values = series if series.dtype.is_temporal() else cells.numbers(series, table.schema.missing)

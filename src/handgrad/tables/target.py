@@ -22,6 +22,9 @@ TASKS = ("classification", "regression")
 CLASSES = 20
 """Whole numbers of at most so many values, each in five rows on average, are classes."""
 
+EXACT = 2.0**53
+"""From here on, float64 takes whole numbers that differ for one."""
+
 Label = str | int | float | bool
 
 
@@ -87,13 +90,17 @@ def decide(series: polars.Series, task: str | None = None, missing: Collection[s
     if series.dtype.is_nested() or (series.dtype.is_temporal() and series.dtype != pl.Duration):
         remedy = "Turn it into numbers first, such as days since a date."
         raise DataError("a target of numbers or classes", str(series.dtype).lower(), remedy, where)
-    words = cells.text(series, missing).drop_nulls()
+    words, values = cells.text(series, missing), cells.numbers(series, missing)
+    words, values = words.filter(words.is_not_null()), values.filter(words.is_not_null())
     if not len(words):
         raise DataError("a target in some row", "none in any row", "Check the name of the target.", where)
-    values = cells.numbers(series, missing).drop_nulls()
+    # an infinite number is missing, not a class
+    others = words.filter(values.is_null() & words.cast(pl.Float64, strict=False).is_null())
     boolean = series.dtype == pl.Boolean
     coded = not series.dtype.is_numeric() and bool(words.str.contains(r"^0\d+$").any())
-    numeric = (len(values) == len(words) or series.dtype.is_numeric()) and not boolean and not coded
+    numeric = (not len(others) or series.dtype.is_numeric()) and not boolean and not coded
+    numeric = numeric and not _fused(words, values, task)
+    values = values.drop_nulls()
     distinct = values.n_unique() if numeric else words.n_unique()
     if numeric and not len(values):
         raise DataError("a finite target in some row", "none in any row", "Check the column.", where)
@@ -103,8 +110,7 @@ def decide(series: polars.Series, task: str | None = None, missing: Collection[s
     whole = numeric and bool((values == values.round()).all())
     found, reason = _task(distinct, len(values), numeric, whole, boolean)
     if task == "regression" and not (numeric or (boolean and len(values))):
-        stray = words.filter(words.cast(pl.Float64, strict=False).is_null())
-        got = repr((stray if len(stray) else words)[0])
+        got = repr((others if len(others) else words)[0])
         raise DataError("numbers in a regression's target", got, 'Say task="classification", or mend them.', where)
     task, reason = (task, "as asked for") if task and task != found else (found, reason)
     if task == "regression":
@@ -114,6 +120,15 @@ def decide(series: polars.Series, task: str | None = None, missing: Collection[s
         raise DataError("classes that have several rows", f"{distinct} values in {len(words)} rows", remedy, where)
     labels: list[Any] = [False, True] if boolean else sorted((values if numeric else words).unique().to_list())
     return Target(series.name, task, reason, tuple(int(v) if whole else v for v in labels))
+
+
+def _fused(words: polars.Series, values: polars.Series, task: str | None) -> bool:
+    """Whether these are classes of whole numbers, some of which are one number in float64."""
+    large = ((values.abs() >= EXACT) & words.str.contains(r"^[+-]?[\d,]+$")).fill_null(False)
+    if words.filter(large).n_unique() == values.filter(large).n_unique():
+        return False
+    whole = bool((values == values.round()).all())
+    return (task or _task(words.n_unique(), len(words), True, whole, False)[0]) == "classification"
 
 
 def _task(distinct: int, rows: int, numeric: bool, whole: bool, boolean: bool) -> tuple[str, str]:
