@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handgrad import nn
-from handgrad.errors import ShapeError
+from handgrad.errors import ArgumentError, ShapeError
 from handgrad.testing import gradcheck
 from tests.cases import close
 
@@ -92,6 +92,9 @@ def test_a_key_alone_is_the_value_too() -> None:
     ours, theirs = pair()
     x, key = torch.randn(4, 3, 6, dtype=torch.float64), torch.randn(5, 3, 6, dtype=torch.float64)
     close(list(ours(x, key)), [part.detach() for part in theirs(x, key, key)])
+    gradcheck(ours, x, key)
+    with pytest.raises(ArgumentError, match="a key with the value"):
+        ours(x, None, key)
 
 
 def test_a_gradient_of_the_weights_alone() -> None:

@@ -87,8 +87,7 @@ def cell(g: Graph, m: nn.RNNCell, x: Value, hx: Any = None) -> Any:
 def attention(
     g: Graph, m: nn.MultiheadAttention, query: Value, key: Value | None = None, value: Value | None = None
 ) -> Any:
-    key = query if key is None else key
-    return attended(g, m, [query] if key is query and value is None else [query, key, key if value is None else value])
+    return attended(g, m, [query] if key is None else [query, key, key if value is None else value])
 
 
 def attended(g: Graph, m: nn.MultiheadAttention, given: list[Value], causal: bool = False) -> tuple[str, str]:

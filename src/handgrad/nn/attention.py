@@ -47,11 +47,11 @@ class MultiheadAttention(Random):
         generator: source of the initial values and the dropout (R of them for R replicas).
         replicas: None or R.
 
-    `attention(x)` is self-attention, and backward then returns dx; `attention(query, key, value)` has three gradients.
-    Backward takes dy, or (dy, dP).
+    `attention(x)` is self-attention, and backward then returns dx; `attention(query, key, value)` has three gradients,
+    and `attention(query, key)` two. Backward takes dy, or (dy, dP), None where zero.
 
-    Errors: ArgumentError for an E that h does not divide, NotImplementedError for add_bias_kv and add_zero_attn,
-    ShapeError for inputs or masks that do not fit.
+    Errors: ArgumentError for an E that h does not divide, or a value without a key, NotImplementedError for add_bias_kv
+    and add_zero_attn, ShapeError for inputs or masks that do not fit.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762.
 
@@ -144,17 +144,17 @@ class MultiheadAttention(Random):
         """Return y and the attention weights.
 
         Args:
-            query, key, value: what looks, what is looked at, and what is taken from there; value is key if left out,
-                and key is query.
+            query, key, value: what looks, what is looked at, and what is taken from there; of query alone, all three,
+                and of query and key, the key is the value, too.
             key_padding_mask: (N, S), True for keys that nobody may look at, or numbers to be added to S.
             need_weights: whether to return P.
             attn_mask: (T, S) or (N·h, T, S), True where a query may not look at a key, or numbers to be added to S.
             average_attn_weights: False returns P of every head, (N, h, T, S).
             is_causal: a token may not look at those after it; makes the mask where none is given.
         """
-        given = [query] if key is None and value is None else [query, query if key is None else key]
-        if len(given) == 2:
-            given.append(given[1] if value is None else value)
+        if key is None and value is not None:
+            raise ArgumentError("a key with the value", "none", "Pass key and value, or neither.", self.label)
+        given = [query] if key is None else [query, key, key if value is None else value]
         if len(given) == 1 and not self.packed:
             remedy = "Pass query, key and value."
             raise ShapeError("three inputs, as kdim and vdim are not embed_dim", "one", remedy, self.label)
@@ -185,11 +185,12 @@ class MultiheadAttention(Random):
             weights = used.view(shape).mean(-3) if average_attn_weights else used.view(shape).clone()  # (N, T, S)
             weights = weights.squeeze(0) if query.ndim == 2 else weights
         y = self._returned(y, query.ndim)
-        return self.keep((y, weights), x, q, k, v, P, used, dropped, scale, average_attn_weights, query.ndim)
+        kept = (x, q, k, v, P, used, dropped, scale, average_attn_weights, query.ndim, value is None)
+        return self.keep((y, weights), *kept)
 
     def backward(self, dy: Any) -> Any:
         dy, dweights = dy if isinstance(dy, tuple) else (dy, None)
-        x, q, k, v, P, used, dropped, scale, averaged, ndim = self.take((dy, dweights))
+        x, q, k, v, P, used, dropped, scale, averaged, ndim, joint = self.take((dy, dweights))
         dy = torch.zeros_like(x[0]) if dy is None else self._arranged(dy, self.embed_dim)
         do = self._heads(self.out_proj.backward(dy))  # (R·N·h, T, d)
         dv = torch.bmm(used.mT, do)
@@ -203,8 +204,10 @@ class MultiheadAttention(Random):
         dk = torch.bmm(dS.mT, q)  # q holds the scale
         lead = x[0].shape[:-2]
         dx = self._backward_projected(x, [self._joined(part, lead) for part in (dq, dk, dv)])
+        if joint and len(dx) == 3:  # the key was the value, too
+            dx = [dx[0], dx[1] + dx[2]]
         found = tuple(self._returned(part, ndim) for part in dx)
-        return found if len(found) == 3 else found[0]
+        return found if len(found) > 1 else found[0]
 
     def _backward_weights(self, dP: Tensor, dweights: Tensor, averaged: bool, lead: torch.Size) -> Tensor:
         """Add the gradient of the returned weights, the mean over the heads where they were averaged."""

@@ -72,9 +72,11 @@ class Module:
         self._output: Any = None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let a class with a backward of its own not inherit a `backward_parameters` that knows nothing of it."""
+        """Let a class with a backward of its own, or a mixin's, not inherit a `backward_parameters` that ignores it."""
         super().__init_subclass__(**options)
-        if "backward" in vars(cls) and "backward_parameters" not in vars(cls):
+        methods = ("backward", "backward_parameters")
+        first = next(name for base in cls.__mro__ for name in methods[::-1] if name in vars(base))
+        if first == "backward":
             cls.backward_parameters = Module.backward_parameters  # type: ignore[method-assign]
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:

@@ -1,6 +1,6 @@
 """Arithmetic on all parameters at once, with one number, or R numbers for the R leading slices.
 
-One number runs in one call of PyTorch for all tensors: with small networks the calls are what takes time.
+Either is one call of PyTorch for all tensors: with small networks the calls are what takes time.
 """
 
 from __future__ import annotations
