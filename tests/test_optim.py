@@ -174,6 +174,12 @@ def _twice_in_groups() -> list[dict[str, Any]]:
 ERRORS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "negative lr": (_p, {"lr": -0.1}, ArgumentError, r"lr of at least 0, got -0\.1"),
     "lr is not a number": (_p, {"lr": float("nan")}, ArgumentError, r"lr of at least 0, got nan"),
+    "lr beyond the dtype": (
+        _p,
+        {"lr": 1e39},
+        ArgumentError,
+        r"lr of at most 3\.4e\+38, the largest float32, got 1e\+39",
+    ),
     "lr as text": (_p, {"lr": "0.1"}, ArgumentError, r"at least 0"),
     "negative momentum": (_p, {"momentum": -1.0}, ArgumentError, r"momentum of at least 0"),
     "negative weight_decay": (_p, {"weight_decay": -1.0}, ArgumentError, r"weight_decay of at least 0"),

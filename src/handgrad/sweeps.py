@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,7 +159,7 @@ class _Plan:
             if is_number(first) and (class_of(self.optimizer) is None or any(value != first for value in values)):
                 given[name] = torch.tensor(values, dtype=torch.float64)
         try:
-            made = self.optimizer(model.parameters(), **given)
+            return self.optimizer(model.parameters(), **given)
         except Exception as error:
             several = [name for name, value in given.items() if isinstance(value, Tensor)]
             if isinstance(error, HandgradError) or not several:
@@ -169,8 +168,6 @@ class _Plan:
             got = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             remedy = f"Write torch.where({several[0]} > 0, a, b) for `a if {several[0]} > 0 else b`, say."
             raise ArgumentError(expected, got, remedy, "sweep") from error
-        _check_finite(made, _dtype(model))
-        return made
 
     def loss(self, config: Mapping[str, Any]) -> nn.Loss:
         """The loss of a configuration, without replicas."""
@@ -351,16 +348,6 @@ def _tensors(pair: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _dtype(model: nn.Module) -> torch.dtype:
     return next((p.value.dtype for p in model.parameters()), torch.float32)
-
-
-def _check_finite(optimizer: optim.Optimizer, dtype: torch.dtype) -> None:
-    """Raise for a number that the parameters' dtype does not have: PyTorch refuses it, in the midst of training."""
-    most = torch.finfo(dtype).max
-    for name, value in ((name, value) for group in optimizer.param_groups for name, value in group.items()):
-        for number in value.tolist() if isinstance(value, Tensor) else [value]:
-            if is_number(number) and most < abs(number) < math.inf:
-                expected = f"{name} of at most {most:.2g}, the largest {checks.short(dtype)}"
-                raise ArgumentError(expected, str(number), "Choose a smaller one.", "sweep")
 
 
 def _check_memory(need: int, what: str) -> None:

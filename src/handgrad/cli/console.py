@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -60,17 +59,6 @@ def widths(text: str) -> tuple[int, ...]:
     except ValueError:
         remedy = "Write numbers with x between them."
         raise ArgumentError("widths such as 64x64", repr(text), remedy, "hidden") from None
-
-
-def single(name: str, value: Any) -> Any:
-    """Return an option's value if it is no number, or one that the networks' float32 has.
-
-    Errors: ArgumentError for a number beyond.
-    """
-    most = torch.finfo(torch.float32).max
-    if isinstance(value, (int, float)) and most < abs(value) < math.inf:
-        raise ArgumentError(f"{name} of at most {most:.2g}, the largest float32", str(value), "Choose a smaller one.")
-    return value
 
 
 def progress_bar() -> Progress:

@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from handgrad import workers as pool
-from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, single, widths
+from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
 from handgrad.tables.reading import PARQUET
@@ -87,8 +87,7 @@ def train(
             "batch_size": batch_size,
             "optimizer": optimizer,
         }
-        given = {name: single(name, value) for name, value in options.items() if value is not None}
-        recipe = dataclasses.replace(Recipe(), **given)
+        recipe = dataclasses.replace(Recipe(), **{name: v for name, v in options.items() if v is not None})
         console.print(prepared.table.schema.report(), highlight=False, markup=False)
         for note in prepared.notes:
             console.print(note, highlight=False, markup=False)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handgrad import plots
-from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, single, widths
+from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
 from handgrad.errors import ArgumentError
 from handgrad.experiments.disk import Options
 from handgrad.experiments.disk_sweep import KINDS as OF_DISK
@@ -147,8 +147,7 @@ def _of_file(
 
 def _read(name: str, text: str) -> Any:
     try:
-        value = OF_FILES[name](text.strip())
+        return OF_FILES[name](text.strip())
     except ValueError:
         remedy = "Write values with commas between them; widths as 64x64."
         raise ArgumentError(f"values of {name}", repr(text), remedy, "sweep") from None
-    return single(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, ClassVar, NoReturn
@@ -36,8 +37,8 @@ class Optimizer:
         param_groups: one dict a group; changing a value in it takes effect at the next step.
         state: what the optimiser remembers of each parameter, such as its momentum.
 
-    Errors: ArgumentError for no parameters, one given twice, an unknown or out-of-range option, or R numbers for
-    parameters with another number of replicas; DTypeError for something that is not a Parameter; NotImplementedError
+    Errors: ArgumentError for no parameters, one given twice, an unknown or out-of-range option, such as a number that
+    the parameters' dtype does not have, or R numbers for parameters with another number of replicas; DTypeError for something that is not a Parameter; NotImplementedError
     for foreach, fused, capturable or differentiable.
 
     Example:
@@ -158,6 +159,11 @@ class Optimizer:
             raise ArgumentError(expected, repr(value), remedy, where)
         if base in self.non_negative:
             checks.at_least(name, value, 0, where)
+        for dtype in {p.value.dtype for p in params}:
+            most = torch.finfo(dtype).max
+            if beyond := [v for v in listed(value) if most < abs(v) < math.inf]:  # PyTorch refuses it at the first step
+                expected = f"{name} of at most {most:.2g}, the largest {checks.short(dtype)}"
+                raise ArgumentError(expected, str(beyond[0]), "Choose a smaller one.", where)
         if base in self.fractions and not all(0 <= v < 1 for v in listed(value)):
             raise ArgumentError(f"{name} of at least 0 and below 1", str(value), f"Pass {name}=0.9, say.", where)
         return value
