@@ -38,8 +38,8 @@ class Optimizer:
         state: what the optimiser remembers of each parameter, such as its momentum.
 
     Errors: ArgumentError for no parameters, one given twice, an unknown or out-of-range option, such as a number that
-    the parameters' dtype does not have, or R numbers for parameters with another number of replicas; DTypeError for something that is not a Parameter; NotImplementedError
-    for foreach, fused, capturable or differentiable.
+    the parameters' dtype does not have, or R numbers for parameters with another number of replicas; DTypeError for
+    something that is not a Parameter; NotImplementedError for foreach, fused, capturable or differentiable.
 
     Example:
         >>> import torch
