@@ -16,13 +16,14 @@ E = 6
 
 
 class SelfAttention(torch.nn.MultiheadAttention):
-    """x looks at itself, which is one argument in handgrad."""
+    """x looks at itself, which is one argument in handgrad, or at keys that are the values, too."""
 
     def _get_name(self) -> str:
         return "MultiheadAttention"
 
-    def forward(self, x: Tensor) -> Any:  # type: ignore[override]
-        return super().forward(x, x, x)
+    def forward(self, x: Tensor, key: Tensor | None = None) -> Any:  # type: ignore[override]
+        key = x if key is None else key
+        return super().forward(x, key, key)
 
 
 def _attend(*inputs: Any, **options: Any) -> Any:
@@ -159,6 +160,7 @@ CASES: list[Case] = [
     alone("batch-first", ((2, 4, E),), batch_first=True),
     alone("no-bias", ((4, 2, E),), bias=False),
     alone("dropout", ((4, 3, E),), dropout=0.3),
+    alone("keyed", (((4, 2, E), (5, 2, E)), ((4, E), (5, E)))),
     masked("mask", attn_mask=HIDDEN),
     masked("mask-each", attn_mask=torch.stack([HIDDEN, HIDDEN.flip(1), HIDDEN, HIDDEN.roll(1, 1)])),
     masked("padding", key_padding_mask=PADDED),

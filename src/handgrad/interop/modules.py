@@ -127,14 +127,13 @@ class PositionalEmbedding(torch.nn.Module):
 
 
 class MultiheadAttention(torch.nn.MultiheadAttention):
-    """torch.nn's, which of one input alone is attention of it to itself."""
+    """torch.nn's, which of one input alone is attention of it to itself, and of two to a key that is the value, too."""
 
     def forward(  # type: ignore[override]
         self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None, **options: Any
     ) -> tuple[Tensor, Tensor | None]:
-        if key is None or value is None:
-            key = value = query
-        return super().forward(query, key, value, **options)
+        key = query if key is None else key
+        return super().forward(query, key, key if value is None else value, **options)
 
 
 class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
