@@ -216,6 +216,8 @@ def test_runs_are_compared_by_seed(folder, trained, tmp_path):
     ]  # fmt: skip
     assert found[metric].mean == pytest.approx(sum(differences) / 4)
     assert found[metric].n == 4
+    with pytest.raises(ArgumentError, match="part to be one of"):
+        compare(folder, other, part="tests")
     without = prepare(frame(task=trained.run["task"]), "y", range(4), kinds={"b": "drop"})
     fewer = Folder.open(write(finished(without, Recipe(epochs=1), baselines=False), tmp_path / "fewer"))
     assert compare(folder, fewer)[metric].n == 4, "the same rows and splits"

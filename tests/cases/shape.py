@@ -120,6 +120,7 @@ BAD_OPTIONS: list[Bad] = [
         r"named dimension",
     ),
     Bad("Permute-twice", lambda: nn.Permute(0, 0), ArgumentError, r"0 to 1 in some order"),
+    Bad("Permute-list", lambda: nn.Permute([1, 0]), ArgumentError, r"Permute\(0, 2, 1\)"),  # type: ignore[arg-type]
     Bad("Permute-far", lambda: nn.Permute(0, 2), ArgumentError, r"0 to 1 in some order"),
     Bad("ZeroPad1d-three", lambda: nn.ZeroPad1d((1, 2, 3)), ArgumentError, r"2 of them"),
     Bad("ZeroPad2d-two", lambda: nn.ZeroPad2d((1, 2)), ArgumentError, r"4 of them, got \(1, 2\)"),

@@ -189,7 +189,7 @@ class Permute(_Shape):
         dims: which dimension of x comes first, which second, and so on.
         replicas: None or R.
 
-    Errors: ArgumentError for dimensions twice, ShapeError for an input of another rank.
+    Errors: ArgumentError unless each dimension is named once, ShapeError for an input of another rank.
 
     Source: torch.permute.
 
@@ -205,8 +205,8 @@ class Permute(_Shape):
 
     def __init__(self, *dims: int, replicas: int | None = None) -> None:
         super().__init__(replicas)
-        if sorted(dim % len(dims) for dim in dims) != list(range(len(dims))):
-            remedy = "Name each dimension once."
+        if not all(isinstance(d, int) for d in dims) or sorted(d % len(dims) for d in dims) != list(range(len(dims))):
+            remedy = "Name each dimension once, as in Permute(0, 2, 1)."
             raise ArgumentError(f"the dimensions 0 to {len(dims) - 1} in some order", str(dims), remedy, self.label)
         self.dims = dims
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.report.words import of_network
 from handgrad.results import Comparison
 from handgrad.runs.folder import Folder
+from handgrad.runs.prepared import PARTS
 
 
 def compare(a: Folder, b: Folder, *, part: str = "test") -> dict[str, Comparison]:
@@ -15,9 +17,14 @@ def compare(a: Folder, b: Folder, *, part: str = "test") -> dict[str, Comparison
 
     Runs are paired by seed: the same seed has the same split of the same rows.
 
-    Errors: ArgumentError for runs on other data, with another target or another way to split, or without a common
-    seed.
+    Args:
+        a, b: the folders of the runs.
+        part: "validation", "test" or "train", on whose rows the metrics are.
+
+    Errors: ArgumentError for another part, and for runs on other data, with another target or another way to split, or
+    without a common seed.
     """
+    checks.one_of("part", part, PARTS, "compare")
     for what, one, other in (
         ("data", a.digest, b.digest),
         ("target", a.run["target"], b.run["target"]),
