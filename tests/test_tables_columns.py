@@ -140,9 +140,10 @@ def test_a_year_has_four_digits():
 
 
 def test_reasons_name_what_a_caller_may_want_to_know():
-    assert '"date:%d/%m/%Y"' in column(["1/2/2020", "3/4/2020"]).reason
+    assert "'date:%d/%m/%Y'} or --kind x=date:%d/%m/%Y" in column(["1/2/2020", "3/4/2020"]).reason
     assert "%d/%m" not in column(["1/31/2020", "3/4/2020"]).reason
-    assert "if they are codes" in column([1, 2, 3] * 10).reason
+    codes = column([1, 2, 3] * 10, name="year built").reason
+    assert codes.endswith("if they are codes, say kinds={'year built': 'category'} or --kind 'year built=category'")
     assert "1 cell that is no finite number" in column([*["1.5", "2"] * 20, "many"]).reason
     assert "2 cells that are no finite number" in column([1.0, 2.0, np.inf, -np.inf]).reason
     assert "no finite" not in column([1.0, 2.0, None, float("nan")]).reason

@@ -32,7 +32,7 @@ def reproduce(
     reduction: Annotated[str, typer.Option(help="mean, sum, or the report's batchmean.")] = DEFAULTS.reduction,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = DEFAULTS.device,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = DEFAULTS.dtype,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
 ) -> None:
     """Run the report's experiment against torch.nn: table 1, figures 1 and 2, and the parity certificate."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import shutil
 import sys
@@ -17,6 +16,7 @@ from handgrad import workers as pool
 from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
+from handgrad.recipes import Recipe
 from handgrad.tables.reading import PARQUET
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ Separator = Annotated[str | None, typer.Option(help="Of a CSV file; told from it
 Decimal = Annotated[str | None, typer.Option(help="Mark of a CSV file, a point or a comma; told from it.")]
 Encoding = Annotated[str, typer.Option(help="Of a CSV file, as latin-1.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `handgrad train` left.")]
+RECIPE = Recipe()
+HIDDEN = "x".join(map(str, RECIPE.hidden))
 INTERRUPTED = 130
 """Exit code of a run that was stopped, as shells have it for Ctrl-C."""
 
@@ -46,25 +48,24 @@ def train(
     encoding: Encoding = "utf-8",
     groups: Annotated[str | None, typer.Option(help="Column whose equal rows stay in one part.")] = None,
     time_column: Annotated[str | None, typer.Option("--time", help="Column by which the last rows are tested.")] = None,
-    hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers, as 64x64.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Probability.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a batch.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Of handgrad.optim, as AdamW.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Also fit a linear model and gradient boosting.")] = True,
+    hidden: Annotated[str, typer.Option(help='Widths of the hidden layers; "" for none.')] = HIDDEN,
+    epochs: Annotated[int, typer.Option(help="At most.")] = RECIPE.epochs,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = RECIPE.lr,
+    dropout: Annotated[float, typer.Option(help="Probability.")] = RECIPE.dropout,
+    weight_decay: Annotated[float | None, typer.Option(help="By default 0.5 for AdamW, 0 for others.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="By default a 32nd of the rows, from 32 to 256.")] = None,
+    optimizer: Annotated[str, typer.Option(help="Of handgrad.optim.")] = RECIPE.optimizer,
+    baselines: Annotated[bool, typer.Option(help="Also fit a constant, a linear model, gradient boosting.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace a finished model in the folder.")] = False,
-    workers: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
 ) -> None:
-    """Train networks on a data file, and judge them beside two baselines on rows that nobody has seen.
+    """Train networks on a data file, and judge them beside baselines on rows that nobody has seen.
 
     Leaves a model folder with a report. Stopped by Ctrl-C or killed, the same command goes on where it was.
     """
 
     def action() -> None:
         from handgrad import runs
-        from handgrad.recipes import Recipe
 
         folder = writable_folder(output)
         if (folder / "model.safetensors").exists() and not overwrite:
@@ -78,16 +79,15 @@ def train(
         reading: dict[str, Any] = {"separator": separator, "decimal": decimal, "encoding": encoding}
         reading |= {"task": task, "kinds": kinds, "missing": missing or ()}
         prepared = runs.prepare(data, target, range(seeds), groups=groups, time=time_column, **reading)
-        options: dict[str, Any] = {
-            "hidden": None if hidden is None else widths(hidden),
-            "epochs": epochs,
-            "lr": lr,
-            "dropout": dropout,
-            "weight_decay": weight_decay,
-            "batch_size": batch_size,
-            "optimizer": optimizer,
-        }
-        recipe = dataclasses.replace(Recipe(), **{name: v for name, v in options.items() if v is not None})
+        recipe = Recipe(
+            hidden=widths(hidden),
+            epochs=epochs,
+            lr=lr,
+            dropout=dropout,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            optimizer=optimizer,
+        )
         console.print(prepared.table.schema.report(), highlight=False, markup=False)
         for note in prepared.notes:
             console.print(note, highlight=False, markup=False)
@@ -153,7 +153,7 @@ def predict(
         gone = sum(folder.diverged)
         said = [f"{len(frame)} rows by {len(folder.diverged) - gone} networks"]
         said += [f"{gone} of {len(folder.diverged)} diverged and are left out"] if gone else []
-        said += [f"{outside} rows lie outside what was seen in training: see the column outside"] if outside else []
+        said += [f"outside what was seen in training {outside}, as the column outside says"] if outside else []
         errors.print("; ".join(said) + ".", highlight=False)
 
     guarded(action)

@@ -17,6 +17,7 @@ from handgrad.experiments.disk_sweep import KINDS as OF_DISK
 from handgrad.experiments.disk_sweep import disk_sweep
 from handgrad.files import writable_folder, write_atomically
 from handgrad.grid import grid
+from handgrad.recipes import Recipe
 from handgrad.results import Results
 
 Values = Annotated[str | None, typer.Option(help="Comma-separated values.")]
@@ -55,13 +56,15 @@ def sweep(
     activation: Values = None,
     seeds: Annotated[int, typer.Option(help="Networks of each configuration.")] = 20,
     epochs: Annotated[int | None, typer.Option(help="Epochs of each network; at most, of a data file.")] = None,
-    workers: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
 ) -> None:
     """Train networks for every combination of the values given, from every seed: table, plot, results.
 
-    Without a data file the report's network on its disk: lr, momentum, weight_decay, batch_size, width, init,
-    activation. With one, tabular networks, measured on the validation rows: lr, weight_decay, batch_size, hidden,
-    dropout, activation, optimizer, schedule.
+    Without a data file the report's network on its disk, by lr, momentum,
+    weight_decay, batch_size, width, init, activation.
+
+    With one tabular networks, measured on the validation rows, by lr,
+    weight_decay, batch_size, hidden, dropout, activation, optimizer, schedule.
     """
     given = {
         "lr": lr,
@@ -129,16 +132,13 @@ def _of_file(
     start: Callable[..., Any],
 ) -> tuple[Results, str]:
     """The results, and the metric that is shown."""
-    import dataclasses
-
     from handgrad import runs
-    from handgrad.recipes import Recipe
 
     if target is None:
         raise ArgumentError("a column to predict", "none", "Pass --target NAME.", "sweep")
     values = {name: [_read(name, text) for text in texts.split(",")] for name, texts in lists.items()}
     chosen = grid(seeds=seeds, **values)
-    recipe = Recipe() if epochs is None else dataclasses.replace(Recipe(), epochs=epochs)
+    recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
     prepared = runs.prepare(data, target, chosen.seeds)
     advance = start("networks × epochs", len(chosen) * recipe.epochs)
     results = runs.sweep(prepared, chosen, recipe, workers_=workers, advance=advance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,7 @@ def _text(series: polars.Series, words: polars.Series, there: int, distinct: int
     if form:
         twin = "%d/%m/%Y" if form == "%m/%d/%Y" else ""
         both = twin and _fits(words, cells.moments(series, twin, missing))
-        doubt = f'; if the day comes first, say kinds={{{series.name!r}: "date:{twin}"}}' if both else ""
+        doubt = f"; if the day comes first, say {_said(series.name, f'date:{twin}')}" if both else ""
         return _date(series, cells.moments(series, form, missing), form, f"dates ({form}){doubt}")
     if distinct > max(FEW, there / 2):
         spaces = words.str.count_matches(r"\s").mean()
@@ -178,6 +179,11 @@ def _fits(words: polars.Series, values: polars.Series, enough: float = 1 - STRAY
     others = words.filter(values.is_null() & words.is_not_null())
     there = len(words) - words.null_count()
     return len(others) < there and len(others) <= (1 - enough) * there and others.n_unique() <= STRAY_WORDS
+
+
+def _said(name: str, kind: str) -> str:
+    """How a caller says what a column holds, in Python and on the command line."""
+    return f"kinds={ {name: kind} } or --kind {shlex.quote(f'{name}={kind}')}"
 
 
 def _form(series: polars.Series, missing: Collection[str], enough: float) -> str:
@@ -208,7 +214,7 @@ def _number(
             return Column(name, "identifier", "whole numbers, another in every row")
     reason = reason or ("whole numbers" if whole else "numbers")
     if whole and 2 < distinct <= min(10, len(values) / 5):
-        reason += f' of {distinct} values; if they are codes, say kinds={{{name!r}: "category"}}'
+        reason += f" of {distinct} values; if they are codes, say {_said(name, 'category')}"
     others = int(cells.stray(series, values, missing).sum())
     if others:
         reason += f"; {others} {'cell that is' if others == 1 else 'cells that are'} no finite number taken as missing"
