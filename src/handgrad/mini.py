@@ -78,6 +78,7 @@ class batchNormalization(nn.BatchNorm1d):
     Args:
         batchSize: samples in a training batch; only checked, as any batch of two or more is normalised alike.
         input_size: C.
+        replicas: None or R.
 
     Example:
         >>> batchNormalization(500, input_size=25)

@@ -22,6 +22,7 @@ class ReLU(NeverInplace):
 
     Args:
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: the report, equation 2.
 
@@ -148,6 +149,7 @@ class Softplus(Elementwise):
     Args:
         beta: β.
         threshold: above which the function is linear.
+        replicas: None or R.
 
     Errors: ArgumentError for β = 0.
 
@@ -219,6 +221,7 @@ class SiLU(NeverInplace):
 
     Args:
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Elfwing, Uchibe and Doya 2017, arXiv:1702.03118.
 
@@ -252,6 +255,7 @@ class GELU(Elementwise):
 
     Args:
         approximate: "none" or "tanh".
+        replicas: None or R.
 
     Errors: ArgumentError for another approximation.
 
@@ -303,6 +307,7 @@ class Mish(NeverInplace):
 
     Args:
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Misra 2019, arXiv:1908.08681.
 

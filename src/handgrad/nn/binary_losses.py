@@ -21,7 +21,7 @@ class BCELoss(Loss):
 
     Shapes: y and t (N, …) alike; loss (), or y's with "none". With R replicas y is (R, N, …) and the loss (R,).
 
-    Args:
+    Args: as of `Loss`, and
         weight: w, which broadcasts against y; 1 if None. With R replicas (K,), or a number, is for all; w of more
             dimensions leads with R, or with 1 where it is for all.
 
@@ -76,7 +76,7 @@ class BCEWithLogitsLoss(BCELoss):
 
     Shapes: as BCELoss.
 
-    Args:
+    Args: as of `Loss`, and
         weight: w, which broadcasts against y; 1 if None. With R replicas (K,), or a number, is for all; w of more
             dimensions leads with R, or with 1 where it is for all.
         pos_weight: p, the weight of targets 1, such as (K,) for K labels; 1 if None. With R replicas as w.
@@ -131,7 +131,7 @@ class MultiLabelSoftMarginLoss(BCEWithLogitsLoss):
     Shapes: y and t (N, K) alike, or (K,); loss (), or (N,) with "none". With R replicas y leads with R; the loss is
     (R,).
 
-    Args:
+    Args: as of `Loss`, and
         weight: w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).
 
     Errors: as BCEWithLogitsLoss.

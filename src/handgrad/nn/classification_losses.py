@@ -84,7 +84,7 @@ class NLLLoss(ClassLoss):
     Shapes: y (N, K, …) with c (N, …), or (K,) with (); loss (), or c's with "none". With R replicas y leads with R, and
     the loss is (R,).
 
-    Args:
+    Args: as of `Loss`, and
         weight: class weights w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).
         ignore_index: a target whose loss is 0.
 
@@ -148,7 +148,7 @@ class CrossEntropyLoss(ClassLoss):
     Shapes: y (N, K, …) with indices (N, …), or (K,) with (); or with probabilities of y's shape. Loss (), or (N, …)
     with "none". With R replicas y leads with R, and the loss is (R,).
 
-    Args:
+    Args: as of `Loss`, and
         weight: class weights w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).
         ignore_index: a target whose loss is 0; not with probabilities.
         label_smoothing: ε, from 0 to 1; with R replicas it may be R numbers.
@@ -261,7 +261,7 @@ class MultiMarginLoss(ClassLoss):
     Shapes: y (N, K) with c (N,), or (K,) with (); loss (), or c's with "none". With R replicas y leads with R, and the
     loss is (R,).
 
-    Args:
+    Args: as of `Loss`, and
         p: 1 or 2.
         margin: m; with R replicas it may be R numbers.
         weight: class weights w (K,), 1 if None; with R replicas (K,) for all of them, or (R, K).

@@ -22,6 +22,9 @@ class Elementwise(Module):
     Shapes: x and y alike, any. With R replicas x may be shared by them, and then y is, too; its upstream gradient
     has the leading R, and so the gradient of x.
 
+    Args:
+        replicas: None or R.
+
     Errors: DTypeError for an input that is not of floating-point numbers.
 
     Example:
@@ -66,6 +69,7 @@ class NeverInplace(Elementwise):
 
     Args:
         inplace: only False.
+        replicas: None or R.
 
     Errors: NotImplementedError for inplace=True.
     """

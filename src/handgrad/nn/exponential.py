@@ -19,6 +19,7 @@ class ELU(NeverInplace):
     Args:
         alpha: α.
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Clevert, Unterthiner and Hochreiter 2016, arXiv:1511.07289.
 
@@ -54,6 +55,7 @@ class CELU(NeverInplace):
     Args:
         alpha: α.
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Errors: ArgumentError for α = 0.
 
@@ -93,6 +95,7 @@ class SELU(ELU):
 
     Args:
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Klambauer et al. 2017, arXiv:1706.02515.
 

@@ -294,6 +294,8 @@ class MSELoss(Loss):
 
     Shapes: y and t (N, …) alike; loss (), or y's with "none". With R replicas y is (R, N, …) and the loss (R,).
 
+    Args: as of `Loss`.
+
     Errors: ShapeError for unequal shapes or an empty batch, DTypeError and DeviceError for targets unlike y.
 
     Source: the report, equation 5.

@@ -45,7 +45,7 @@ class HingeEmbeddingLoss(MarginLoss):
 
     Shapes: y and t (N, …) alike; loss (), or y's with "none". With R replicas y is (R, N, …) and the loss (R,).
 
-    Args:
+    Args: as of `Loss`, and
         margin: m; with R replicas it may be R numbers.
 
     Errors: ArgumentError for targets other than 1 and −1, ShapeError for unequal shapes or an empty batch.
@@ -85,6 +85,8 @@ class SoftMarginLoss(Loss):
 
     Shapes: as HingeEmbeddingLoss.
 
+    Args: as of `Loss`.
+
     Errors: as HingeEmbeddingLoss.
 
     Source: torch.nn.SoftMarginLoss.
@@ -115,7 +117,7 @@ class MarginRankingLoss(MarginLoss):
     Shapes: x1, x2 and t (N, …) alike; loss (), or t's with "none". With R replicas x1 and x2 are (R, N, …) and the loss
     (R,).
 
-    Args:
+    Args: as of `Loss`, and
         margin: m; with R replicas it may be R numbers.
 
     Errors: as HingeEmbeddingLoss.
@@ -167,7 +169,7 @@ class CosineEmbeddingLoss(MarginLoss):
     Shapes: x1 and x2 (N, D) with t (N,), or (D,) with (); loss (), or t's with "none". With R replicas x1 and x2 lead
     with R, and the loss is (R,).
 
-    Args:
+    Args: as of `Loss`, and
         margin: m, from −1 to 1; with R replicas it may be R numbers.
 
     Errors: as HingeEmbeddingLoss.

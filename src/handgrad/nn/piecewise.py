@@ -25,6 +25,7 @@ class LeakyReLU(NeverInplace):
     Args:
         negative_slope: a.
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Maas, Hannun and Ng 2013.
 
@@ -135,6 +136,7 @@ class Threshold(NeverInplace):
         threshold: θ.
         value: v.
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: torch.nn.Threshold.
 
@@ -171,6 +173,7 @@ class Hardtanh(NeverInplace):
         max_val: b.
         inplace: only False; a module never changes its input.
         min_value, max_value: PyTorch's deprecated spelling of the bounds; only None.
+        replicas: None or R.
 
     Errors: ArgumentError unless a < b, NotImplementedError for a deprecated option.
 
@@ -225,6 +228,7 @@ class ReLU6(Hardtanh):
 
     Args:
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Krizhevsky 2010.
 
@@ -253,6 +257,7 @@ class Hardsigmoid(NeverInplace):
 
     Args:
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Courbariaux, Bengio and David 2015, arXiv:1511.00363, with PyTorch's slope of 1/6.
 
@@ -277,6 +282,7 @@ class Hardswish(NeverInplace):
 
     Args:
         inplace: only False; a module never changes its input.
+        replicas: None or R.
 
     Source: Howard et al. 2019, arXiv:1905.02244.
 
@@ -302,6 +308,7 @@ class Hardshrink(Elementwise):
 
     Args:
         lambd: λ.
+        replicas: None or R.
 
     Source: Donoho and Johnstone 1994.
 
@@ -334,6 +341,7 @@ class Softshrink(Elementwise):
 
     Args:
         lambd: λ.
+        replicas: None or R.
 
     Errors: ArgumentError for a negative λ.
 

@@ -20,6 +20,8 @@ class L1Loss(Loss):
 
     Shapes: y and t (N, …) alike; loss (), or y's with "none". With R replicas y is (R, N, …) and the loss (R,).
 
+    Args: as of `Loss`.
+
     Errors: ShapeError for unequal shapes or an empty batch, DTypeError and DeviceError for targets unlike y.
 
     Source: torch.nn.L1Loss.
@@ -47,7 +49,7 @@ class HuberLoss(Loss):
 
     Shapes: as L1Loss.
 
-    Args:
+    Args: as of `Loss`, and
         delta: δ > 0; with R replicas it may be R numbers.
 
     Errors: as L1Loss; ArgumentError for a δ that is not positive.
@@ -84,7 +86,7 @@ class SmoothL1Loss(Loss):
 
     Shapes: as L1Loss.
 
-    Args:
+    Args: as of `Loss`, and
         beta: β ≥ 0; 0 is L1Loss; with R replicas it may be R numbers.
 
     Errors: as L1Loss; ArgumentError for a negative β.
@@ -139,7 +141,7 @@ class GaussianNLLLoss(Loss):
     Shapes: y and t (N, …) alike; v as y, or with a last dimension of 1 or none where it serves all of y's last.
     Loss (), or y's with "none"; with R replicas y and v lead with R, and the loss is (R,).
 
-    Args:
+    Args: as of `Loss`, and
         full: add the constant ½ log 2π.
         eps: ε ≥ 0; with R replicas it may be R numbers.
 
@@ -200,7 +202,7 @@ class PoissonNLLLoss(Loss):
 
     Shapes: as L1Loss.
 
-    Args:
+    Args: as of `Loss`, and
         log_input: y is the logarithm of the rate.
         full: add Stirling's t log t − t + ½ log 2πt, for log t!, where t > 1.
         eps: ε ≥ 0, with log_input=False; with R replicas it may be R numbers.
@@ -259,7 +261,7 @@ class KLDivLoss(Loss):
 
     Shapes: as L1Loss.
 
-    Args:
+    Args: as of `Loss`, and
         log_target: t, too, are log-probabilities.
 
     Errors: as L1Loss; ArgumentError for negative probabilities.

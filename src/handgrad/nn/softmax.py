@@ -45,6 +45,7 @@ class Softmax(_Along):
 
     Args:
         dim: the dimension along which y sums to one.
+        replicas: None or R.
 
     Errors: NotImplementedError without `dim`, DimensionError for one that is not there.
 
@@ -81,6 +82,7 @@ class Softmin(Softmax):
 
     Args:
         dim: the dimension along which y sums to one.
+        replicas: None or R.
 
     Errors: as of Softmax.
 
@@ -143,6 +145,7 @@ class LogSoftmax(_Along):
 
     Args:
         dim: the dimension along which the exponentials of y sum to one.
+        replicas: None or R.
 
     Errors: as of Softmax.
 
@@ -178,6 +181,7 @@ class GLU(_Along):
 
     Args:
         dim: the dimension that is halved.
+        replicas: None or R.
 
     Errors: ShapeError for an odd length, DimensionError for a dimension that is not there.
 

@@ -34,6 +34,10 @@ def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
 
     So a folder with `model.safetensors` is whole.
 
+    Args:
+        trained: what `train` gave.
+        folder: made if need be; what an earlier run left there is replaced.
+
     Errors: OutputError if it cannot be written.
     """
     folder, prepared = writable_folder(folder), trained.prepared

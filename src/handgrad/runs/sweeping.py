@@ -32,6 +32,8 @@ def sweep(
         grid: options of a `Recipe`, by name.
         recipe: the options that all have in common.
         part: "validation", "test" or "train".
+        workers_: as many as there are cores by default.
+        advance: called with the losses of the replicas that have just finished an epoch.
 
     Errors: ArgumentError for options that a recipe does not have, or other seeds.
 

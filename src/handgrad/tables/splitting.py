@@ -57,6 +57,7 @@ def split(
     row in training. Two seeds give parts of equal size, but with `groups`, whose shares are those of groups.
 
     Args:
+        table: the rows.
         seed: scikit-learn's splitters draw from the stream (seed, "split").
         validation, test: shares of all rows, 0 for none.
         groups: the name of a column; rows with the same value of it stay together in one part.
