@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from handgrad import nn, optim
+
 DOCS = Path(__file__).parents[1] / "docs"
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -36,5 +38,19 @@ def test_every_link_leads_somewhere():
     root = Path(__file__).parents[1]
     for page in [root / "README.md", *root.glob("docs/*.md")]:
         prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-        for link in re.findall(r"\]\(([^)#]+)\)", prose):
+        for link, anchor in re.findall(r"\]\(([^)#]+)(?:#([^)]+))?\)", prose):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in headings(page.parent / link), f"{page.name}: {link}#{anchor}"
+
+
+def headings(page):
+    """The anchors of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_page_on_layers_has_all_of_them():
+    """By name, or by what a name such as AvgPool2d, LPPool1d or MSELoss begins with."""
+    words = set(re.findall(r"\w+", (DOCS / "layers.md").read_text(encoding="utf-8")))
+    forms = {n: {n, n[:-2], re.sub(r"(Pool|Pad)[12]d$|Loss$", "", n)} for n in nn.__all__ + optim.__all__}
+    assert [name for name, written in forms.items() if not written & words] == []
