@@ -100,6 +100,10 @@ Rule = Callable[[int, int], Distribution]
 class Initialiser:
     """How a layer's weight and bias are drawn, given its fan-in and fan-out.
 
+    Args:
+        name: what `repr` shows.
+        weight, bias: functions of fan-in and fan-out that return a distribution, such as `Normal(0.1)`.
+
     Example:
         >>> from handgrad import nn
         >>> nn.init.kaiming_normal().weight(50, 10)

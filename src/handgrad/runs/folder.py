@@ -61,6 +61,16 @@ def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
 class Folder:
     """A model folder: R networks, what encodes rows for each of them, and the run that made them.
 
+    Attributes:
+        path: of the folder.
+        model: R networks in one.
+        schema: what the columns hold.
+        encoders: one for each network.
+        seen: an encoder of all rows that any network was trained on, by which `outside` is told.
+        diverged: of each network, whether it did, and is left out of predictions.
+        run: the run as a report shows it.
+        digest: of rows and target, by which runs on the same data know each other.
+
     Example:
         >>> import tempfile
         >>> from handgrad.recipes import Recipe

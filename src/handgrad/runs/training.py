@@ -32,7 +32,15 @@ MOST = 500
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train` gave: R networks in one, their history, and the run as a report shows it."""
+    """What `train` gave.
+
+    Attributes:
+        model: R networks in one.
+        history: of their training.
+        recipe: by which they were trained.
+        prepared: the data.
+        run: the run as a report shows it, with all metrics.
+    """
 
     model: nn.Module
     history: History
