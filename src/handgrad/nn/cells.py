@@ -43,11 +43,9 @@ class Recurrent(Module):
         G = self.steps.gates * H
         bound = Uniform(1 / math.sqrt(H))
         device = None if device is None else checks.device(device, self.label)
-        shapes = {
-            "weight_ih": (G, inputs),
-            "weight_hh": (G, H),
-            **({"bias_ih": (G,), "bias_hh": (G,)} if self.bias else {}),
-        }
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (G, inputs), "weight_hh": (G, H)}
+        if self.bias:
+            shapes |= {"bias_ih": (G,), "bias_hh": (G,)}
         for name, shape in shapes.items():
             value = torch.empty(shape, device=device, dtype=dtype)
             new = Parameter(value, bound, generator, replicas=self.replicas, transposed=len(shape) == 2)
@@ -110,11 +108,12 @@ class RNNCellBase(Recurrent):
         self,
         input_size: int,
         hidden_size: int,
-        bias: bool,
-        device: Any,
-        dtype: torch.dtype | None,
-        generator: Generators,
-        replicas: int | None,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        generator: Generators = None,
+        replicas: int | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, replicas)
         self.add_weights("", input_size, device, dtype, generator)
@@ -197,7 +196,7 @@ class RNNCell(RNNCellBase):
     ) -> None:
         self.nonlinearity = checks.one_of("nonlinearity", nonlinearity, ("tanh", "relu"), "RNNCell")
         self.steps = ElmanSteps(nonlinearity)
-        super().__init__(input_size, hidden_size, bias, device, dtype, generator, replicas)
+        super().__init__(input_size, hidden_size, bias, device, dtype, generator=generator, replicas=replicas)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")
@@ -228,19 +227,7 @@ class GRUCell(RNNCellBase):
         (torch.Size([5, 4]), torch.Size([5, 3]))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        generator: Generators = None,
-        replicas: int | None = None,
-    ) -> None:
-        self.steps = GRUSteps()
-        super().__init__(input_size, hidden_size, bias, device, dtype, generator, replicas)
+    steps = GRUSteps()
 
 
 class LSTMCell(RNNCellBase):
@@ -272,16 +259,4 @@ class LSTMCell(RNNCellBase):
         torch.Size([5, 3])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        generator: Generators = None,
-        replicas: int | None = None,
-    ) -> None:
-        self.steps = LSTMSteps()
-        super().__init__(input_size, hidden_size, bias, device, dtype, generator, replicas)
+    steps = LSTMSteps()

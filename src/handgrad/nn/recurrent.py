@@ -12,30 +12,30 @@ from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.cells import Recurrent, parts
 from handgrad.nn.parameter import Generators
 from handgrad.nn.random import Random
-from handgrad.nn.steps import ElmanSteps, GRUSteps, LSTMSteps, Steps
+from handgrad.nn.steps import ElmanSteps, GRUSteps, LSTMSteps
 
 
 class RNNBase(Recurrent, Random):
-    """Base of the recurrent layers: they differ in what happens within a step."""
+    """Base of the recurrent layers: they differ in `steps`, what happens within a step."""
 
     rank = 3
 
     def __init__(
         self,
-        steps: Steps,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        device: Any,
-        dtype: torch.dtype | None,
-        generator: Generators,
-        replicas: int | None,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        generator: Generators = None,
+        replicas: int | None = None,
     ) -> None:
-        self.steps, self.dims = steps, "NT" if batch_first else "TN"
+        self.dims = "NT" if batch_first else "TN"
         Recurrent.__init__(self, input_size, hidden_size, bias, replicas)
         self.num_layers = checks.positive_int("num_layers", num_layers, self.label)
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
@@ -215,9 +215,9 @@ class RNN(RNNBase):
         replicas: int | None = None,
     ) -> None:
         self.nonlinearity = checks.one_of("nonlinearity", nonlinearity, ("tanh", "relu"), "RNN")
-        sizes = (input_size, hidden_size, num_layers)
-        options: tuple[Any, ...] = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
-        super().__init__(ElmanSteps(nonlinearity), *sizes, *options)
+        self.steps = ElmanSteps(nonlinearity)
+        options = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(input_size, hidden_size, *options, generator=generator, replicas=replicas)
 
 
 class GRU(RNNBase):
@@ -245,24 +245,7 @@ class GRU(RNNBase):
         torch.Size([7, 5, 3])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        generator: Generators = None,
-        replicas: int | None = None,
-    ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        options: tuple[Any, ...] = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
-        super().__init__(GRUSteps(), *sizes, *options)
+    steps = GRUSteps()
 
 
 class LSTM(RNNBase):
@@ -295,6 +278,7 @@ class LSTM(RNNBase):
         (torch.Size([5, 7, 3]), torch.Size([1, 5, 4]), torch.Size([1, 5, 4]))
     """
 
+    steps = LSTMSteps()
     proj_size = 0
 
     def __init__(
@@ -315,6 +299,5 @@ class LSTM(RNNBase):
     ) -> None:
         if proj_size != 0:
             raise NotImplementedError(f"LSTM(proj_size={proj_size}): projections are not supported. Leave it out.")
-        sizes = (input_size, hidden_size, num_layers)
-        options: tuple[Any, ...] = (bias, batch_first, dropout, bidirectional, device, dtype, generator, replicas)
-        super().__init__(LSTMSteps(), *sizes, *options)
+        options = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(input_size, hidden_size, *options, generator=generator, replicas=replicas)
