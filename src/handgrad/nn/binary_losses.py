@@ -148,16 +148,8 @@ class MultiLabelSoftMarginLoss(BCEWithLogitsLoss):
         tensor([[-0.2500,  0.2500]])
     """
 
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: None = None,
-        reduce: None = None,
-        reduction: str = "mean",
-        *,
-        replicas: int | None = None,
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction, replicas=replicas)
+    pos_weight = None
+    __init__ = BCELoss.__init__  # without pos_weight
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
         self.predictions(y)

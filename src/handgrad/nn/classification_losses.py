@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -18,11 +16,20 @@ class ClassLoss(Loss):
     """Base of the losses whose targets are class indices: they are checked, and weighted by their classes here."""
 
     buffer_names = ("weight",)
-    ignore_index: int | None = None
+    ignore_index: int | None
 
-    def __init__(self, weight: Tensor | None, *options: Any, replicas: int | None) -> None:
-        super().__init__(*options, replicas=replicas)
-        self.weight = self.own(weight)
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: None = None,
+        ignore_index: int = -100,
+        reduce: None = None,
+        reduction: str = "mean",
+        *,
+        replicas: int | None = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction, replicas=replicas)
+        self.weight, self.ignore_index = self.own(weight), ignore_index
 
     def classes(self, y: Tensor) -> int:
         """The dimension of the K classes: that behind the samples', the only one where there is no batch."""
@@ -105,19 +112,6 @@ class NLLLoss(ClassLoss):
 
     unfit = dict.fromkeys(("Softmax", "Softmax2d"), "Put LogSoftmax in its place: {loss} takes log-probabilities.")
 
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: None = None,
-        ignore_index: int = -100,
-        reduce: None = None,
-        reduction: str = "mean",
-        *,
-        replicas: int | None = None,
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction, replicas=replicas)
-        self.ignore_index = ignore_index
-
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
         self.predictions(y)
         dim = self.classes(y)
@@ -182,8 +176,7 @@ class CrossEntropyLoss(ClassLoss):
         *,
         replicas: int | None = None,
     ) -> None:
-        super().__init__(weight, size_average, reduce, reduction, replicas=replicas)
-        self.ignore_index = ignore_index
+        super().__init__(weight, size_average, ignore_index, reduce, reduction, replicas=replicas)
         self.label_smoothing = self.number("label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -293,7 +286,8 @@ class MultiMarginLoss(ClassLoss):
         *,
         replicas: int | None = None,
     ) -> None:
-        super().__init__(weight, size_average, reduce, reduction, replicas=replicas)
+        super().__init__(weight, size_average, reduce=reduce, reduction=reduction, replicas=replicas)
+        self.ignore_index = None  # it has none
         self.p, self.margin = checks.one_of("p", p, (1, 2), self.label), self.number("margin", margin)
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -18,7 +18,7 @@ class MarginLoss(Loss):
 
     def __init__(
         self,
-        margin: Numbers,
+        margin: Numbers = 0.0,
         size_average: None = None,
         reduce: None = None,
         reduction: str = "mean",
@@ -136,17 +136,6 @@ class MarginRankingLoss(MarginLoss):
 
     differentiated = (0, 1)
 
-    def __init__(
-        self,
-        margin: Numbers = 0.0,
-        size_average: None = None,
-        reduce: None = None,
-        reduction: str = "mean",
-        *,
-        replicas: int | None = None,
-    ) -> None:
-        super().__init__(margin, size_average, reduce, reduction, replicas=replicas)
-
     def forward(self, x1: Tensor, x2: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:  # type: ignore[override]
         self.predictions(x1, x2)
         t = signs(self.targets(t, x1), self)
@@ -187,17 +176,6 @@ class CosineEmbeddingLoss(MarginLoss):
     """
 
     differentiated = (0, 1)
-
-    def __init__(
-        self,
-        margin: Numbers = 0.0,
-        size_average: None = None,
-        reduce: None = None,
-        reduction: str = "mean",
-        *,
-        replicas: int | None = None,
-    ) -> None:
-        super().__init__(margin, size_average, reduce, reduction, replicas=replicas)
 
     def forward(self, x1: Tensor, x2: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:  # type: ignore[override]
         self.predictions(x1, x2)
