@@ -10,7 +10,7 @@ from torch import Tensor
 from handgrad.errors import ArgumentError
 from handgrad.nn.constants import back, each
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.arithmetic import Number, average_, descended, listed, lowest
+from handgrad.optim.arithmetic import Number, average_, descended, limited, listed
 from handgrad.optim.optimizer import Optimizer, Params
 
 
@@ -90,7 +90,7 @@ class Adafactor(Optimizer):
 
     def update(self, params: list[Parameter], values: list[Tensor], grads: list[Any], group: dict[str, Any]) -> None:
         t, lr, (tiny, least) = self.count(params), group["lr"], group["eps"]
-        beta, rho = 1 - t ** group["beta2_decay"], lowest(lr, t**-0.5)
+        beta, rho = 1 - t ** group["beta2_decay"], limited(lr, high=t**-0.5)
         sizes = [_rms(p, p.value) for p in params]
         grads = descended(values, grads, group, decoupled=True)
         for p, value, g, size in zip(params, values, grads, sizes):

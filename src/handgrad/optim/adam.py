@@ -16,6 +16,7 @@ from handgrad.optim.arithmetic import (
     average_,
     average_squares_,
     descended,
+    roots,
     scale_,
     shift_,
 )
@@ -106,8 +107,7 @@ class Adam(Moments):
             torch._foreach_maximum_(top, v)
             v = top
         root = (1 - beta2**t) ** 0.5  # multiplied into numerator and ε, it saves a division of all v
-        size = list(torch._foreach_sqrt(v))
-        shift_(size, group["eps"] * root)
+        size = roots(v, group["eps"] * root)
         add_quotient_(values, m, size, -lr * root / (1 - beta1**t))
 
 
@@ -219,8 +219,7 @@ class NAdam(Moments):
         product = mu * self.number(params, "mu_product")
         self.note(params, "mu_product", product)
         root = (1 - beta2**t) ** 0.5
-        size = list(torch._foreach_sqrt(v))
-        shift_(size, group["eps"] * root)
+        size = roots(v, group["eps"] * root)
         add_quotient_(values, grads, size, -lr * root * (1 - mu) / (1 - product))
         add_quotient_(values, m, size, -lr * root * ahead / (1 - product * ahead))
 
@@ -283,8 +282,7 @@ class RAdam(Moments):
             add_scaled_(values, m, -lr)
             return
         rectified = seen * (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
-        size = list(torch._foreach_sqrt(v))
-        shift_(size, group["eps"])
+        size = roots(v, group["eps"])
         if many:  # some replicas may not divide yet
             size = [torch.where(r > 5, s, 1) for r, s in zip(each(rho, size), size)]
             rectified = torch.where(rho > 5, rectified.abs(), 1)

@@ -6,6 +6,7 @@ Either is one call of PyTorch for all tensors: with small networks the calls are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -76,6 +77,13 @@ def add_quotient_(targets: list[Tensor], tops: list[Tensor], bottoms: list[Tenso
     torch._foreach_addcdiv_(targets, tops, bottoms, factor)
 
 
+def roots(squares: list[Tensor], eps: float | Tensor) -> list[Tensor]:
+    """Return √v + ε for each tensor of squares v; R numbers ε go to the R leading slices."""
+    sizes = list(torch._foreach_sqrt(squares))
+    shift_(sizes, eps)
+    return sizes
+
+
 def average_(averages: list[Tensor], tensors: list[Tensor], beta: float | Tensor) -> None:
     """Move each average in place: a ← βa + (1 − β) t."""
     weight = back(each(1 - beta, tensors), tensors) if isinstance(beta, Tensor) else 1 - beta
@@ -97,13 +105,6 @@ def clip_(tensors: list[Tensor], low: float | Tensor, high: float | Tensor) -> N
     torch._foreach_clamp_max_(tensors, each(high, tensors))
 
 
-def lowest(a: Any, b: Any) -> Any:
-    """The lower of two numbers, or of R and one."""
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return torch.minimum(*(torch.as_tensor(number, dtype=torch.float64) for number in (a, b)))
-    return min(a, b)
-
-
-def highest(a: Any, b: Any) -> Any:
-    """The higher of two numbers, or of R and one."""
-    return -lowest(-a, -b)
+def limited(number: float | Tensor, low: float = -inf, high: float = inf) -> Any:
+    """One number, or each of R, limited from below and above."""
+    return number.clamp(low, high) if isinstance(number, Tensor) else min(max(low, number), high)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.arithmetic import Number, add_scaled_, average_, descended, highest, scale_
+from handgrad.optim.arithmetic import Number, add_scaled_, average_, descended, limited, scale_
 from handgrad.optim.optimizer import Optimizer, Params, as_number
 
 
@@ -78,4 +78,4 @@ class ASGD(Optimizer):
         add_scaled_(values, grads, -eta)
         average_(self.recall(params, "ax"), values, 1 - mu)
         self.note(params, "eta", lr / (1 + lambd * lr * t) ** group["alpha"])
-        self.note(params, "mu", 1 / highest(1, t - group["t0"]))
+        self.note(params, "mu", 1 / limited(t - group["t0"], low=1))

@@ -13,7 +13,7 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.optimizer import Optimizer, Params, copied
+from handgrad.optim.optimizer import Optimizer, Params, copied, turned
 
 VECTORS = ("d", "prev_flat_grad")
 HISTORIES = ("old_dirs", "old_stps")
@@ -185,12 +185,10 @@ class LBFGS(Optimizer):
 
     def _signed(self, loss: Any) -> tuple[float, Tensor]:
         """What is to be small, ±loss, and its gradient."""
-        sign = -1 if self.param_groups[0].get("maximize") else 1
-        return sign * float(loss), self._gradient().mul_(sign)
-
-    def _gradient(self) -> Tensor:
-        parts = [(p, torch.zeros_like(p.value) if p.grad is None else p.grad) for p in self.param_groups[0]["params"]]
-        return torch.cat([(g.mT if p.transposed else g).reshape(-1) for p, g in parts])
+        group = self.param_groups[0]
+        sign = -1 if group["maximize"] else 1
+        parts = [(p, torch.zeros_like(p.value) if p.grad is None else p.grad) for p in group["params"]]
+        return sign * float(loss), torch.cat([turned(g, p).reshape(-1) for p, g in parts]).mul_(sign)
 
     def _move(self, d: Tensor, t: float) -> None:
         params = self.param_groups[0]["params"]
@@ -234,20 +232,17 @@ def strong_wolfe(
 
     # Go on until a bracket holds such a t
     previous, point, tries = start, at(t), 0
-    while True:
-        if tries >= most:
-            bracket = [start, point]
-            break
-        if high(point) or (tries > 1 and point.loss >= previous.loss):
-            bracket = [previous, point]
-            break
-        if flat(point):
+    while tries < most:
+        rose = high(point) or (tries > 1 and point.loss >= previous.loss)
+        if not rose and flat(point):
             return point, tries + 1
-        if point.slope >= 0:
+        if rose or point.slope >= 0:
             bracket = [previous, point]
             break
         t = cubic_minimum(previous, point, point.t + 0.01 * (point.t - previous.t), 10 * point.t)
         previous, point, tries = point, at(t), tries + 1
+    else:
+        bracket = [start, point]
 
     # Narrow the bracket around it
     stuck = False

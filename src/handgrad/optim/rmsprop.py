@@ -18,6 +18,7 @@ from handgrad.optim.arithmetic import (
     average_squares_,
     descended,
     listed,
+    roots,
     scale_,
     shift_,
     shifted,
@@ -93,8 +94,7 @@ class RMSprop(Optimizer):
             mean = self.recall(params, "grad_avg")
             average_(mean, grads, alpha)
             v = list(torch._foreach_addcmul(v, mean, mean, -1))
-        size = list(torch._foreach_sqrt(v))
-        shift_(size, group["eps"])
+        size = roots(v, group["eps"])
         if anything(mu):
             b = self.recall(params, "momentum_buffer")
             scale_(b, mu)
@@ -165,8 +165,7 @@ class Adagrad(Optimizer):
         t, s = self.count(params), self.recall(params, "sum")
         grads = descended(values, grads, group)
         torch._foreach_addcmul_(s, grads, grads)
-        size = list(torch._foreach_sqrt(s))
-        shift_(size, group["eps"])
+        size = roots(s, group["eps"])
         add_quotient_(values, grads, size, -group["lr"] / (1 + (t - 1) * group["lr_decay"]))
 
 

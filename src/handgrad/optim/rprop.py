@@ -49,6 +49,7 @@ class Rprop(Optimizer):
 
     tuples: ClassVar = {"etas": 2, "step_sizes": 2}
     numbers = ("step",)
+    memory = ("prev",)
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Rprop(Optimizer):
     def fresh(self, p: Parameter, group: dict[str, Any]) -> dict[str, Any]:
         start = torch.zeros_like(p.value)
         shift_([start], group["lr"])
-        return {**super().fresh(p, group), "prev": torch.zeros_like(p.value), "step_size": start}
+        return {**super().fresh(p, group), "step_size": start}
 
     def update(self, params: list[Parameter], values: list[Tensor], grads: list[Any], group: dict[str, Any]) -> None:
         self.count(params)
