@@ -15,6 +15,8 @@ from handgrad.optim.optimizer import Optimizer
 class _Composed(LRScheduler):
     """Base of schedules made of schedules, whose states are saved with it."""
 
+    unsaved = ("optimizer", "_schedulers")
+
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], last_epoch: int) -> None:
         where, remedy = type(self).__name__, "Pass schedules of one optimiser, made before this one."
         if not schedulers:
@@ -23,10 +25,8 @@ class _Composed(LRScheduler):
             if not isinstance(schedule, LRScheduler):
                 raise DTypeError(f"a schedule at index {index}", type(schedule).__name__, remedy, where)
             if isinstance(schedule, ReduceLROnPlateau):
-                advice = "Step it beside this one, with its metric."
-                raise ArgumentError(
-                    "schedules of the step alone", f"{type(schedule).__name__} at {index}", advice, where
-                )
+                advice, got = "Step it beside this one, with its metric.", f"{type(schedule).__name__} at {index}"
+                raise ArgumentError("schedules of the step alone", got, advice, where)
             if schedule.optimizer is not optimizer:
                 raise ArgumentError("schedules of one optimiser", f"another's at index {index}", remedy, where)
         self._schedulers = list(schedulers)
@@ -37,21 +37,14 @@ class _Composed(LRScheduler):
         return any(part.counts_steps for part in self._schedulers)
 
     def state_dict(self) -> dict[str, Any]:
-        parts, self._schedulers = self._schedulers, []
-        try:
-            return {**super().state_dict(), "_schedulers": [part.state_dict() for part in parts]}
-        finally:
-            self._schedulers = parts
+        return {**super().state_dict(), "_schedulers": [part.state_dict() for part in self._schedulers]}
 
     def identity(self) -> dict[str, Any]:
         return {**self.state_dict(), "_schedulers": [part.identity() for part in self._schedulers]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        parts: list[Any] = self._schedulers
         super().load_state_dict(state_dict)
-        saved: list[Any] = self._schedulers
-        self._schedulers = parts
-        for part, state in zip(parts, saved):
+        for part, state in zip(self._schedulers, state_dict["_schedulers"]):
             part.load_state_dict(state)
         self.set(self._last_lr)
 

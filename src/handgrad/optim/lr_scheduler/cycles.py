@@ -228,10 +228,8 @@ class OneCycleLR(_Cycle):
 
     def along(self, t: float, points: Sequence[Rate]) -> Rate:
         """The value at step t of a curve through `points`, which stand where the phases begin and end."""
-        up = self.pct_start * self.total_steps
-        ends = (
-            [0.0, up - 1, 2 * up - 2, self.total_steps - 1] if self.three_phase else [0.0, up - 1, self.total_steps - 1]
-        )
+        up, last = self.pct_start * self.total_steps, self.total_steps - 1
+        ends = [0.0, up - 1, 2 * up - 2, last] if self.three_phase else [0.0, up - 1, last]
         phase = next((i for i, end in enumerate(ends[1:-1]) if t <= end), len(ends) - 2)
         (start, end), (a, b) = ends[phase : phase + 2], points[phase : phase + 2]
         p = (t - start) / (end - start) if end != start else 1.0

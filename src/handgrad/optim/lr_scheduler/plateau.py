@@ -93,8 +93,7 @@ class ReduceLROnPlateau(LRScheduler):
         bad = torch.where(better | cooling, 0.0, self.num_bad_epochs + 1)
         stalled = bad > self.patience
         self.num_bad_epochs = torch.where(stalled, 0.0, bad)
-        cooldown = torch.as_tensor(self.cooldown, dtype=torch.float64)
-        self.cooldown_counter = torch.where(stalled, cooldown, self.cooldown_counter - cooling.double())
+        self.cooldown_counter = torch.where(stalled, self.cooldown, self.cooldown_counter - cooling.double())
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         groups = self.groups(self.optimizer)
         self.set([self.reduced(group["lr"], least, stalled) for group, least in zip(groups, self.min_lrs)])

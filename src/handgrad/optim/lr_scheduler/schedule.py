@@ -67,6 +67,9 @@ class LRScheduler:
     functions: tuple[str, ...] = ()
     """Attributes that hold lists of functions: of one that is an object its attributes are saved, of others nothing."""
 
+    unsaved: tuple[str, ...] = ("optimizer",)
+    """Attributes that are no part of the state."""
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = optimizer
         for index, group in enumerate(self.groups(optimizer)):
@@ -120,7 +123,7 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all attributes but the optimiser; functions are not saved, only what callable objects hold."""
-        state = {k: v for k, v in vars(self).items() if k not in ("optimizer", *self.functions)}
+        state = {k: v for k, v in vars(self).items() if k not in (*self.unsaved, *self.functions)}
         saved = {name: [attributes(f) for f in getattr(self, name)] for name in self.functions}
         return copy.deepcopy({**state, **saved})
 
@@ -139,7 +142,7 @@ class LRScheduler:
         if missing := [name for name in self.state_dict() if name not in state_dict]:
             remedy = f"Load what state_dict() of another {type(self).__name__} returned."
             raise StateError("all entries of the schedule", f"none for {', '.join(missing)}", remedy, "load_state_dict")
-        state = copy.deepcopy(dict(state_dict))
+        state = copy.deepcopy({k: v for k, v in state_dict.items() if k not in self.unsaved})
         for name in self.functions:
             for function, held in zip(getattr(self, name), state.pop(name)):
                 if held is not None:
@@ -171,10 +174,8 @@ class LRScheduler:
         Errors: ArgumentError for one out of range, for what is no number, or for R numbers for other replicas.
         """
         replicas = {p.replicas for group in self.groups(optimizer) for p in group["params"]}
-        expected = (
-            f"{name} to be a number" if least is None else f"{name} {'above' if beyond else 'of at least'} {least:g}"
-        )
-        expected += f" and at most {most:g}" if most < math.inf else ""
+        kind = "to be a number" if least is None else f"{'above' if beyond else 'of at least'} {least:g}"
+        expected = f"{name} {kind}" + (f" and at most {most:g}" if most < math.inf else "")
         remedy = f"Give one number for {name}, or one for each replica."
         try:
             found = plain(value)
