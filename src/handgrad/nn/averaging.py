@@ -116,17 +116,15 @@ class AveragedModel(Module):
             averaged, current, synced, others = averaged + synced, current + others, [], []
         current = [c.to(a) for a, c in zip(averaged, current)]
         first = self.n_averaged == 0
-        if not bool(first.all()):
-            for dtype in dict.fromkeys(a.dtype for a in averaged):
-                self._average(
-                    [a for a in averaged if a.dtype is dtype],
-                    [c for a, c in zip(averaged, current) if a.dtype is dtype],
-                )
         if bool(first.all()):
             synced, others = averaged + synced, current + others
-        elif bool(first.any()):  # some replicas, of several averages that were stacked
-            for a, c in zip(averaged, current):
-                a.copy_(torch.where(spread(first.to(a.device), a), c, a))
+        else:
+            for dtype in dict.fromkeys(a.dtype for a in averaged):
+                same = [(a, c) for a, c in zip(averaged, current) if a.dtype is dtype]
+                self._average([a for a, _ in same], [c for _, c in same])
+            if bool(first.any()):  # some replicas, of several averages that were stacked
+                for a, c in zip(averaged, current):
+                    a.copy_(torch.where(spread(first.to(a.device), a), c, a))
         for a, c in zip(synced, others):
             a.copy_(c)
         self.n_averaged.add_(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,16 +87,13 @@ class LinearChain(Module):
     """
 
     def __init__(self, parts: Sequential) -> None:
-        modules = list(parts)
-        assert isinstance(modules[0], Linear)
-        self.parts, self.first = parts, modules[0]
-        self.blocks: list[Block] = []
-        rest: list[Any] = modules[1:]
-        while rest:
-            norm = rest[1] if isinstance(rest[1], BatchNorm1d) else None
-            width = 2 if norm is None else 3
-            self.blocks.append(Block(rest[0], norm, rest[width - 1]))
-            rest = rest[width:]
+        rest: Iterator[Any] = iter(parts)
+        self.parts, self.blocks = parts, list[Block]()
+        self.first: Linear = next(rest)
+        for activation in rest:
+            part = next(rest)
+            norm, linear = (part, next(rest)) if isinstance(part, BatchNorm1d) else (None, part)
+            self.blocks.append(Block(activation, norm, linear))
         super().__init__(self.first.replicas)
         self.widest = max(block.linear.in_features for block in self.blocks)
         self._columns: dict[Parameter, tuple[Tensor, Tensor]] = {}
@@ -116,7 +114,7 @@ class LinearChain(Module):
             fits = isinstance(x, Tensor) and x.ndim in (2, 2 if self.replicas is None else 3)
             if not fits or not pays(self.replicas or 1, x.shape[-2], self.widest):
                 y: Tensor = self.parts(x)
-                return self.keep(y, None)
+                return self.keep(y, None, None)
             name, _ = next(self.parts.named_children())
             x = self._led(self.first.checked(x))  # (R, N, I)
             for name, part in self.parts.named_children():  # noqa: B007
@@ -141,24 +139,23 @@ class LinearChain(Module):
         return True
 
     def backward(self, dy: Tensor) -> Tensor:
-        x, *kept = self.take(dy)
+        x, kept = self.take(dy)
         if x is None:
             return self.parts.backward(dy)
-        g = self._to_first(x, kept[0], dy)
+        g = self._to_first(x, kept, dy)
         return self._unled(torch.bmm(self._led(self.first.weight.value), g).mT)  # (N, I)
 
     def backward_parameters(self, dy: Tensor) -> None:
-        x, *kept = self.take(dy)
+        x, kept = self.take(dy)
         if x is None:
             self.parts.backward_parameters(dy)
         else:
-            self._to_first(x, kept[0], dy)
+            self._to_first(x, kept, dy)
 
     def _to_first(self, x: Tensor, kept: list[Fold], dy: Tensor) -> Tensor:
         """Accumulate every parameter's gradient and return the gradient by the first layer's output, (R, O, N)."""
         g = self._led(dy).mT  # (R, O, N)
-        for index in range(len(self.blocks) - 1, -1, -1):
-            block, fold = self.blocks[index], kept[index]
+        for index, (block, fold) in enumerate(zip(reversed(self.blocks), reversed(kept))):
             dA, db = _outer(fold.z, g), g.sum(-1, keepdim=True)  # (R, C, O), (R, O, 1)
             # two buffers in turn: one holds the gradient that the other is made from
             dz = self._buffer(("dz", index % 2), fold.z)

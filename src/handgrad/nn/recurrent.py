@@ -141,8 +141,7 @@ class RNNBase(Recurrent, Random):
 
     def extra_repr(self) -> str:
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        options = {name: getattr(self, name) for name in defaults}
-        changed = [f"{name}={value}" for name, value in options.items() if value != defaults[name]]
+        changed = [f"{n}={value}" for n, default in defaults.items() if (value := getattr(self, n)) != default]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
 

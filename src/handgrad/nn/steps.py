@@ -170,16 +170,13 @@ class ElmanSteps(Steps):
     def backward_scan(
         self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        da = self.slope(parts)  # (T, N, H), of which the loop makes da
+        # f'(x) from y = f(x), (T, N, H), of which the loop makes da
+        da = 1 - parts * parts if self.nonlinearity == "tanh" else torch.sign(parts)
         WT = run.W_hh.mT
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
         for (da_t,), dy_t in zip(in_order(-run.order, da), dys):
             add(dy_t, da_t.mul_(dh), WT, out=dh)
         return da, None, [dh]
-
-    def slope(self, y: Tensor) -> Tensor:
-        """f'(x) from y = f(x)."""
-        return 1 - y * y if self.nonlinearity == "tanh" else torch.sign(y)
 
 
 class GRUSteps(Steps):
