@@ -40,12 +40,10 @@ class Track:
     """
 
     def __init__(self, memory: Tensor, start: Tensor, order: int) -> None:
-        T = memory.shape[-3] - 1
-        first, last = (0, T) if order == 1 else (T, 0)
-        self.memory, self.start = memory, memory.select(-3, first).copy_(start)
-        self.before, self.now = (memory.narrow(-3, row, T) for row in ((0, 1) if order == 1 else (1, 0)))
-        self.end = memory.select(-3, last)
-        self.moves = list(pairwise(memory.unbind(-3)[::order]))
+        states = memory.unbind(-3)[::order]
+        self.memory, self.start, self.end = memory, states[0].copy_(start), states[-1]
+        self.before, self.now = (memory.narrow(-3, row, len(states) - 1) for row in (0, 1)[::order])
+        self.moves = list(pairwise(states))
 
 
 class Run(NamedTuple):
@@ -57,6 +55,11 @@ class Run(NamedTuple):
     b_hh: Tensor | None
     order: int
     tracks: list[Track]
+
+
+Scanned = tuple[Tensor, Tensor | None, list[Tensor]]
+"""The gradients by h W + b at all steps, (…, T, N, G); for the blocks that are not `joint`, that by x W + b; and those
+by the states before the first step."""
 
 
 class Steps:
@@ -141,13 +144,8 @@ class Steps:
         """Fill the tracks from the inputs' products a (…, T, N, G), which may be overwritten; return what to keep."""
         raise NotImplementedError
 
-    def backward_scan(
-        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        """The gradients by h W + b at all steps, (…, T, N, G), and by the states before the first.
-
-        Between them, for the blocks that are not `joint`, that by x W + b.
-        """
+    def backward_scan(self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]) -> Scanned:
+        """The gradients of the loop back, given those by h at all steps, and by the last states besides."""
         raise NotImplementedError
 
 
@@ -167,9 +165,7 @@ class ElmanSteps(Steps):
             activate(add(a_t, h0, W, out=sums), h1)
         return h.now
 
-    def backward_scan(
-        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def backward_scan(self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]) -> Scanned:
         # f'(x) from y = f(x), (T, N, H), of which the loop makes da
         da = 1 - parts * parts if self.nonlinearity == "tanh" else torch.sign(parts)
         WT = run.W_hh.mT
@@ -200,9 +196,7 @@ class GRUSteps(Steps):
             torch.lerp(n_t, h0, z_t, out=h1)
         return s, n
 
-    def backward_scan(
-        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def backward_scan(self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]) -> Scanned:
         s, n = parts
         r, z, hn = s.chunk(3, -1)
         da = dy.new_empty(s.shape)  # first the coefficients of dh, then times it
@@ -257,9 +251,7 @@ class LSTMSteps(Steps):
             torch.sub(constant(1.0, W), tanh_c, alpha=2, out=tanh_c)
         return a, tanh_c
 
-    def backward_scan(
-        self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    def backward_scan(self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]) -> Scanned:
         a, tanh_c = parts
         i, f, g, o = a.chunk(4, -1)  # in their place come the coefficients of dc or dh, then their products with them
         h, c, forget = run.tracks[0].now, run.tracks[1].before, f.clone()  # (T, N, H)
