@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError
-from handgrad.nn.constants import back, each
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.arithmetic import Number, average_, descended, limited, listed
+from handgrad.optim.arithmetic import Number, average_, descended, limited, listed, wide
 from handgrad.optim.optimizer import Optimizer, Params
 
 
@@ -94,10 +93,10 @@ class Adafactor(Optimizer):
         sizes = [_rms(p, p.value) for p in params]
         grads = descended(values, grads, group, decoupled=True)
         for p, value, g, size in zip(params, values, grads, sizes):
-            eps = _wide(torch.finfo(value.dtype).eps if tiny is None else tiny, value)
+            eps = wide(torch.finfo(value.dtype).eps if tiny is None else tiny, value)
             u = g / self._variance(p, g, beta, eps).sqrt_().clamp_(min=eps)
-            clip = (_rms(p, u) / _wide(group["d"], u)).clamp_(min=1)
-            value.sub_(u.mul_(_wide(rho, u) * size.clamp(min=_wide(least, u)) / clip))
+            clip = (_rms(p, u) / wide(group["d"], u)).clamp_(min=1)
+            value.sub_(u.mul_(wide(rho, u) * size.clamp(min=wide(least, u)) / clip))
 
     def _variance(self, p: Parameter, g: Tensor, beta: Any, eps: Any) -> Tensor:
         """Return v, from the row and column means of g² where there are rows and columns."""
@@ -111,11 +110,6 @@ class Adafactor(Optimizer):
         column: Tensor = state["col_var"]
         average_([row, column], [square.mean(over_row, True), square.mean(over_column, True)], beta)
         return row * column / row.mean(over_column, keepdim=True).clamp_(min=eps)
-
-
-def _wide(number: Any, like: Tensor) -> Any:
-    """A number as it is, R numbers as (R, 1, …)."""
-    return back(each(number, [like]), [like])[0] if isinstance(number, Tensor) else number
 
 
 def _factored(p: Parameter) -> bool:

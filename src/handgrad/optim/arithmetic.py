@@ -105,6 +105,11 @@ def clip_(tensors: list[Tensor], low: float | Tensor, high: float | Tensor) -> N
     torch._foreach_clamp_max_(tensors, each(high, tensors))
 
 
+def wide(number: float | Tensor, like: Tensor) -> Any:
+    """One number as it is, R numbers as (R, 1, …) in the dtype of a tensor that leads with R."""
+    return back(each(number, [like]), [like])[0] if isinstance(number, Tensor) else number
+
+
 def limited(number: float | Tensor, low: float = -inf, high: float = inf) -> Any:
     """One number, or each of R, limited from below and above."""
     return number.clamp(low, high) if isinstance(number, Tensor) else min(max(low, number), high)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError
-from handgrad.nn.constants import back, each
+from handgrad.nn.constants import each
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.arithmetic import Number, average_, descended, scaled
+from handgrad.optim.arithmetic import Number, average_, descended, scaled, wide
 from handgrad.optim.optimizer import Optimizer, Params, turned
 
 ADJUSTMENTS = (None, "original", "match_rms_adamw")
@@ -110,11 +110,11 @@ class Muon(Optimizer):
 
 def orthogonal(matrix: Tensor, group: dict[str, Any]) -> Tensor:
     """Return X_K of one matrix, or of R: K steps of Newton and Schulz towards U Vᵀ, where matrix = U S Vᵀ."""
-    (a, b, c), eps = group["ns_coefficients"], group["eps"]
+    a, b, c = group["ns_coefficients"]
     X, flat = matrix.bfloat16(), matrix.shape[-2] <= matrix.shape[-1]
     X = X if flat else X.mT  # the smaller G
     norm = torch.linalg.matrix_norm(X, keepdim=True)
-    X = X / norm.clamp(min=back(each(eps, [X]), [X])[0] if isinstance(eps, Tensor) else eps)
+    X = X / norm.clamp(min=wide(group["eps"], X))
     multiply = torch.addmm if X.ndim == 2 else torch.baddbmm
     for _ in range(group["ns_steps"]):
         G = X @ X.mT

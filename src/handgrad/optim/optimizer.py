@@ -119,10 +119,11 @@ class Optimizer:
             if id(p) in known:
                 raise ArgumentError("each parameter once", f"{p} twice", "Keep it in one group.", where)
             known.add(id(p))
-        self.param_groups.append(self._checked(group, params))
+        self.param_groups.append(self._checked(group))
 
-    def _checked(self, group: dict[str, Any], params: list[Parameter]) -> dict[str, Any]:
+    def _checked(self, group: dict[str, Any]) -> dict[str, Any]:
         """The group with every hyper-parameter as `update` wants it."""
+        params = group["params"]
         group = {name: self._option(name, v, params) if name in self.defaults else v for name, v in group.items()}
         self.check(group)
         return group
@@ -272,19 +273,17 @@ class Optimizer:
         Errors: StateError for other groups, options or shapes; ArgumentError for an option out of its range. Nothing
         has been changed then.
         """
-        groups_given, entries = self._parts(state_dict)
-        saved = [dict(group) for group in groups_given]
+        saved, entries = self._parts(state_dict)
         sizes, own = ([len(g["params"]) for g in groups] for groups in (saved, self.param_groups))
         if sizes != own:
             self._refuse(f"groups of {own} parameters", f"groups of {sizes}")
         groups, state = [], dict[Parameter, dict[str, Any]]()
         for other, group in zip(saved, self.param_groups):
-            params, indices = group["params"], other.pop("params")
-            options = {n: copied(v) for n, v in other.items() if n not in SWITCHES}
+            options = {n: copied(v) for n, v in other.items() if n not in (*SWITCHES, "params")}
             if missing := [name for name in self.defaults if name not in {*options, *self.flags}]:
                 self._refuse(f"the options {', '.join(self.defaults)}", f"none for {', '.join(missing)}")
-            groups.append(self._checked({**group, **options}, params))
-            for p, index in zip(params, indices):
+            groups.append(self._checked({**group, **options}))
+            for p, index in zip(group["params"], other["params"]):
                 if entry := {n: v for n, v in entries.get(index, {}).items() if v is not None}:
                     state[p] = self.load(p, entry, groups[-1])
         for group, new in zip(self.param_groups, groups):

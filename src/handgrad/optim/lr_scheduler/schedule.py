@@ -129,9 +129,7 @@ class LRScheduler:
 
     def identity(self) -> dict[str, Any]:
         """What tells this schedule from another, as JSON has it: its state, and functions by their values."""
-        values = {
-            f"{name}(t)": [[_value(f, t) for t in PROBED] for f in getattr(self, name)] for name in self.functions
-        }
+        values = {f"{n}(t)": [[_value(f, t) for t in PROBED] for f in getattr(self, n)] for n in self.functions}
         return {**self.state_dict(), **values}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
