@@ -70,7 +70,7 @@ class Recurrent(Module):
             raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
         return x
 
-    def first_states(self, hx: Any, x: Tensor, shape: tuple[int, ...], rank: int) -> list[Tensor]:
+    def first_states(self, hx: Any, x: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
         """The states before the first step, each of `shape`: those given, with their leading R, or zeros."""
         count = self.steps.states
         if hx is None:
@@ -81,7 +81,7 @@ class Recurrent(Module):
         states = []
         for state in hx if count > 1 else [hx]:
             checks.like(state, x, self, "state", "the input")
-            state = self.replicated(state, rank)
+            state = self.replicated(state, self.rank)
             if state.shape != shape:
                 remedy = "Give the state the batch of the input, or leave it out for zeros."
                 raise ShapeError(f"a state of shape {shape}", str(tuple(state.shape)), remedy, self.label)
@@ -121,7 +121,7 @@ class RNNCellBase(Recurrent):
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         weights, H = self.weights(""), self.hidden_size
         x = self.checked(input, weights.hh.value)  # (N, I)
-        starts = self.first_states(hx, x, (*x.shape[:-1], H), self.rank)
+        starts = self.first_states(hx, x, (*x.shape[:-1], H))
         alone = x.ndim == 1
         if alone:
             x, starts = x.unsqueeze(0), [state.unsqueeze(0) for state in starts]

@@ -87,9 +87,6 @@ class Loss(Module):
         """Return the loss of each element and its derivative by y, both of the shape of y and fresh."""
         raise NotImplementedError
 
-    def __call__(self, *inputs: Any, **weights: Any) -> Any:
-        return self.forward(*inputs, **weights)
-
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
         self.predictions(y)
         return self.reduced(*self.elements(y, self.targets(t, y)), weights=weights)

@@ -69,7 +69,7 @@ class RNNBase(Recurrent, Random):
         if T == 0:
             raise ShapeError("a sequence of at least one step", "none", "Leave empty sequences out.", self.label)
         shape = (D * L, H) if alone else (*lead, D * L, N, H)
-        starts = self.first_states(hx, x, shape, self.rank)
+        starts = self.first_states(hx, x, shape)
         if alone:
             x, starts = x.unsqueeze(-2), [state.unsqueeze(-2) for state in starts]
         ends, kept = [], []

@@ -213,15 +213,13 @@ class LBFGS(Optimizer):
         return state | ({"ro": [float(r) for r in entry["ro"]]} if "ro" in entry else {})
 
 
-def strong_wolfe(
-    at: Callable[[float], Point], start: Point, t: float, reach: float, most: int, change: float = 1e-9
-) -> tuple[Point, int]:
+def strong_wolfe(at: Callable[[float], Point], start: Point, t: float, reach: float, most: int) -> tuple[Point, int]:
     r"""Find a t where the loss f has fallen enough, and its slope f′ has flattened enough: Wolfe's conditions.
 
     $$f(t) \le f(0) + c_1 t f'(0), \qquad |f'(t)| \le c_2 |f'(0)|, \qquad c_1 = 10^{-4}, \; c_2 = 0.9$$
 
     Returns the point and the number of evaluations. `reach` is the largest entry of the direction: a bracket in which
-    no parameter moves by `change` is not searched any further.
+    no parameter moves by 10⁻⁹ is not searched any further.
     """
 
     def high(p: Point) -> bool:
@@ -247,7 +245,7 @@ def strong_wolfe(
     # Narrow the bracket around it
     stuck = False
     low = 0 if bracket[0].loss <= bracket[1].loss else 1
-    while tries < most and abs(bracket[1].t - bracket[0].t) * reach >= change:
+    while tries < most and abs(bracket[1].t - bracket[0].t) * reach >= 1e-9:
         left, right = sorted(p.t for p in bracket)
         t, margin = cubic_minimum(bracket[0], bracket[1], left, right), 0.1 * (right - left)
         near = min(right - t, t - left) < margin
