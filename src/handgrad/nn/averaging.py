@@ -83,8 +83,7 @@ class AveragedModel(Module):
         self.module = copy.deepcopy(model)
         self.module.forget()
         self.module.zero_grad()
-        tensors = [p.value for p in model.parameters()]
-        where = tensors[0].device if tensors else None
+        where = next((p.value.device for p in model.parameters()), None)
         self.n_averaged = torch.zeros(() if self.replicas is None else self.replicas, dtype=torch.long, device=where)
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, use_buffers
         if device is not None:

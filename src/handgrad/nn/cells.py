@@ -132,12 +132,12 @@ class RNNCellBase(Recurrent):
 
     def backward(self, dy: Any) -> Any:
         kept, given, shape = self.take(dy)
-        like = self.weights("").hh.value
+        weights = self.weights("")
         dh, *dends = parts(dy, self.steps.states)
-        dh = like.new_zeros(shape) if dh is None else dh
+        dh = weights.hh.value.new_zeros(shape) if dh is None else dh
         if alone := len(shape) == 1:
             dh, dends = dh.unsqueeze(0), [None if d is None else d.unsqueeze(0) for d in dends]
-        dx, dstarts = self.steps.backward(kept, self.weights(""), dh.unsqueeze(-3), [None, *dends], True)
+        dx, dstarts = self.steps.backward(kept, weights, dh.unsqueeze(-3), [None, *dends], True)
         assert dx is not None
         dx, *dstarts = (d.squeeze(0) if alone else d for d in (dx.squeeze(-3), *dstarts))
         return (dx, self.nested(dstarts)) if given else dx

@@ -109,19 +109,18 @@ class LinearChain(Module):
         return f"LinearChain {'→'.join(map(str, widths))}"
 
     def forward(self, x: Tensor) -> Tensor:
-        name = ""
+        fits = isinstance(x, Tensor) and x.ndim in (2, 2 if self.replicas is None else 3)
+        if not fits or not pays(self.replicas or 1, x.shape[-2], self.widest):
+            y: Tensor = self.parts(x)
+            return self.keep(y, None, None)
+        name, _ = next(self.parts.named_children())
         try:
-            fits = isinstance(x, Tensor) and x.ndim in (2, 2 if self.replicas is None else 3)
-            if not fits or not pays(self.replicas or 1, x.shape[-2], self.widest):
-                y: Tensor = self.parts(x)
-                return self.keep(y, None, None)
-            name, _ = next(self.parts.named_children())
             x = self._led(self.first.checked(x))  # (R, N, I)
             for name, part in self.parts.named_children():  # noqa: B007
                 if isinstance(part, BatchNorm1d):
                     part.check_count(x.shape[-2])
         except HandgradError as error:
-            raise error.inside(name) if name else error  # noqa: B904
+            raise error.inside(name)  # noqa: B904
         kept = []
         # feature-major memory, not only strides: the product for dW of a thin input takes a third
         x = x.mT.contiguous()  # (R, I, N)

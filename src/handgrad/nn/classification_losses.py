@@ -287,7 +287,7 @@ class MultiMarginLoss(ClassLoss):
         replicas: int | None = None,
     ) -> None:
         super().__init__(weight, size_average, reduce=reduce, reduction=reduction, replicas=replicas)
-        self.ignore_index = None  # it has none
+        self.ignore_index = None  # each index is a class
         self.p, self.margin = checks.one_of("p", p, (1, 2), self.label), self.number("margin", margin)
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
