@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris, make_regression
@@ -174,6 +175,19 @@ def test_class_weights_are_sample_weights(weights: Any) -> None:
     np.testing.assert_allclose(a.predict_proba(X), both.predict_proba(X))
 
 
+def test_balanced_weights_count_as_many_rows_as_sample_weights_say() -> None:
+    weights = np.random.RandomState(1).randint(0, 4, 150) * (Y != 2)  # of class 2 there is nothing
+    rows = np.repeat(np.arange(150), weights)
+    options: dict[str, Any] = {"class_weight": "balanced", "patience": None, "batch_size": 10**6, "lr": 0.05}
+    a = quick(HandgradClassifier, **options).fit(X, Y, sample_weight=weights)
+    b = quick(HandgradClassifier, **options).fit([*X[rows], X[0]], [*Y[rows], 2], sample_weight=[1] * len(rows) + [0])
+    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X))
+    few = quick(HandgradClassifier).fit(X, Y, np.bincount(Y, weights)[np.where(Y == 0, 1, 0)] * weights)
+    np.testing.assert_allclose(
+        quick(HandgradClassifier, class_weight="balanced").fit(X, Y, weights).predict_proba(X), few.predict_proba(X)
+    )
+
+
 def test_class_weights_shift_the_decision() -> None:
     g = np.random.RandomState(0)
     x, y = g.randn(600, 1), np.repeat([0, 1], [550, 50])
@@ -242,6 +256,27 @@ def test_partial_fit_is_a_function_of_random_state(kind: Any) -> None:
     np.testing.assert_array_equal(a.predict(X), b.predict(X))
     c = pickle.loads(pickle.dumps(a))
     np.testing.assert_array_equal(a.partial_fit(X, target(kind)).predict(X), c.partial_fit(X, target(kind)).predict(X))
+
+
+@BOTH
+def test_partial_fit_takes_the_options_of_now(kind: Any) -> None:
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    model = quick(kind).partial_fit(X, target(kind), **first)
+    before, optimizer = model.predict(X), model._optimizer
+    model.set_params(lr=0).partial_fit(X, target(kind))
+    np.testing.assert_allclose(model.predict(X), before)
+    assert model._optimizer is optimizer  # with what it remembers
+    model.set_params(lr=0.01, optimizer="SGD").partial_fit(X, target(kind))
+    assert type(model._optimizer).__name__ == "SGD"
+
+
+@BOTH
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_training_leaves_the_callers_random_numbers(kind: Any, call: str) -> None:
+    options = {"classes": [0, 1, 2]} if (kind, call) == (HandgradClassifier, "partial_fit") else {}
+    before = torch.get_rng_state()
+    getattr(quick(kind, dropout=0.1), call)(X, target(kind), **options)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_partial_fit_may_see_one_class_at_a_time() -> None:
@@ -341,6 +376,16 @@ def test_names_of_features_are_kept(kind: Any) -> None:
     assert model.n_features_in_ == 4
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame[["b", "a", "c", "d"]])
+
+
+@BOTH
+@pytest.mark.parametrize("frames", ["pandas", "polars"])
+def test_frames_as_the_output_of_transformers_change_nothing(kind: Any, frames: str) -> None:
+    pytest.importorskip(frames)
+    with config_context(transform_output=frames), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = quick(kind).fit(X, target(kind)).partial_fit(X, target(kind)).predict(X)
+    np.testing.assert_array_equal(found, quick(kind).fit(X, target(kind)).partial_fit(X, target(kind)).predict(X))
 
 
 @BOTH

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handgrad import nn
+from handgrad import nn, optim
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError
 from handgrad.estimators.scaling import Scaled, follow_inputs
@@ -104,11 +104,12 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         scaled = copy.deepcopy(before).update(X, t, weights)
         if first:
             seeds = self._seeds()
-            model = nn.replicate(recipe.network(X.shape[1], outputs).to(self._dtype(X)), seeds)
+            with torch.random.fork_rng(devices=[]):  # the weights are the seeds', not the caller's
+                model = nn.replicate(recipe.network(X.shape[1], outputs).to(self._dtype(X)), seeds)
             passes, known = 0, History.empty(len(seeds), 0, ())
         else:
             seeds, model, passes, known = self.seeds_, self.model_, self._passes, self.history_
-        optimizer = getattr(self, "_optimizer", None) or recipe.optimiser(model)
+        optimizer = self._optimiser(recipe.optimiser(model))
         x = scaled.inputs(X, dtype_of(model))
         sample_weight = None if weights is None else torch.as_tensor(weights, dtype=x.dtype)
         target = scaled.targets(t)
@@ -131,6 +132,15 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         self.model_, self.seeds_, self._scaled, self._optimizer = model, seeds, scaled, optimizer
         self._passes = passes + 1
         self._remember(history)
+
+    def _optimiser(self, now: optim.Optimizer) -> optim.Optimizer:
+        """The optimiser of the last pass with the numbers of `now`, that of the options; `now` if it is another."""
+        last: optim.Optimizer = getattr(self, "_optimizer", now)
+        if type(last) is not type(now):
+            return now
+        for group, new in zip(last.param_groups, now.param_groups):
+            group.update({**new, "params": group["params"]})
+        return last
 
     def _some(self, model: nn.Sequential) -> Tensor:
         """Indices of the replicas that have not diverged, of which there must be one."""

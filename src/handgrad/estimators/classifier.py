@@ -116,7 +116,8 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
             weights = sample_weights(sample_weight, X)
             classes, t = np.unique(y, return_inverse=True)
             if self.class_weight is not None:
-                own = compute_sample_weight(self.class_weight, y)
+                even = isinstance(self.class_weight, str)
+                own = balanced(t, weights) if even else compute_sample_weight(self.class_weight, y)
                 weights = sample_weights(own if weights is None else own * weights, X)
             self._fit(X, t, len(classes), weights)
         self.classes_ = classes
@@ -181,3 +182,10 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         return X, y
+
+
+def balanced(t: Array, weights: Array | None) -> Array:
+    """N / (K N_k) for each sample, of class k, where N adds up weights and K counts the classes that have any."""
+    sums = np.bincount(t, np.ones(len(t)) if weights is None else weights)
+    each = np.divide(sums.sum() / (sums > 0).sum(), sums, out=np.zeros_like(sums), where=sums > 0)
+    return each[t]

@@ -24,8 +24,9 @@ class Scaled:
     """
 
     def __init__(self, task: str) -> None:
-        self.x = StandardScaler()
-        self.t = StandardScaler() if task == "regression" else None
+        # "default": arrays, also where the user's sklearn.set_config asks for frames
+        self.x = StandardScaler().set_output(transform="default")
+        self.t = StandardScaler().set_output(transform="default") if task == "regression" else None
 
     @property
     def width(self) -> int:
