@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 import subprocess
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from handgrad.errors import ArgumentError, MissingExtraError
 from handgrad.grid import Grid, grid
 from handgrad.optional import require
+from handgrad.results import Results
 
 
 def test_order_is_row_major_and_seeds_vary_fastest() -> None:
@@ -56,6 +58,14 @@ def test_arrays_tensors_and_ranges_are_lists_of_plain_numbers() -> None:
     g = grid(seeds=np.arange(2), a=np.logspace(-2, 0, 3), b=torch.tensor([1, 2]), c=range(2))
     assert [type(v) for v in g.configs[0].values()] == [float, int, int]
     assert [type(s) for s in g.seeds] == [int, int]
+
+
+def test_numbers_of_numpy_and_tensors_in_a_list_are_plain_ones() -> None:
+    g = grid(seeds=1, width=[np.int64(4), np.int64(8)], lr=[torch.tensor(0.5)], size=[(np.int32(1), 2)])
+    assert [type(v) for v in (*g.values("width"), *g.values("lr"), g.values("size")[0][0])] == [int, int, float, int]
+    results = Results(g, {"loss": [1.0, 2.0]})
+    assert Results.from_json(json.loads(json.dumps(results.to_json()))) == results
+    assert results.distribution("loss", width=np.int64(8)).mean == 2.0
 
 
 def test_a_number_of_seeds_may_be_an_array() -> None:

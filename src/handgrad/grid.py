@@ -123,8 +123,10 @@ def grid(*, seeds: int | Iterable[int] = 20, **hyper: Iterable[Any]) -> Grid:
 
 
 def frozen(value: Any) -> Any:
-    """Return `value` with tuples in place of lists."""
-    return tuple(map(frozen, value)) if isinstance(value, (list, tuple)) else value
+    """Return `value` with tuples in place of lists, and Python's own numbers in place of NumPy's and tensors of one."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(frozen, value))
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def same(a: Any, b: Any) -> bool:
