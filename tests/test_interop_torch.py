@@ -260,10 +260,10 @@ def nested(part: Any) -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Sequential(part))
 
 
-def hooked() -> torch.nn.Module:
-    layer = torch.nn.Linear(2, 2)
-    layer.register_forward_hook(lambda module, inputs, y: y * 2)
-    return layer
+def hooked(on: str = "forward") -> torch.nn.Module:
+    layer: Any = torch.nn.Linear(2, 2)
+    getattr(layer, f"register_{on}_hook")(lambda module, inputs, *y: inputs)
+    return layer  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,10 @@ def hooked() -> torch.nn.Module:
             lambda: from_torch(nested(torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2)))),
             r"model\.1\.0",
         ),
-        (lambda: from_torch(nested(hooked())), r"model\.1\.0 \(Linear\): .*hooks"),
+        *(
+            (lambda on=on: from_torch(nested(hooked(on))), r"model\.1\.0 \(Linear\): .*hooks")
+            for on in ("forward", "forward_pre", "full_backward", "full_backward_pre")
+        ),
         (lambda: to_torch(nn.Sequential(nn.Tanh(), Stack())), r"model\.1 \(Stack\): .*got tests.*Stack"),
         (lambda: from_torch("network"), "got str"),  # type: ignore[arg-type]
         (lambda: from_torch([nn.Tanh()]), "got Tanh"),  # type: ignore[list-item]

@@ -109,9 +109,10 @@ def _kind(module: torch.nn.Module) -> type[nn.Module]:
         remedy = "Write it as a handgrad.nn.Module, with its backward, and use load_state_dict."
         got = f"{kind.__module__}.{kind.__qualname__}"
         raise DTypeError("a module as torch.nn and handgrad.nn have it", got, remedy, kind.__name__)
-    if module._forward_hooks or module._forward_pre_hooks:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    if any(hooks):
         remedy = "Remove them first: handgrad has none."
-        raise DTypeError("a module without hooks", "one with hooks on forward", remedy, kind.__name__)
+        raise DTypeError("a module without hooks", "one with hooks on forward or backward", remedy, kind.__name__)
     known = inspect.signature(CLASSES[name]).parameters
     for option, parameter in inspect.signature(kind).parameters.items():
         named = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
