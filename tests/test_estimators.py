@@ -517,6 +517,14 @@ def test_bad_class_weights_are_refused(weights: Any, message: str) -> None:
         model.partial_fit(X, Y, classes=[0, 1, 2])
 
 
+@pytest.mark.parametrize("weights", [{"1": 3.0}, {0: 1.0, 3: 2.0}])
+def test_weights_of_unknown_classes_are_refused(weights: Any) -> None:
+    model = quick(HandgradClassifier, class_weight=weights)
+    for call in (lambda: model.fit(X, Y), lambda: model.partial_fit(X, Y, classes=[0, 1, 2])):
+        with pytest.raises(ValueError, match="are not in class_weight"):
+            call()
+
+
 @pytest.mark.parametrize("weights", ["uniform", [1.0, 2.0, 3.0]])
 def test_class_weights_of_another_kind_are_refused(weights: Any) -> None:
     model = quick(HandgradClassifier, class_weight=weights)

@@ -15,7 +15,7 @@ from handgrad.optional import require
 require("sklearn", "sklearn")
 from sklearn.base import ClassifierMixin  # noqa: E402
 from sklearn.utils import column_or_1d  # noqa: E402
-from sklearn.utils.class_weight import compute_sample_weight  # noqa: E402
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight  # noqa: E402
 from sklearn.utils.multiclass import check_classification_targets, unique_labels  # noqa: E402
 from sklearn.utils.validation import validate_data  # noqa: E402
 
@@ -147,10 +147,11 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
             known = self.classes_ if classes is None else classes
             if strange := set(np.unique(y).tolist()) - set(known.tolist()):
                 raise ValueError(f"y has labels that are not in classes: {sorted(strange)}")
-            if isinstance(self.class_weight, Mapping):
-                own = np.array([self.class_weight.get(label, 1) for label in y.tolist()], dtype=np.float64)
+            t = np.searchsorted(known, y)
+            if self.class_weight is not None:
+                own = compute_class_weight(self.class_weight, classes=known, y=y)[t]
                 weights = sample_weights(own if weights is None else own * weights, X)
-            self._pass(X, np.searchsorted(known, y), len(known), weights)
+            self._pass(X, t, len(known), weights)
         self.classes_ = known
         return self
 
