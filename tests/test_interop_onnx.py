@@ -210,6 +210,24 @@ def test_batch_dimensions_that_do_not_fit(tmp_path: Path, dims: Any) -> None:
     assert explains(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "shape", "dim"),
+    [
+        (nn.PositionalEmbedding(8, 4), (1, 4), 0),
+        (nn.Sequential(nn.Linear(4, 4), nn.PositionalEncoding(4)), (2, 4), 0),
+        (nn.replicate(nn.TransformerEncoderLayer(4, 2, 5, is_causal=True), range(2)), (1, 2, 4), 0),
+        (nn.MaxPool2d(2, ceil_mode=True), (1, 1, 4, 5), 2),
+    ],
+)
+def test_a_dimension_on_whose_size_the_graph_depends_is_not_free(
+    model: nn.Module, shape: tuple[int, ...], dim: int, tmp_path: Path
+) -> None:
+    with pytest.raises(ShapeError, match="expected batch_dim to count samples, got") as raised:
+        to_onnx(model, tmp_path / "model.onnx", torch.randn(shape), dim)
+    assert explains(raised.value)
+    to_onnx(model, tmp_path / "model.onnx", torch.randn(shape), None)
+
+
 def test_samples_and_steps_in_one_dimension_are_not_called_samples(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Flatten(0, 1), nn.Linear(3, 2))
     path = to_onnx(model, tmp_path / "m.onnx", torch.zeros(1, 4, 3))

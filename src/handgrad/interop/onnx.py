@@ -40,7 +40,7 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
 
     Errors: UnsupportedError, with its path, for a module that has no counterpart in ONNX; DTypeError for other numbers
     than float32; ArgumentError for another count of batch_dim than of inputs, ShapeError where an example has no sample
-    in it; errors of forward for an example that does not fit.
+    in it, or the graph depends on the size of batch_dim; errors of forward for an example that does not fit.
 
     Example:
         >>> import tempfile, torch
@@ -69,7 +69,7 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
     dims = _batch_dims(batch_dim, list(_leaves(inputs)))
     R = next((part.replicas for part in model.modules() if part.replicas is not None), None)
     networks = [copy.deepcopy(model)] if R is None else [model.replica(r) for r in range(R)]
-    graph, names = Graph(), _numbered("input")
+    graph, twin, names, again = Graph(), Graph(), _numbered("input"), _numbered("input")
     with torch.no_grad():
         given = _mapped(lambda x: Value(next(names), x), inputs)
         each = [
@@ -77,12 +77,17 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
             for r, network in enumerate(networks)
         ]
         more = (_longer(v.like, dim) for v, dim in zip(_leaves(given), dims))
-        larger = networks[0](*_mapped(lambda _: next(more), inputs))
+        longer = _mapped(lambda _: Value(next(again), next(more)), inputs)
+        larger = twin.module(networks[0], "" if R is None else "replica0", *longer)
+    if [*twin.nodes, *twin.constants] != [*graph.nodes[: len(twin.nodes)], *graph.constants[: len(twin.constants)]]:
+        remedy = "Name the dimension of N, such as 1 for sequences without batch_first, or pass None."
+        got = f"{batch_dim}, on whose size positions, a mask or the like depend"
+        raise ShapeError("batch_dim to count samples", got, remedy, "to_onnx")
     outputs = [list(_leaves(one)) for one in each]
     declared = []
     for name, same, other in zip(_numbered("output"), zip(*outputs), _leaves(larger)):
         like = same[0].like
-        sizes = enumerate(zip(like.shape, other.shape, strict=True))
+        sizes = enumerate(zip(like.shape, other.like.shape, strict=True))
         # what grows by more than the one sample is free, too, but no number of samples
         shape: list[Any] = [n if m == n else "N" if m == n + 1 else f"{name}_{dim}" for dim, (n, m) in sizes]
         if R is None:
