@@ -217,6 +217,18 @@ def test_subclasses_keep_their_own_formulas():
     assert labels(nn.Sequential(nn.Linear(3, 3), Odd(), nn.Linear(3, 2))) == ["Linear 3→3", "Odd", "Linear 3→2"]
 
 
+@pytest.mark.parametrize("part", [0, 1, 2, None])
+def test_formulas_put_into_a_module_are_its_own(part):
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    changed = model if part is None else model[part]
+    forward, backward = changed.forward, changed.backward
+    changed.forward, changed.backward = (lambda x: 2 * forward(x)), (lambda dy: backward(2 * dy))
+    x, dy = torch.randn(6, 3), torch.randn(6, 2)
+    (y, dx), (z, dz) = ((run(x), run.backward(dy)) for run in (model, nn.fuse(model)))
+    torch.testing.assert_close(z, y)
+    torch.testing.assert_close(dz, dx)
+
+
 def test_nested_sequentials_are_fused_and_errors_keep_their_path():
     inner = network(dtype=torch.float32)
     model = nn.Sequential(nn.Tanh(), inner)

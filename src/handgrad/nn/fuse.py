@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TypeGuard, TypeVar
 
 from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
@@ -12,6 +13,7 @@ from handgrad.nn.module import Module
 from handgrad.nn.sequential import Sequential
 
 Named = list[tuple[str, Module]]
+M = TypeVar("M", bound=Module)
 
 
 def fuse(model: Sequential) -> Sequential:
@@ -20,7 +22,7 @@ def fuse(model: Sequential) -> Sequential:
     Runs of Linear, then (ReLU or Tanh, perhaps BatchNorm1d, Linear) once or more, become a `LinearChain` each, in
     nested Sequentials too. The modules themselves are shared, so training the one trains the other; results agree to
     rounding. What a fused module keeps between forward and backward is its own: `kept` of the parts stays empty.
-    A model whose class has a forward or backward of its own is returned as it is.
+    What has a forward or backward of its own, by its class or put into it, runs as it is.
 
     Example:
         >>> from handgrad import nn
@@ -48,17 +50,22 @@ def fuse(model: Sequential) -> Sequential:
 def _chain(parts: Named) -> int:
     """How many of the leading parts a LinearChain stands for; 1 if it is not worth one."""
     modules = [module for _, module in parts]
-    if type(modules[0]) is not Linear:
+    if not _plain(modules[0], Linear):
         return 1
     length, width = 1, modules[0].out_features
     while True:
         rest = modules[length : length + 3]
-        norms = 1 if len(rest) > 1 and type(rest[1]) is BatchNorm1d else 0
-        if len(rest) < 2 + norms or type(rest[0]) not in (ReLU, Tanh):
+        norms = 1 if len(rest) > 1 and _plain(rest[1], BatchNorm1d) else 0
+        if len(rest) < 2 + norms or not _plain(rest[0], ReLU, Tanh):
             return length
         norm, linear = rest[1], rest[1 + norms]
         if isinstance(norm, BatchNorm1d) and norm.num_features != width:
             return length
-        if type(linear) is not Linear or linear.in_features != width:
+        if not _plain(linear, Linear) or linear.in_features != width:
             return length
         length, width = length + 2 + norms, linear.out_features
+
+
+def _plain(module: Module, *kinds: type[M]) -> TypeGuard[M]:
+    """Whether a module is of one of these classes, with their formulas."""
+    return type(module) in kinds and not {"forward", "backward"} & vars(module).keys()

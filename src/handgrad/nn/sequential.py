@@ -81,9 +81,9 @@ class Sequential(Container):
 
     @property
     def plain(self) -> bool:
-        """Whether it computes as its parts do one after another, and no subclass has formulas of its own."""
+        """Whether it computes as its parts do one after another: neither it nor its class has formulas of its own."""
         own = ("forward", "backward", "backward_parameters")
-        return all(getattr(type(self), name) is getattr(Sequential, name) for name in own)
+        return all(getattr(getattr(self, name), "__func__", None) is getattr(Sequential, name) for name in own)
 
     def running(self) -> list[tuple[str, Module]]:
         """What runs: the parts under their names, or fused modules, without a name, in place of some of them."""
