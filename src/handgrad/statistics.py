@@ -176,15 +176,19 @@ def more_values(values: Sequence[float]) -> int | None:
 def number(value: float, spread: float, signed: bool = False) -> str:
     """Return `value` with as many decimals as give `spread`, its standard deviation or error, two significant digits.
 
+    Without a spread it has four digits, or as many as stand before the point.
+
     Example:
         >>> number(0.95934, 0.0131), number(95.934, 1.31), number(1234.5, 130), number(-0.012, 0.0131, signed=True)
         ('0.959', '95.9', '1234', '−0.012')
         >>> number(1.2345e-9, 2e-10), number(float("nan"), 1.0)
         ('1.23e-09', 'nan')
+        >>> number(12345.6, 0.0), number(0.123456, 0.0)
+        ('12346', '0.1235')
     """
     sign = "+" if signed else ""
     if not spread > 0 or not math.isfinite(spread) or abs(value) >= LONGEST:
-        text = f"{value:{sign}.4g}"
+        text = f"{value:{sign}.0f}" if 9999.5 <= abs(value) < LONGEST else f"{value:{sign}.4g}"
     else:
         places = max(1 - math.floor(math.log10(spread)), 0)
         if places <= 6:
