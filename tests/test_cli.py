@@ -1,16 +1,19 @@
 """The commands as a user runs them."""
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import handgrad
 from handgrad import runs
-from handgrad.cli import app
+from handgrad.cli import app, files
 from handgrad.results import Results
+from tests import runs as made_runs
 
 FILES = ["results.json", "table1.md", "table1.csv", "figure1.png", "figure1.svg", "figure2.png", "figure2.svg"]
 
@@ -184,3 +187,10 @@ def test_a_bad_sweep_ends_with_one_message(arguments, message, tmp_path):
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_narrow_terminal_cuts_no_number(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(files, "console", Console(width=50, file=shown, color_system=None))
+    files._show(made_runs.regression())
+    assert "…" not in shown.getvalue()

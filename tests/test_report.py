@@ -95,6 +95,12 @@ def test_rich_table_shows_labels_as_they_are() -> None:
     assert all(heading in text for heading in report.HEADINGS)
 
 
+def test_a_narrow_terminal_cuts_no_number() -> None:
+    console = Console(width=50, file=io.StringIO(), color_system=None)
+    console.print(report.rich_table(made_up()))
+    assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_markdown_has_every_part_in_order() -> None:
     results = made_up()
     results["rows"][0]["label"] = "a|b"

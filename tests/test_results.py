@@ -138,6 +138,14 @@ def test_a_row_of_markdown_is_a_line() -> None:
     assert [line.split("|")[1] for line in results.markdown("loss").splitlines()[2:]] == [" a b ", " c d "]
 
 
+def test_a_narrow_terminal_cuts_no_number() -> None:
+    g = grid(seeds=3, lr=[0.001, 0.01], init=["kaiming_uniform", "kaiming_normal"], weight_decay=[0.0001])
+    results = Results(g, {"accuracy": (0.9 + 0.001 * np.random.default_rng(0).normal(size=len(g))).tolist()})
+    console = Console(width=60, file=io.StringIO(), color_system=None)
+    console.print(results.table("accuracy"))
+    assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_tables_of_odd_values() -> None:
     results = Results(grid(seeds=1, odd=["[red]a|b[/red]", "c"]), {"loss": [1.0, NAN]})
     assert results.markdown("loss").splitlines()[2:] == [

@@ -157,7 +157,8 @@ unfinished.
         table: Table = require("rich.table", "cli").Table(title=text(metric), title_justify="left")
         headings, cells = self._cells(metric)
         for i, heading in enumerate(headings):
-            table.add_column(text(heading), justify="left" if i < len(self.grid.names) else "right")
+            # folded where the terminal is narrow: a number that is cut off reads as another one
+            table.add_column(text(heading), justify="left" if i < len(self.grid.names) else "right", overflow="fold")
         for row in cells:
             table.add_row(*map(text, row))
         return table

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from handgrad import workers as pool
 from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
@@ -201,7 +201,8 @@ def _show(run: Run) -> None:
     console.print()
     for sentence in summary(run):
         console.print(sentence, highlight=False, markup=False)
-    table = Table("test rows", "network", "95 % interval", "n", *run.get("baselines", {}))
+    headings = ("test rows", "network", "95 % interval", "n", *run.get("baselines", {}))
+    table = Table(*(Column(heading, overflow="fold") for heading in headings))
     for name, d in of_network(run, "test").items():
         others = of_baselines(run, name)
         values = [cells(others[other])[0] if other in others else "" for other in run.get("baselines", {})]

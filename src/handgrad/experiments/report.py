@@ -90,7 +90,7 @@ def rich_table(results: Results) -> Table:
     """Return the table for a terminal."""
     table = Table(title=_title(results), title_justify="left")
     for heading in HEADINGS:
-        table.add_column(Text(heading), justify="left" if heading == "Framework" else "right")
+        table.add_column(Text(heading), justify="left" if heading == "Framework" else "right", overflow="fold")
     published = len(results.get("published") or ())
     for i, row in enumerate(table_rows(results), start=1):
         # as Text, for a label may hold square brackets, which are markup to rich
