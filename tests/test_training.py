@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, DTypeError, OutputError, ShapeError, StateError
+from handgrad.statistics import number
 from handgrad.tensorfile import save_tensors
 from handgrad.training import (
     Callback,
@@ -31,6 +32,7 @@ from handgrad.training import (
     Trainer,
     train_replicas,
 )
+from handgrad.training.callbacks import band
 from handgrad.training.precision import Mixed
 
 X = torch.linspace(-1, 1, 60).unsqueeze(1)
@@ -348,7 +350,14 @@ def test_a_progress_bar_shows_mean_and_band():
     console = Console(file=shown, force_terminal=True, width=200)
     _, history = trained([0, 1, 2], epochs=2, callbacks=[ProgressBar(console)])
     assert "2/2" in shown.getvalue()
-    assert f"loss {history.loss[:, 1].mean():.3f} ± {history.loss[:, 1].std():.3f}" in shown.getvalue()
+    spread = history.loss[:, -1].std().item()
+    assert f"loss {number(history.loss[:, -1].mean().item(), spread)} ± {number(spread, spread)}" in shown.getvalue()
+
+
+def test_losses_in_a_progress_bar_have_the_digits_of_their_spread():
+    assert band([1.2e-6, 1.4e-6, math.nan]) == "1.3e-06 ± 1.41e-07"
+    assert band([2e6, 4e6]) == "3000000 ± 1414214"
+    assert band([0.25]) == "0.25"
 
 
 def test_tensorboard_gets_the_history(tmp_path):

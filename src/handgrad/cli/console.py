@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import handgrad
 from handgrad.errors import ArgumentError, HandgradError
-from handgrad.statistics import mean, std
 from handgrad.training import Advance
+from handgrad.training.callbacks import band
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,8 +79,8 @@ def advancing(progress: Progress) -> Callable[[str, int], Advance]:
 
         def advance(losses: list[float]) -> None:
             latest.extend(loss for loss in losses if math.isfinite(loss))
-            band = f"  loss {mean(latest):.3f} ± {std(latest):.3f}" if len(latest) > 1 else ""
-            progress.update(task, advance=len(losses), description=label + band)
+            loss = f"  loss {band(latest)}" if latest else ""
+            progress.update(task, advance=len(losses), description=label + loss)
 
         return advance
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from handgrad.optional import require
-from handgrad.statistics import mean, std
+from handgrad.statistics import mean, number, std
 
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer
@@ -118,7 +119,8 @@ class TensorBoard(Callback):
         self.writer.close()
 
 
-def band(values: list[float]) -> str:
-    """'0.123 ± 0.004' of what is finite."""
+def band(values: Iterable[float]) -> str:
+    """'0.1234 ± 0.0041' of what is finite."""
     finite = [value for value in values if math.isfinite(value)]
-    return f"{mean(finite):.3f} ± {std(finite):.3f}" if len(finite) > 1 else f"{finite[0]:.3f}"
+    spread = std(finite)
+    return number(mean(finite), spread) + (f" ± {number(spread, spread)}" if len(finite) > 1 else "")
