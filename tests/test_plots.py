@@ -117,6 +117,53 @@ def test_labels_do_not_overlap_and_no_mark_is_cut_off(values: list[Any], tmp_pat
     assert all(a.x1 < b.x0 for a, b in pairwise(sorted(shown, key=lambda label: float(label.x0))))
 
 
+@pytest.mark.parametrize("across", [["kaiming_uniform", "xavier_uniform", "pytorch"], [(64, 64, 64, 64), (128,) * 4]])
+def test_long_labels_below_a_heat_map_do_not_overlap(across: list[Any], tmp_path: Path) -> None:
+    figure = plot(made_up(2, a=["CosineAnnealingWarmRestarts", "OneCycleLR"], b=across), "loss")
+    save(figure, tmp_path / "heat")
+    labels = figure.axes[0].get_xticklabels()
+    # at 25 degrees two lines of text are apart if their ends are further apart than a line's height by its sine
+    assert {t.get_rotation() for t in labels} == {25.0}
+    ends = [t.get_window_extent().x1 for t in labels]
+    assert all(b - a > 7 / 72 * figure.dpi / math.sin(math.radians(25)) for a, b in pairwise(ends))
+
+
+def test_names_that_are_longer_than_their_axis_are_wrapped(tmp_path: Path) -> None:
+    g = grid(seeds=2, a=["x" * 20, "y"], b=["z" * 20, "w"], c=[1, 2], d=[3, 4])
+    metric = "a metric with a long name indeed, that goes on and on"
+    figure = plot(Results(g, {metric: [1.0] * len(g)}), metric, a="x" * 20, b="z" * 20)
+    save(figure, tmp_path / "long")
+    width, height = figure.get_size_inches() * figure.dpi
+    boxes = [t.get_window_extent() for t in figure.findobj(mpl.text.Text) if t.get_visible() and t.get_text()]
+    assert all(b.x0 > -3 and b.x1 < width + 3 and b.y0 > -3 and b.y1 < height + 3 for b in boxes)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e12])
+def test_the_heading_of_a_distribution_is_whole(scale: float, tmp_path: Path) -> None:
+    g = grid(seeds=40)
+    values = (scale * np.random.default_rng(0).normal(0.9123, 0.004, 40)).tolist()
+    dead: list[dict[str, Any] | None] = [{"epoch": 1} if s < 7 else None for s in range(40)]
+    figure = plot(Results(g, {"loss": values}, diverged=dead, finished=[s < 30 for s in range(40)]), "loss")
+    save(figure, tmp_path / "strip")
+    left, right = (figure.axes[0].get_title(loc=side) for side in ("left", "right"))
+    told, gone = (next(t for t in figure.findobj(mpl.text.Text) if t.get_text() == title) for title in (left, right))
+    assert right == "7 of 40 diverged, 10 of 40 not finished"
+    assert left.endswith("\n")  # its last line is the right one's
+    assert told.get_window_extent().x1 < figure.get_figwidth() * figure.dpi
+    assert gone.get_window_extent().y1 < told.get_window_extent().y1
+
+
+def test_one_value_far_from_the_others_does_not_make_bars_without_number() -> None:
+    values = (1 + 1e-3 * np.random.default_rng(0).normal(size=29)).tolist()
+    figure = plot(Results(grid(seeds=30), {"loss": [*values, 1e3]}), "loss")
+    assert sum(isinstance(bar, Rectangle) for bar in figure.axes[0].patches) == 6  # √30, rounded up
+
+
+def test_integers_that_are_equal_as_floats_have_places_of_their_own() -> None:
+    ax = plot(made_up(2, k=[10**18, 10**18 + 1]), "loss").axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1000000000000000000", "1000000000000000001"]
+
+
 def test_zero_stands_a_gap_below_the_least_of_values_by_logarithm() -> None:
     ax: Any = plot(made_up(3, wd=[0.1, 0, 0.001, 0.01]), "loss").axes[0]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0.1", "0", "0.001", "0.01"]

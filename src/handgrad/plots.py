@@ -58,6 +58,7 @@ DOT: dict[str, Any] = {"alpha": 0.45, "markersize": 3, "markeredgewidth": 0}
 GOLDEN = (math.sqrt(5) - 1) / 2
 BARS_FROM = 20  # replicas from which a histogram says more than the dots do
 PANELS = 12
+FITTING = 14  # characters of a label that a cell of a heat map is as wide as
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def plot(results: Results, metric: str, /, **config: Any) -> Figure:
             figure = _heatmaps(results, metric, names, config)
         fixed = [f"{name} = {_ticks([value])[0]}" for name, value in config.items()]
         if fixed:
-            figure.suptitle(", ".join(fixed), fontsize=8)
+            figure.suptitle(_wrapped(", ".join(fixed), figure.get_figwidth()), fontsize=8)
         for text in figure.findobj(require("matplotlib.text", "cli").Text):
             text.set_parse_math(False)  # names and values may hold $
     return figure
@@ -154,7 +155,8 @@ def _strip(d: Distribution, metric: str) -> Figure:
     ax: Any = figure.subplots()
     top = 0.0
     if bars:
-        counts, _, _ = ax.hist(d.finite, bins="auto", color=BLUE, alpha=0.45, edgecolor="white", linewidth=0.6)
+        # "auto" has in NumPy 1.26 as many bars as one value far from the others asks for, which may be billions
+        counts, _, _ = ax.hist(d.finite, bins="sqrt", color=BLUE, alpha=0.45, edgecolor="white", linewidth=0.6)
         top = float(max(counts))
         ax.set_ylabel("replicas")
         ax.yaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(4, integer=True))
@@ -177,7 +179,8 @@ def _strip(d: Distribution, metric: str) -> Figure:
     ax.margins(x=0.08)
     ax.grid(bars, axis="y")
     ax.set_xlabel(metric)
-    ax.set_title("\n".join(str(d).split("; ", 1)[:1]), loc="left")
+    told = _wrapped(str(d).split("; ", 1)[0], figure.get_figwidth() - 0.6)
+    ax.set_title(told + "\n" * bool(d.left_out), loc="left")  # what is left out has a line of its own
     if d.left_out:
         ax.set_title(", ".join(d.left_out), loc="right", **ALARM)
     _note(figure, "Each dot is a replica. Below: mean, its 95 % t-interval (thick), ± standard deviation (thin).")
@@ -235,13 +238,11 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
         ax.set_xticks(places, texts)
         ax.xaxis.set_minor_locator(ticker.NullLocator())
     if not numeric and 0.08 * longest * len(values) > 6.2:
-        ax.tick_params(axis="x", labelrotation=25)
-        for label in ax.get_xticklabels():
-            label.set(horizontalalignment="right", rotation_mode="anchor")
+        _turn(ax)
     ax.grid(False, axis="x")
     ax.set_xlim(at(drawn[0] - margin), at(drawn[-1] + margin))
     ax.set_xlabel(name)
-    ax.set_ylabel(metric)
+    ax.set_ylabel(_wrapped(metric, 2.2))
     for place, d in zip(places, found):
         text = "\n".join(part.replace(" of ", "/").replace(" ", "\n", 1) for part in d.left_out)
         ax.annotate(text, (place, 1), (0, 2), ("data", "axes fraction"), "offset points", ha="center", **ALARM)
@@ -269,7 +270,10 @@ def _heatmaps(results: Results, metric: str, names: Sequence[str], config: dict[
     scale = colors.Normalize(min(means, default=0), max(means, default=1))
     beside = min(len(panels), max(1, 9 // (len(columns) + 1)))
     stacked = math.ceil(len(panels) / beside)
-    figure = _figure(1.5 + beside * (0.5 + 0.85 * len(columns)), 0.5 + stacked * (0.65 + 0.5 * len(rows)))
+    left, below = (max(map(len, _ticks(values))) for values in (rows, columns))  # characters of the longest label
+    width = 0.5 + 0.058 * max(left - 6, 0) + 0.85 * len(columns)
+    height = 0.65 + 0.025 * below * (below > FITTING) + 0.5 * len(rows)
+    figure = _figure(1.5 + beside * width, 0.5 + stacked * height)
     axes: Any = figure.subplots(stacked, beside, squeeze=False)
     shades = require("matplotlib", "cli").colormaps["cividis"]
     for ax, panel, cells in zip(axes.flat, panels, found):
@@ -279,17 +283,20 @@ def _heatmaps(results: Results, metric: str, names: Sequence[str], config: dict[
         ax.set_xlim(-0.5, len(columns) - 0.5)
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xticks(range(len(columns)), _ticks(columns))
+        if below > FITTING:
+            _turn(ax)
         ax.set_yticks(range(len(rows)), _ticks(rows))
         ax.tick_params(length=0)
         ax.grid(False)
         ax.spines[:].set_visible(False)
         ax.set_xlabel(across)
-        ax.set_ylabel(down)
+        ax.set_ylabel(_wrapped(down, 0.4 + 0.5 * len(rows)))
         ax.set_title(", ".join(f"{name} = {_ticks([value])[0]}" for name, value in panel.items()))
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     mappable = require("matplotlib.cm", "cli").ScalarMappable(scale, shades)
-    bar = figure.colorbar(mappable, ax=axes.ravel().tolist(), label=f"mean {metric}", aspect=25, pad=0.02)
+    label = _wrapped(f"mean {metric}", stacked * height - 0.4)
+    bar = figure.colorbar(mappable, ax=axes.ravel().tolist(), label=label, aspect=25, pad=0.02)
     bar.outline.set_visible(False)
     seeds = len(results.grid.seeds)
     what = f"Mean ± standard deviation over {seeds} replicas." if seeds > 1 else "One replica each."
@@ -312,7 +319,19 @@ def _cell(ax: Axes, i: int, j: int, d: Distribution, color: tuple[float, ...], s
 
 
 def _note(figure: Figure, text: str) -> None:
-    figure.supxlabel("\n".join(textwrap.wrap(text, int(figure.get_figwidth() / 0.05))), **NOTE)
+    figure.supxlabel(_wrapped(text, figure.get_figwidth(), 6.5), **NOTE)
+
+
+def _wrapped(text: str, inches: float, points: float = 8) -> str:
+    """In lines that are no longer, in letters of so many points."""
+    return "\n".join(textwrap.wrap(text, int(inches / (0.0077 * points))))
+
+
+def _turn(ax: Axes) -> None:
+    """Labels below that are too long to stand beside each other."""
+    ax.tick_params(axis="x", labelrotation=25)
+    for label in ax.get_xticklabels():
+        label.set(horizontalalignment="right", rotation_mode="anchor")
 
 
 def _omission(found: Iterable[Distribution]) -> str:
@@ -348,8 +367,9 @@ def _logarithmic(values: Sequence[float]) -> bool:
 
 
 def _has_a_place(value: Any) -> bool:
-    """Whether a value is a number that an axis can show, unlike True, ∞ and integers beyond all floats."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+    """Whether a value is a number that an axis can show, unlike True, ∞ and integers that are equal as floats."""
+    most = 2**53 if isinstance(value, int) else 1e300
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
 
 
 def _ticks(values: Sequence[Any]) -> list[str]:
