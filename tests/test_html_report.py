@@ -220,6 +220,61 @@ def test_a_class_that_one_replica_lacks_is_the_mean_of_the_others() -> None:
     assert "20.0" in page
 
 
+def test_names_of_classes_can_be_told_apart_and_do_not_overlap() -> None:
+    def names(classes: list[str]) -> list[tuple[str, bool]]:
+        """The labels below, with whether they are turned."""
+        K = len(classes)
+        page = render(
+            small(confusion=np.eye(K)[None].repeat(6, 0).tolist(), data={**small()["data"], "classes": classes})
+        )
+        texts = re.findall(r"<text ([^>]*)>([^<]*)</text>", page[page.index('aria-label="Confusion') :])
+        return [(text, "rotate(-90" in look) for look, text in texts[:K]]
+
+    assert names(["electroencephalography scan", "none"]) == [("electroence…", False), ("none", False)]
+    assert [text for text, _ in names(["yearly income to 10k", "yearly income to 20k"])] == [
+        "yearl…to 10k",
+        "yearl…to 20k",
+    ]
+    assert all(turned for _, turned in names(["malignant", "benign tumor", "undecided", "unreadable"]))
+    assert not any(turned for _, turned in names(["a", "b", "c", "d"]))
+
+
+@pytest.mark.parametrize("values", [[2.4e4, 1.02e5], [9.885e-4, 9.905e-4], [-0.0016, 0.0001], [1e6, 9e6]], ids=str)
+def test_numbers_below_a_figure_do_not_overlap(values: list[float]) -> None:
+    low, high = values
+    baselines = {"a baseline of a long name": {"mae": np.linspace(low, high, 6).tolist()}}
+    points: Any = {"prediction": values, "spread": [None] * 2, "target": values, "rows": 2}
+    run = small(
+        task="regression", target="y" * 40, metrics={"test": {"mae": [low] * 6}}, baselines=baselines, residuals=points
+    )
+    for svg in re.findall("<svg.*?</svg>", render(run), re.DOTALL):
+        below = re.findall(r'<text [^>]*text-anchor: middle[^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>', svg)
+        numbers = sorted((float(x), text) for x, _, text in below if re.fullmatch(r"[−\d.]+", text))
+        assert len(numbers) > 1 or "clip" not in svg
+        # a digit is at least 6 points wide at 10.5 points
+        assert all(b - a > 3 * (len(s) + len(t)) for (a, s), (b, t) in pairwise(numbers))
+
+
+def test_texts_of_figures_have_numbers_that_a_person_would_write() -> None:
+    points: Any = {"prediction": [12345.6, 12345.6], "spread": [1.0, 1.0], "target": [12345.6, 12000.0], "rows": 2}
+    history = {"train": {"loss": [[100000.0] * 6, [23456.0] * 6]}}
+    page = render(small(task="regression", residuals=points, history=history))
+    assert "True against predicted values." in page  # equal predictions have no correlation
+    assert "for predictions from 12346 to 12346" in page
+    assert "train from 100000 to 23456" in page
+
+
+def test_what_lies_outside_is_told_without_figures_of_predictions() -> None:
+    text = Page(render(small(novelty=["2 rows lie outside."]))).text
+    assert "2 rows lie outside." in text
+
+
+def test_a_note_without_a_place_is_a_divergence() -> None:
+    text = Page(render(small(diverged=[{}] * 6, confusion=[[[1.0, 0.0], [0.0, 1.0]]] * 6))).text
+    assert "There is no accuracy: every replica diverged." in text
+    assert text.count("diverged") > 6
+
+
 def test_long_training_is_told_in_seconds() -> None:
     assert "12,346 s" in Page(render(small(seconds=12345.6))).text
     assert "1.23 s" in Page(render(small(seconds=1.2345))).text
@@ -283,6 +338,7 @@ def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
         ({"seeds": []}, "number of seeds"),
         ({"task": "clustering"}, "'classification', 'regression'"),
         ({"metrics": {}}, "metrics of test, validation, train"),
+        ({"history": {"val": {"loss": [[1.0] * 6]}}}, "metrics and history of test, validation, train, got 'val'"),
         ({"metrics": {"test": {"accuracy": [0.5]}}}, "accuracy of test of 6 replicas, got 1 numbers"),
         ({"history": {"train": {"loss": [[1.0] * 5]}}}, "the history of train loss of 6 replicas"),
         ({"baselines": {"a": {"accuracy": [0.5, 0.5]}}}, "accuracy of a of 6 replicas"),

@@ -12,6 +12,7 @@ from handgrad.plots import DOT, _jitter
 from handgrad.report.run import Curve, Reliability, Residuals, Roc
 from handgrad.report.svg import HEIGHT, INK, ONE, PAPER, SOFT, TWO, drawn
 from handgrad.results import Distribution
+from handgrad.statistics import number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
         ax.tick_params(axis="y", length=0)
         ax.margins(x=0.06)
         ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(5))
-        ax.set_xlabel(_short(label, 30))
+        ax.set_xlabel(_short(label, 26))
 
     told = "; ".join(f"{who} {d}" for who, d in found.items())
     caption = _upper(label) + (f", {better}." if better else ".")
@@ -137,7 +138,8 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
         having = shares[np.isfinite(shares[:, k, 0]), k]  # the rows of a replica may lack a class
         mean[k] = having.mean(0) if len(having) else np.nan
         std[k] = having.std(0, ddof=1) if len(having) > 1 else np.nan
-    names = [textwrap.shorten(str(c), 14, placeholder="…") if " " in str(c) else _short(str(c), 12) for c in classes]
+    names = _labels([str(c) for c in classes])
+    turned = K > 4 or K * max(map(len, names)) > 34  # else they stand beside each other
 
     def draw(_: Any, ax: Any) -> None:
         rectangle = require("matplotlib.patches", "cli").Rectangle
@@ -155,7 +157,7 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
         ax.set_xlim(-0.5, K - 0.5)
         ax.set_ylim(K - 0.5, -0.5)
         step = 1 if K <= MOST_CLASSES else K // MOST_CLASSES + 1
-        ax.set_xticks(range(0, K, step), names[::step], rotation=0 if K <= 4 else 90)
+        ax.set_xticks(range(0, K, step), names[::step], rotation=90 if turned else 0)
         ax.set_yticks(range(0, K, step), names[::step])
         ax.tick_params(length=0, labelsize=10.5 if K <= 4 else 9 if K <= 10 else 6)
         ax.grid(False)
@@ -166,7 +168,7 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
     right = ", ".join(f"{c} {100 * mean[i, i]:.1f} %" for i, c in enumerate(classes[:K]) if np.isfinite(mean[i, i]))
     spread = " ± standard deviation" if R > 1 and K <= 4 else ""
     caption = f"Of each class, the percentage predicted as each: mean{spread} over {R} replicas. Rows sum to 100."
-    return Drawing(drawn(name, draw, HEIGHT + (0.5 if K > 4 else 0)), f"Confusion matrix. Right: {right}.", caption)
+    return Drawing(drawn(name, draw, HEIGHT + 0.5 * turned), f"Confusion matrix. Right: {right}.", caption)
 
 
 def reliability(name: str, found: Reliability) -> Drawing:
@@ -242,7 +244,7 @@ def residuals(name: str, found: Residuals, target: str) -> Drawing:
         ax.axhline(0, color=INK, linewidth=0.8)
         ax.vlines(y, t - y - spread, t - y + spread, color=ONE, alpha=0.18, linewidth=0.8)
         ax.plot(y, t - y, "o", color=ONE, **SPOT)
-        ax.set_xlabel(f"prediction of {_short(target, 26)}")
+        ax.set_xlabel(f"prediction of {_short(target, 20)}")
         ax.set_ylabel("true − predicted")
 
     shown = f"{len(y)} of {found['rows']} rows" if len(y) < found["rows"] else f"{len(y)} rows"
@@ -250,8 +252,8 @@ def residuals(name: str, found: Residuals, target: str) -> Drawing:
     caption += "deviation. A trend or a funnel would mean that something is left to model."
     alt = "No prediction."
     if len(y):
-        alt = f"Residuals have mean {(t - y).mean():.3g} and standard deviation {(t - y).std():.3g}, "
-        alt += f"for predictions from {y.min():.3g} to {y.max():.3g}."
+        mean, std, least, most = (number(v, 0.0) for v in ((t - y).mean(), (t - y).std(), y.min(), y.max()))
+        alt = f"Residuals have mean {mean} and standard deviation {std}, for predictions from {least} to {most}."
     return Drawing(drawn(name, draw), alt, caption)
 
 
@@ -266,12 +268,13 @@ def predictions(name: str, found: Residuals, target: str) -> Drawing:
             ends = [min(y.min(), t.min()), max(y.max(), t.max())]
             ax.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
         ax.plot(y, t, "o", color=ONE, **SPOT)
-        ax.set_xlabel(f"prediction of {_short(target, 26)}")
+        ax.set_xlabel(f"prediction of {_short(target, 20)}")
         ax.set_ylabel("true value")
 
-    r = float(np.corrcoef(y, t)[0, 1]) if len(y) > 1 and y.std() > 0 and t.std() > 0 else float("nan")
+    defined = len(y) > 1 and y.std() > 0 and t.std() > 0
+    told = f", correlation {np.corrcoef(y, t)[0, 1]:.3f}" if defined else ""
     caption = "True values against the mean of the replicas' predictions; on the dashed line they are equal."
-    return Drawing(drawn(name, draw), f"True against predicted values, correlation {r:.3f}.", caption)
+    return Drawing(drawn(name, draw), f"True against predicted values{told}.", caption)
 
 
 def _band(values: Array, log: bool) -> tuple[Array, Array, Array]:
@@ -286,14 +289,22 @@ def _band(values: Array, log: bool) -> tuple[Array, Array, Array]:
 
 
 def _ends(values: Array) -> str:
-    """'from 0.5 to 0.1'."""
+    """'from 0.5 to 0.1234'."""
     rows = [row[row == row] for row in values]
     means = [float(row.mean()) for row in rows if row.size]
-    return f"from {means[0]:.3g} to {means[-1]:.3g}" if means else "none"
+    return f"from {number(means[0], 0.0)} to {number(means[-1], 0.0)}" if means else "none"
 
 
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _labels(texts: Sequence[str], most: int = 12) -> list[str]:
+    """Each short, at the cost of its middle where the beginnings do not tell them apart."""
+    ends = [_short(text, most) for text in texts]
+    if len(set(ends)) == len(set(texts)):
+        return ends
+    return [text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}" for text in texts]
 
 
 def _upper(text: str) -> str:

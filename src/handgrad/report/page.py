@@ -57,7 +57,7 @@ def render(run: Run) -> str:
         summary=summary(run),
         caveats=list(caveats(run)),
         diverged=diverged(run),
-        lost=any(run["diverged"]),
+        lost=any(note is not None for note in run["diverged"]),
         results=_results(run),
         comparisons=_comparisons(run),
         strips=_strips(run),
@@ -146,7 +146,7 @@ def _predictions(run: Run) -> list[Drawing]:
         return [row for row, note in zip(rows, run["diverged"]) if note is None]
 
     found = []
-    if all(run["diverged"]):
+    if None not in run["diverged"]:
         return []
     if "confusion" in run:
         K = len(run["confusion"][0])

@@ -165,6 +165,9 @@ def checked(run: Run) -> Run:
             f"a run with {', '.join(NEEDED)}", f"no {', '.join(missing)}", "Add what is missing.", where
         )
     checks.one_of("task", run["task"], TASKS, where)
+    if unknown := [split for split in (*run["metrics"], *run["history"]) if split not in SPLITS]:
+        remedy = "Give the split one of these names: it would not be shown."
+        raise ArgumentError(f"metrics and history of {', '.join(SPLITS)}", repr(unknown[0]), remedy, where)
     R = checks.positive_int("the number of seeds", len(run["seeds"]), where)
     rows: list[tuple[str, Any]] = [("diverged", run["diverged"]), ("best_epochs", run.get("best_epochs"))]
     rows += [("confusion", run.get("confusion")), ("roc", run.get("roc", {}).get("true"))]

@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from handgrad.optional import require
@@ -52,14 +53,26 @@ def drawn(name: str, draw: Callable[[Figure, Any], None], height: float = HEIGHT
     """
     with require("matplotlib.style", "cli").context(["default", {**LOOK, "svg.hashsalt": name}]):
         figure = require("matplotlib.figure", "cli").Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure, figure.subplots())
+        ax = figure.subplots()
+        draw(figure, ax)
         buffer = io.StringIO()
         with warnings.catch_warnings():
             # the browser writes the texts, in fonts of its own
             warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
             warnings.filterwarnings("ignore", message=".*constrained_layout not applied", category=UserWarning)
+            _thin(figure, ax)
             figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return _inlined(buffer.getvalue(), name)
+
+
+def _thin(figure: Figure, ax: Any) -> None:
+    """Fewer ticks below, until no two of their labels touch."""
+    for most in (4, 3, 2, 1):
+        figure.draw_without_rendering()
+        boxes = sorted((t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()), key=lambda box: box.x0)
+        if all(a.x1 + 4 < b.x0 for a, b in pairwise(boxes)):
+            return
+        ax.locator_params(axis="x", nbins=most)
 
 
 def _inlined(text: str, name: str) -> str:

@@ -130,8 +130,8 @@ def summary(run: Run) -> list[str]:
     where = f"on the {rows:,} {split} rows" if rows else f"in {split}"
     value, interval, _ = cells(d)
     if not d.n:
-        lost = "every replica diverged" if all(run["diverged"]) else run.get("undefined", {}).get(metric, "undefined")
-        return [f"There is no {of.label}: {lost}."]
+        why = run.get("undefined", {}).get(metric, "undefined")
+        return [f"There is no {of.label}: {why if None in run['diverged'] else 'every replica diverged'}."]
     unit = f" {of.unit}" if of.unit else ""
     text = f"{of.label[:1].upper()}{of.label[1:]} {value}{unit} over {d.n} replica{'s' * (d.n > 1)} {where}"
     text += f" (95 % interval of the mean {interval})." if d.n > 1 else ", so without an error bar."
