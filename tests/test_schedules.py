@@ -213,6 +213,28 @@ def test_a_saved_state_goes_on_identically(name: str, replicas: int | None) -> N
             fresh.step()
 
 
+@pytest.mark.parametrize("done", [0, 3, 7, 9, 12])
+def test_a_saved_state_brings_the_momentum_of_the_cycle_that_is_under_way(done: int) -> None:
+    """Not of one that has ended, or is yet to begin."""
+
+    def make() -> Any:
+        sgd = ours()
+        cycle = lr_scheduler.CyclicLR(sgd, 0.1, 0.3, 4)
+        steady, last = lr_scheduler.StepLR(sgd, 2), lr_scheduler.OneCycleLR(sgd, 0.4, total_steps=20)
+        return lr_scheduler.SequentialLR(sgd, [cycle, steady, last], milestones=[6, 9])
+
+    half, fresh = make(), make()
+    for _ in range(done):
+        half.step()
+    fresh.optimizer.load_state_dict(half.optimizer.state_dict())
+    fresh.load_state_dict(half.state_dict())
+    for _ in range(4):
+        for name in ("lr", "momentum"):
+            assert [g[name] for g in fresh.optimizer.param_groups] == [g[name] for g in half.optimizer.param_groups]
+        half.step()
+        fresh.step()
+
+
 def test_a_state_brings_the_options() -> None:
     saved = lr_scheduler.CyclicLR(ours(), 0.1, 0.3, 4, scale_fn=Falling(0.5)).state_dict()
     schedule = lr_scheduler.CyclicLR(ours(), 0.2, 0.5, 9, scale_fn=Falling(3.0))

@@ -33,6 +33,11 @@ class _Composed(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     @property
+    def under_way(self) -> int:
+        """Which of the schedules is the last to be moved in a step."""
+        return len(self._schedulers) - 1
+
+    @property
     def counts_steps(self) -> bool:  # type: ignore[override]
         return any(part.counts_steps for part in self._schedulers)
 
@@ -44,7 +49,9 @@ class _Composed(LRScheduler):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        for part, state in zip(self._schedulers, state_dict["_schedulers"]):
+        pairs = list(zip(self._schedulers, state_dict["_schedulers"]))
+        # that of the latest step last: a cycle also sets the momentum
+        for part, state in (*pairs[self.under_way + 1 :], *pairs[: self.under_way + 1]):
             part.load_state_dict(state)
         self.set(self._last_lr)
 
@@ -87,6 +94,10 @@ class SequentialLR(_Composed):
             raise ArgumentError(expected, str(list(milestones)), remedy, "SequentialLR")
         self._milestones = list(milestones)
         super().__init__(optimizer, schedulers, last_epoch)
+
+    @property
+    def under_way(self) -> int:
+        return bisect_right(self._milestones, self.last_epoch)
 
     def move_to(self, t: float, lrs: Sequence[Rate] | None = None) -> list[Rate]:
         index = bisect_right(self._milestones, t)
