@@ -229,8 +229,9 @@ class _Plan:
         """What is measured of such a model, by name."""
         test = self.test or self.data
         x, t = _drawn(test, seeds, model)
-        targets = t if callable(test) else t.expand(len(seeds), *t.shape)
-        return {name: _metric(name, function, x, targets) for name, function in self.metrics.items()}
+        if not callable(test):
+            x, t = x.unsqueeze(0), t.expand(len(seeds), *t.shape)  # (1, N, …), for a layer of any rank cannot tell
+        return {name: _metric(name, function, x, t) for name, function in self.metrics.items()}
 
     def size(self, config: Mapping[str, Any]) -> int:
         return checks.positive_int("batch_size", config.get("batch_size", self.batch_size), "sweep")

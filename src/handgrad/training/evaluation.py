@@ -79,7 +79,7 @@ class Evaluation:
         found = []
         if self.criterion is not None:
             w = self.weights
-            w = w.squeeze(0) if w is not None and self.rows is not None and not self._leads(model) else w
+            w = w if w is None or w.ndim == 1 or self._leads(model) else w.squeeze(0)
             found.append(self.criterion(y, t, **({} if w is None else {"weights": w})))
             self.criterion.forget()
         found += [measure(y, t) for measure in self.measures.values()]
@@ -106,16 +106,14 @@ class Evaluation:
 
     def _part(self, model: Module, part: range) -> tuple[Tensor, Tensor]:
         samples = slice(part.start, part.stop)
+        values = [self.x, self.t]
         if self.rows is not None:
-            values = [rowwise(v, self.rows[:, samples], self.own) for v in (self.x, self.t)]  # (R, n, …)
-            x, t = values if self._leads(model) else [v.squeeze(0) for v in values]
+            x, t = (rowwise(v, self.rows[:, samples], self.own) for v in values)  # (R, n, …)
         else:
-            x, t = (v[:, samples] if self.own else v[samples] for v in (self.x, self.t))
-        y = model(x)
+            x, t = (v[:, samples] if self.own else v[samples].unsqueeze(0) for v in values)  # (R, n, …) or (1, n, …)
+        y = model(x if self._leads(model) else x.squeeze(0))
         model.forget()
-        if self._leads(model) and not self.own and self.rows is None:
-            t = t.expand(y.shape[0], *t.shape)
-        return y, t
+        return y, t.expand(y.shape[0], *t.shape[1:]) if self._leads(model) else t.squeeze(0)
 
     def _leads(self, model: Module) -> bool:
         return replicas_of(model) is not None

@@ -206,6 +206,8 @@ class Trainer:
                 break
             if self.single and not self.batches.shared:
                 x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
+            elif self.batches.shared and not self.single:
+                x = x.unsqueeze(0)  # (1, n, …), for a layer of any rank cannot tell
             if not pending:
                 self._zero_grad()
             y = model(x)
@@ -314,7 +316,7 @@ class Trainer:
         """Record, for each replica whose loss has just stopped being finite, where the first bad number arose."""
         fresh = [r for r in bad if self.history.diverged[r] is None]
         if self.batches.shared and not self.single:
-            x = x.expand(self.batches.replicas, *x.shape)
+            x = x.expand(self.batches.replicas, *x.shape[1:])
         for r, layer in first_layers(model, x, fresh, single=self.single).items() if fresh else ():
             self.history.diverged[r] = {"epoch": self.epoch, "step": step, "layer": layer}
 

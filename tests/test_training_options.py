@@ -1,0 +1,89 @@
+"""Training: options meet each other as each does what it says alone."""
+
+
+import pytest
+import torch
+
+from handgrad import fit, nn, optim
+from handgrad.data import Batches
+from handgrad.grid import grid
+from handgrad.sweeps import sweep
+from handgrad.training import Evaluation
+
+X = torch.linspace(-1, 1, 60, dtype=torch.float64).unsqueeze(1)
+T = X**2 + 0.3 * torch.sin(20 * X)
+SEEDS = [3, 5, 137]
+
+
+def network(seeds):
+    return nn.replicate(nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 1)).double(), seeds)
+
+
+def trained(seeds, *, schedule=None, **options):
+    model = network(seeds)
+    adam = optim.Adam(model.parameters(), lr=0.3)
+    options = {"epochs": 30, "validation": 0.25, "seeds": seeds, **options}
+    if schedule is not None:
+        options["schedule"] = schedule(adam)
+    if options.get("average"):
+        options["average"] = optim.swa_utils.AveragedModel(model)
+    return model, options.get("average"), fit(model, nn.MSELoss(replicas=len(seeds)), adam, (X, T), **options)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_model_without_replicas_is_measured_on_data_of_its_own(weighted):
+    model, x, weights = network([3]), X.unsqueeze(0), torch.rand(1, 60).double() if weighted else None
+    single = model.replica(0)
+    found = []
+    for one, replicas in ((model, 1), (single, None)):
+        evaluation = Evaluation(x, T.unsqueeze(0), nn.MSELoss(replicas=replicas), weights=weights, own=True)
+        found.append(evaluation(one)["loss"].reshape(1))
+        batches = Batches(x, T.unsqueeze(0), 20, [3], own=True, weights=weights)
+        sgd = optim.SGD(one.parameters(), 0.05)
+        history = fit(one, nn.MSELoss(replicas=replicas), sgd, batches, epochs=2, metrics=["rmse", "r2"])
+        found.append(torch.cat([history.loss[0], *(values[0] for values in history.metrics.values())]))
+    torch.testing.assert_close(found[0], found[2])
+    torch.testing.assert_close(found[1], found[3])
+
+
+def mixed_ranks():
+    """Networks whose first layer takes inputs of any rank, and such inputs."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(12, 2, 3, generator=generator)
+    yield "Flatten", nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), images
+    yield "Dropout", nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 3)), images[:, 0]
+    tokens = torch.randint(0, 5, (12, 2), generator=generator)
+    yield "Embedding", nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 3)), tokens
+
+
+@pytest.mark.parametrize(("template", "x"), [case[1:] for case in mixed_ranks()], ids=[c[0] for c in mixed_ranks()])
+@pytest.mark.parametrize("size", [3, 4])
+def test_data_that_all_replicas_share_go_through_layers_of_any_rank(template, x, size):
+    """Also where as many samples as replicas, 3, make a batch: nothing may look like one sample for each of them."""
+    t = torch.arange(12) % 3
+    loader = [(x[i : i + size], t[i : i + size]) for i in range(0, 12, size)]
+    unshuffled = Batches(x, t, size, SEEDS, shuffle=False)
+    results = []
+    for data in (
+        loader,
+        unshuffled,
+        Batches(x.expand(3, *x.shape), t.expand(3, 12), size, SEEDS, own=True, shuffle=False),
+    ):
+        model = nn.replicate(template, SEEDS)
+        sgd, criterion = optim.SGD(model.parameters(), 0.1), nn.CrossEntropyLoss(replicas=3)
+        options = {"epochs": 2, "validation": (x[:3], t[:3]), "metrics": "accuracy", "seeds": SEEDS}
+        results.append(fit(model, criterion, sgd, data, **options))
+    for history in results[:2]:
+        assert torch.equal(history.loss, results[2].loss)
+        for name, values in history.metrics.items():
+            assert torch.equal(values, results[2].metrics[name]), name
+
+
+def test_a_sweep_measures_layers_of_any_rank_on_data_that_all_share():
+    x, t = torch.rand(12, 2, 3), torch.rand(12, 1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 1))
+    metrics = {"level": lambda y, _: y.mean((1, 2))}
+    results = sweep(
+        model, (x, t), grid(lr=[0.1], seeds=3), epochs=1, batch_size=4, metrics=metrics, test=(x[:3], t[:3])
+    )
+    assert torch.tensor(results.metrics["level"]).isfinite().all()
