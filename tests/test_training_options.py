@@ -8,7 +8,7 @@ from handgrad import fit, nn, optim
 from handgrad.data import Batches
 from handgrad.grid import grid
 from handgrad.sweeps import sweep
-from handgrad.training import Evaluation
+from handgrad.training import EarlyStopping, Evaluation
 
 X = torch.linspace(-1, 1, 60, dtype=torch.float64).unsqueeze(1)
 T = X**2 + 0.3 * torch.sin(20 * X)
@@ -28,6 +28,37 @@ def trained(seeds, *, schedule=None, **options):
     if options.get("average"):
         options["average"] = optim.swa_utils.AveragedModel(model)
     return model, options.get("average"), fit(model, nn.MSELoss(replicas=len(seeds)), adam, (X, T), **options)
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("finite", [False, True])
+def test_a_replica_that_is_given_no_best_weights_ends_with_those_of_its_last_epoch(average, finite):
+    """While the others of its group go on."""
+    counts = dict.fromkeys(SEEDS, 0)
+
+    def run(seeds):
+        def unknown(y, _):  # never finite for the first one, and 1, 2, 3 … for the others
+            for seed in seeds:
+                counts[seed] += 1
+            return torch.tensor([float("nan") if seed == SEEDS[0] else float(counts[seed]) for seed in seeds])
+
+        stopping = EarlyStopping("validation_unknown", patience=2, mode="max")
+        if finite:
+            stopping = EarlyStopping(patience=2, restore_best=False)
+        metrics = () if finite else {"unknown": unknown}
+        return trained(seeds, metrics=metrics, early_stopping=stopping, average=average or None, epochs=12)
+
+    model, mean, history = run(SEEDS)
+    counts = dict.fromkeys(SEEDS, 0)
+    ends = []
+    for r, seed in enumerate(SEEDS):
+        one, own, alone = run([seed])
+        ends.append(alone.epochs)
+        assert history.best[r] == alone.best[0]
+        for many, few in ((model, one), (mean, own)) if average else ((model, one),):
+            for (name, a), (_, b) in zip(many.state_dict().items(), few.state_dict().items()):
+                torch.testing.assert_close(a[r], b[0], rtol=1e-9, atol=1e-9, msg=name)
+    assert min(ends) < max(ends) == history.epochs
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -16,15 +16,16 @@ from handgrad.nn.module import Module
 class EarlyStopping:
     """Stop a replica when a measure has not improved for some epochs, and give it back its best weights.
 
-    Every replica is watched on its own, and ends with the weights that it would have alone. One that has stopped is
-    still computed with its group, but its numbers no longer count; training ends when all have stopped.
+    Every replica is watched on its own, and ends with the weights that it would have alone: its best, or those of its
+    last epoch. One that has stopped is still computed with its group, but its numbers no longer count; training ends
+    when all have stopped.
 
     Args:
         monitor: the name of the measure.
         patience: epochs without improvement after which a replica stops.
         min_delta: what counts as improvement.
         mode: "min" for a measure that should fall, "max" for one that should rise.
-        restore_best: False leaves the weights as they are when training ends.
+        restore_best: False gives each replica the weights of its last epoch, as does a measure that was never finite.
 
     Attributes:
         best: the best value of each replica.
@@ -81,31 +82,37 @@ class EarlyStopping:
         better = (sign * values < sign * self.best - self.min_delta) & values.isfinite() & ~self.stopped
         self.best = torch.where(better, values, self.best)
         self.best_epoch = torch.where(better, epoch, self.best_epoch)
-        if self.restore_best and bool(better.any()):
-            self._take(better, models)
-        self.stopped = self.stopped | (epoch - self.best_epoch >= self.patience)
+        ending = (epoch - self.best_epoch >= self.patience) & ~self.stopped
+        self.stopped = self.stopped | ending
+        taken = better | (ending & (self.best_epoch < 0)) if self.restore_best else ending
+        if bool(taken.any()):
+            self._take(taken, models)
 
-    def _take(self, better: Tensor, models: Sequence[Module]) -> None:
+    def _take(self, taken: Tensor, models: Sequence[Module]) -> None:
         tensors = weights_of(models)
         if not self.weights:
             self.weights = [value.clone() for value in tensors]
             return
         for kept, value in zip(self.weights, tensors):
-            if len(better) == 1:
+            if len(taken) == 1:
                 kept.copy_(value)
             else:
-                kept[better] = value[better]
+                kept[taken] = value[taken]
 
     def restore(self, *models: Module) -> None:
-        """Put each replica's best weights back; one without any keeps what it has."""
+        """Put back each replica's best weights, or those that it stopped with; one without any keeps what it has."""
         if not self.weights:
             return
-        found = self.best_epoch >= 0
+        found = self.stopped | (self.best_epoch >= 0) if self.restore_best else self.stopped
         for kept, value in zip(self.weights, weights_of(models)):
             if len(found) == 1:
                 value.copy_(kept)
             else:
                 value[found] = kept[found]
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this early stopping from another: all but its state."""
+        return {**vars(self), **dict.fromkeys(self.state_dict())}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes, for a checkpoint."""

@@ -43,9 +43,6 @@ Measures = Callable[[Module], Mapping[str, Tensor]]
 Advance = Callable[[list[float]], None]
 """Called with the mean losses of the replicas that have just finished an epoch; NaN where there is none to tell."""
 
-CHANGING = ("best", "best_epoch", "stopped", "weights")
-"""What of early stopping is its state."""
-
 
 @dataclass
 class Trainer:
@@ -172,7 +169,7 @@ class Trainer:
                     if self.checkpoints is not None:
                         self.checkpoints.save(self, last=self._over() or (stop is not None and stop.is_set()))
                     advance(self.history.loss[:, self.epoch - 1].tolist())
-                if self.stopping is not None and self.stopping.restore_best:
+                if self.stopping is not None:
                     self.stopping.restore(*self._models())
         finally:
             fast.forget()
@@ -375,7 +372,7 @@ class Trainer:
             "average": None if self.average is None else self.average.identity(),
             "options of the optimizer": groups,
             "options of the schedule": None if self.schedule is None else self.schedule.identity(),
-            "stopping": None if self.stopping is None else {**vars(self.stopping), **dict.fromkeys(CHANGING)},
+            "stopping": None if self.stopping is None else self.stopping.identity(),
             "clipping": [self.clip_norm, self.clip_value],
             **{name: getattr(self, name) for name in ("accumulate", "every", "precision")},
         }
