@@ -8,7 +8,7 @@ from handgrad import fit, nn, optim
 from handgrad.data import Batches
 from handgrad.grid import grid
 from handgrad.sweeps import sweep
-from handgrad.training import EarlyStopping, Evaluation
+from handgrad.training import EarlyStopping, Evaluation, Trainer, train_replicas
 
 X = torch.linspace(-1, 1, 60, dtype=torch.float64).unsqueeze(1)
 T = X**2 + 0.3 * torch.sin(20 * X)
@@ -118,3 +118,17 @@ def test_a_sweep_measures_layers_of_any_rank_on_data_that_all_share():
         model, (x, t), grid(lr=[0.1], seeds=3), epochs=1, batch_size=4, metrics=metrics, test=(x[:3], t[:3])
     )
     assert torch.tensor(results.metrics["level"]).isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_group_that_has_stopped_does_not_cut_the_history_of_others(size):
+    def trainer(model, seeds):
+        criterion, adam = nn.MSELoss(replicas=len(seeds)), optim.Adam(model.parameters(), lr=0.3)
+        batches, stopping = Batches(X, T, 20, seeds), EarlyStopping("loss", patience=1)
+        return Trainer(model, criterion, adam, batches, epochs=30, stopping=stopping)
+
+    _, history = train_replicas(network, trainer, SEEDS, size=size, workers_=1)
+    lengths = history.loss.isfinite().sum(1).tolist()
+    assert min(lengths) < max(lengths) == history.epochs < 30
+    assert history.arrays()["loss"].shape == (max(lengths), 3)
+    assert not history.interrupted

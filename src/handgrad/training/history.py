@@ -43,15 +43,19 @@ class History:
 
     @staticmethod
     def joined(parts: list[History]) -> History:
-        """The history of all replicas from those of groups of them; their seconds add up."""
+        """The history of all replicas from those of groups of them; their seconds add up.
+
+        Its epochs are those of the group that went on longest, or of those interrupted the shortest.
+        """
+        cut = [part.epochs for part in parts if part.interrupted]
         best = any(part.best for part in parts)  # a group that was not begun has none
         return History(
             torch.cat([part.loss for part in parts]),
             {name: torch.cat([part.metrics[name] for part in parts]) for name in parts[0].metrics},
             [note for part in parts for note in part.diverged],
             sum(part.seconds for part in parts),
-            min(part.epochs for part in parts),
-            any(part.interrupted for part in parts),
+            min(cut) if cut else max(part.epochs for part in parts),
+            bool(cut),
             [epoch for part in parts for epoch in part.best or [None] * len(part.loss)] if best else [],
         )
 
