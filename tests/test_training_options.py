@@ -6,6 +6,7 @@ import torch
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches
+from handgrad.errors import ArgumentError
 from handgrad.grid import grid
 from handgrad.sweeps import sweep
 from handgrad.training import EarlyStopping, Evaluation, Trainer, train_replicas
@@ -59,6 +60,33 @@ def test_a_replica_that_is_given_no_best_weights_ends_with_those_of_its_last_epo
             for (name, a), (_, b) in zip(many.state_dict().items(), few.state_dict().items()):
                 torch.testing.assert_close(a[r], b[0], rtol=1e-9, atol=1e-9, msg=name)
     assert min(ends) < max(ends) == history.epochs
+
+
+@pytest.mark.parametrize(
+    ("plateau", "stopping", "maximize", "message"),
+    [
+        ("min", EarlyStopping("validation_r2", mode="max"), False, "watch validation_r2 with mode='max', got 'min'"),
+        ("max", EarlyStopping(), False, "watch validation_loss with mode='min', got 'max'"),
+        ("max", None, False, "watch the training loss with mode='min', got 'max'"),
+        ("min", None, True, "watch the training loss with mode='max', got 'min'"),
+        ("max", EarlyStopping("validation_r2", mode="max"), False, None),
+        ("max", None, True, None),
+    ],
+)
+def test_a_plateau_waits_for_what_early_stopping_waits_for(plateau, stopping, maximize, message):
+    model = network(SEEDS)
+    sgd = optim.SGD(model.parameters(), 1e-9, maximize=maximize)
+    schedule = optim.lr_scheduler.ReduceLROnPlateau(sgd, plateau)
+    options = {"validation": 0.25, "metrics": "r2", "early_stopping": stopping, "schedule": schedule, "epochs": 1}
+
+    def run():
+        return fit(model, nn.MSELoss(replicas=3), sgd, (X, T), **options)
+
+    if message is None:
+        assert run().epochs == 1
+    else:
+        with pytest.raises(ArgumentError, match=message):
+            run()
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -9,18 +9,25 @@ from handgrad.data import Batches, Loader
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
-from handgrad.optim.lr_scheduler import LRScheduler
+from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.evaluation import replicas_of
+from handgrad.training.stopping import EarlyStopping
 
 
 def agree(
-    model: Module, criterion: Loss, optimizer: Optimizer, batches: Batches | Loader, schedule: LRScheduler | None
+    model: Module,
+    criterion: Loss,
+    optimizer: Optimizer,
+    batches: Batches | Loader,
+    schedule: LRScheduler | None,
+    stopping: EarlyStopping | None,
 ) -> None:
     """Raise unless batches, loss, optimiser and schedule are those of the model.
 
-    Errors: ArgumentError for seeds or a loss of other replicas than the model's, an optimiser of other parameters, or
-    a schedule of another optimiser; and what batches and loss find of the model.
+    Errors: ArgumentError for seeds or a loss of other replicas than the model's, an optimiser of other parameters, a
+    schedule of another optimiser, or one that waits for a measure to rise which should fall; and what batches and loss
+    find of the model.
     """
     R = replicas_of(model)
     if (R or 1) != batches.replicas:
@@ -37,6 +44,15 @@ def agree(
     if schedule is not None and schedule.optimizer is not optimizer:
         got, remedy = f"{type(schedule).__name__} of another", "Build the schedule of the optimiser that is passed."
         raise ArgumentError("a schedule of the optimiser", got, remedy, "Trainer")
+    if isinstance(schedule, ReduceLROnPlateau):
+        rising = any(group.get("maximize") for group in optimizer.param_groups)
+        watched, mode = ("the training loss", "max" if rising else "min")
+        if stopping is not None:
+            watched, mode = stopping.monitor, stopping.mode
+        if schedule.mode != mode:
+            remedy = f"Pass it mode={mode!r}; with early stopping it listens to what that watches."
+            expected = f"ReduceLROnPlateau to watch {watched} with mode={mode!r}"
+            raise ArgumentError(expected, repr(schedule.mode), remedy, "Trainer")
     batches.check(model)
     criterion.check(model)
 
