@@ -1,12 +1,13 @@
 """Training: options meet each other as each does what it says alone."""
 
 
+import numpy as np
 import pytest
 import torch
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, StateError
 from handgrad.grid import grid
 from handgrad.sweeps import sweep
 from handgrad.training import EarlyStopping, Evaluation, Trainer, train_replicas
@@ -60,6 +61,19 @@ def test_a_replica_that_is_given_no_best_weights_ends_with_those_of_its_last_epo
             for (name, a), (_, b) in zip(many.state_dict().items(), few.state_dict().items()):
                 torch.testing.assert_close(a[r], b[0], rtol=1e-9, atol=1e-9, msg=name)
     assert min(ends) < max(ends) == history.epochs
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_a_checkpoint_knows_seeds_of_whatever_kind(kind, tmp_path):
+    def run(seeds, epochs):
+        model = network(SEEDS)
+        sgd = optim.SGD(model.parameters(), 0.05)
+        return fit(model, nn.MSELoss(replicas=3), sgd, (X, T), epochs=epochs, seeds=seeds, checkpoint=tmp_path)
+
+    run(kind([0, 1, 2]), 2)
+    with pytest.raises(StateError, match=r"seeds = \[0, 1, 7\], got seeds = \[0, 1, 2\]"):
+        run(kind([0, 1, 7]), 3)
+    assert run(range(3), 3).epochs == 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.module import Module
-from handgrad.seeds import derive, generator
+from handgrad.seeds import derive, generator, whole
 
 LAST = ("keep", "drop", "merge")
 
@@ -66,7 +66,7 @@ class Batches:
         rows: Tensor | None = None,
     ) -> None:
         where = "Batches"
-        self.seeds = list(seeds)
+        self.seeds = [whole(seed) for seed in seeds]
         if not self.seeds:
             raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", where)
         lead = 1 if own else 0
@@ -201,7 +201,7 @@ class Loader:
     count: int | None = None
 
     def __init__(self, loader: Iterable[Any], seeds: Sequence[int]) -> None:
-        self.loader, self.seeds = loader, list(seeds)
+        self.loader, self.seeds = loader, [whole(seed) for seed in seeds]
 
     @property
     def replicas(self) -> int:
