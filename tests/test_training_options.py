@@ -1,5 +1,6 @@
 """Training: options meet each other as each does what it says alone."""
 
+import itertools
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from handgrad.data import Batches
 from handgrad.errors import ArgumentError, StateError
 from handgrad.grid import grid
 from handgrad.sweeps import sweep
-from handgrad.training import EarlyStopping, Evaluation, Trainer, train_replicas
+from handgrad.training import Callback, EarlyStopping, Evaluation, Trainer, train_replicas
 
 X = torch.linspace(-1, 1, 60, dtype=torch.float64).unsqueeze(1)
 T = X**2 + 0.3 * torch.sin(20 * X)
@@ -61,6 +62,22 @@ def test_a_replica_that_is_given_no_best_weights_ends_with_those_of_its_last_epo
             for (name, a), (_, b) in zip(many.state_dict().items(), few.state_dict().items()):
                 torch.testing.assert_close(a[r], b[0], rtol=1e-9, atol=1e-9, msg=name)
     assert min(ends) < max(ends) == history.epochs
+
+
+@pytest.mark.parametrize("make", ["StepLR", "OneCycleLR", "ReduceLROnPlateau"])
+def test_learning_rates_that_a_schedule_has_set_can_be_changed_in_place(make):
+    """As Python does it with group["lr"] *= 0.1; PyTorch forbids it of tensors that were made in inference mode."""
+    model = network(SEEDS)
+    sgd = optim.SGD(model.parameters(), lr=[0.1, 0.2, 0.3], momentum=0.9)
+    peak = torch.tensor([0.1, 0.2, 0.3])
+    last = {"StepLR": (1,), "OneCycleLR": (peak, 99), "ReduceLROnPlateau": ("min", 0.1, 0)}[make]
+    schedule = getattr(optim.lr_scheduler, make)(sgd, *last)
+    fit(model, nn.MSELoss(replicas=3), sgd, (X, T), epochs=3, schedule=schedule)
+    before = sgd.param_groups[0]["lr"].clone()
+    sgd.param_groups[0]["lr"] *= 0.5
+    assert torch.equal(sgd.param_groups[0]["lr"], before / 2)
+    for value in vars(schedule).values():
+        assert not (isinstance(value, torch.Tensor) and value.is_inference())
 
 
 @pytest.mark.parametrize("kind", [np.array, torch.tensor])
@@ -160,6 +177,24 @@ def test_a_sweep_measures_layers_of_any_rank_on_data_that_all_share():
         model, (x, t), grid(lr=[0.1], seeds=3), epochs=1, batch_size=4, metrics=metrics, test=(x[:3], t[:3])
     )
     assert torch.tensor(results.metrics["level"]).isfinite().all()
+
+
+def test_a_stop_in_the_last_epoch_changes_nothing():
+    """It is measured out of turn there, and listened to, whether or not a callback asks for what comes anyway."""
+
+    class Stop(Callback):
+        def on_step_end(self, trainer, loss):
+            if trainer.epoch == 3:
+                trainer.stop()
+
+    def run(*callbacks):
+        calls = itertools.count(1)
+        metrics = {"fall": lambda y, t: torch.full((3,), 1.0 / next(calls))}
+        stopping = EarlyStopping("validation_fall", patience=9)
+        options = {"metrics": metrics, "early_stopping": stopping, "every": 3, "epochs": 4}
+        return trained(SEEDS, callbacks=callbacks, **options)[2]
+
+    assert run(Stop()).best == run().best == [3, 3, 3]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -190,8 +190,11 @@ class Trainer:
         return fuse(self.model) if isinstance(self.model, Sequential) else self.model
 
     def _over(self) -> bool:
-        done = self.epoch >= self.epochs or (self.steps is not None and self.taken >= self.steps) or self._ending
-        return done or (self.stopping is not None and self.stopping.over)
+        return self._ended(self.epoch) or self._ending or (self.stopping is not None and self.stopping.over)
+
+    def _ended(self, epochs: int) -> bool:
+        """Whether so many epochs, and the steps taken, are all that were asked for."""
+        return epochs >= self.epochs or (self.steps is not None and self.taken >= self.steps)
 
     def _train_epoch(self, model: Module) -> None:
         start, losses, pending, mean = time.perf_counter(), [], 0, torch.mean
@@ -249,14 +252,14 @@ class Trainer:
         self.optimizer.step()
         self.taken += 1
         if self.schedule is not None and self.schedule.counts_steps:
-            self.schedule.step()
+            self._move(self.schedule)
         if self.average is not None:
             self.average.update_parameters(self.model)
 
     def _measure(self, fast: Module) -> dict[str, Tensor]:
         """Measure the model if it is time, into the history."""
-        ended = self.epoch + 1 == self.epochs or (self.steps is not None and self.taken >= self.steps)
-        if self.metrics is None or not ((self.epoch + 1) % self.every == 0 or ended or self._ending):
+        epochs = self.epoch + 1
+        if self.metrics is None or not (epochs % self.every == 0 or self._ended(epochs) or self._ending):
             return {}
         measured = fast if self.average is None else self.average
         measured.eval()
@@ -279,18 +282,22 @@ class Trainer:
             self._refuse_to_watch(found)
         in_turn = watched == "loss" or (epoch + 1) % self.every == 0
         # a run that a callback stopped may go on, and then has not been measured here
-        if (watched == "loss" or watched in found) and (in_turn or not self._ending):
+        if (watched == "loss" or watched in found) and (in_turn or self._ended(epoch + 1)):
             value = history.loss[:, epoch] if watched == "loss" else history.metrics[watched][:, epoch]
             if stopping is not None:
                 stopping.update(epoch, value, *self._models())
                 history.best = [None if e < 0 else e for e in stopping.best_epoch.tolist()]
             if isinstance(self.schedule, ReduceLROnPlateau):
-                self.schedule.step(value[0] if self.single else value)
+                self._move(self.schedule, value[0] if self.single else value)
             if not in_turn:
                 self._apart = self._apart or "epochs"
         if not (self.schedule is None or self.schedule.counts_steps or isinstance(self.schedule, ReduceLROnPlateau)):
-            self.schedule.step()
+            self._move(self.schedule)
         self.epoch = history.epochs = epoch + 1
+
+    def _move(self, schedule: LRScheduler, *measured: Any) -> None:
+        with torch.inference_mode(False):  # what it sets outlives training, and may be changed in place then
+            schedule.step(*measured)
 
     @property
     def _watched(self) -> str:
