@@ -1,6 +1,7 @@
 """Training: options meet each other as each does what it says alone."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError, StateError
+from handgrad.errors import ArgumentError, ShapeError, StateError
 from handgrad.grid import grid
 from handgrad.sweeps import sweep
 from handgrad.training import Callback, EarlyStopping, Evaluation, Trainer, train_replicas
@@ -161,7 +162,7 @@ def test_data_that_all_replicas_share_go_through_layers_of_any_rank(template, x,
     ):
         model = nn.replicate(template, SEEDS)
         sgd, criterion = optim.SGD(model.parameters(), 0.1), nn.CrossEntropyLoss(replicas=3)
-        options = {"epochs": 2, "validation": (x[:3], t[:3]), "metrics": "accuracy", "seeds": SEEDS}
+        options: dict[str, Any] = {"epochs": 2, "validation": (x[:3], t[:3]), "metrics": "accuracy", "seeds": SEEDS}
         results.append(fit(model, criterion, sgd, data, **options))
     for history in results[:2]:
         assert torch.equal(history.loss, results[2].loss)
@@ -209,3 +210,52 @@ def test_a_group_that_has_stopped_does_not_cut_the_history_of_others(size):
     assert min(lengths) < max(lengths) == history.epochs < 30
     assert history.arrays()["loss"].shape == (max(lengths), 3)
     assert not history.interrupted
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [({}, 12), ({"accumulate": 2}, 8), ({"steps": 10}, 10), ({"batch_size": 60}, None), ({"early_stopping": 9}, None)],
+)
+def test_one_cycle_that_ends_before_training_is_refused(options, needed):
+    model = network(SEEDS)
+    sgd = optim.SGD(model.parameters(), 0.05)
+    schedule = optim.lr_scheduler.OneCycleLR(sgd, 0.1, total_steps=7, cycle_momentum=False)
+    options = {"epochs": 4, "batch_size": 20, "schedule": schedule, **options}
+    if "early_stopping" in options:
+        options |= {"validation": (X, T), "epochs": 2}
+
+    def run():
+        return fit(model, nn.MSELoss(replicas=3), sgd, (X, T), **options)
+
+    if needed is None:
+        assert run().epochs == options["epochs"]
+    else:
+        with pytest.raises(ArgumentError, match=f"OneCycleLR of at least {needed} steps, got 7"):
+            run()
+        assert schedule.last_epoch == 0
+
+
+def test_what_would_fail_after_an_epoch_is_refused_before_it():
+    model = network(SEEDS)
+    sgd, criterion = optim.SGD(model.parameters(), 0.05), nn.MSELoss(replicas=3)
+    before = [p.value.clone() for p in model.parameters()]
+    with pytest.raises(ShapeError, match=r"Evaluation: expected targets of shape \(60,\) and on, got \(9, 1\)"):
+        fit(model, criterion, sgd, (X, T), validation=(X, T[:9]))
+    for validation in (None, (X, T)):
+        with pytest.raises(ArgumentError, match="a fraction to leave out, with stratify=True"):
+            fit(model, criterion, sgd, (X, T), validation=validation, stratify=True)
+    assert all(torch.equal(p.value, value) for p, value in zip(model.parameters(), before))
+
+
+@pytest.mark.parametrize(("sample", "got"), [({"x": X[0], "t": T[0]}, "dict"), (torch.ones(2), "Tensor")])
+def test_a_dataset_of_what_is_no_pair_is_refused_by_name(sample, got):
+    class Samples(torch.utils.data.Dataset[Any]):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            return sample
+
+    model = network(SEEDS)
+    with pytest.raises(ArgumentError, match=f"fit: expected inputs and targets, got {got} as a sample"):
+        fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters()), Samples())

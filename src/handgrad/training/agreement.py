@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from handgrad.data import Batches, Loader
+from handgrad.data import Batches
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module
-from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from handgrad.optim.optimizer import Optimizer
+from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from handgrad.training.evaluation import replicas_of
-from handgrad.training.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from handgrad.training.trainer import Trainer
 
 
-def agree(
-    model: Module,
-    criterion: Loss,
-    optimizer: Optimizer,
-    batches: Batches | Loader,
-    schedule: LRScheduler | None,
-    stopping: EarlyStopping | None,
-) -> None:
+def agree(trainer: Trainer) -> None:
     """Raise unless batches, loss, optimiser and schedule are those of the model.
 
     Errors: ArgumentError for seeds or a loss of other replicas than the model's, an optimiser of other parameters, a
-    schedule of another optimiser, or one that waits for a measure to rise which should fall; and what batches and loss
-    find of the model.
+    schedule of another optimiser, one that waits for a measure to rise which should fall, or OneCycleLR that ends
+    before training does; and what batches and loss find of the model.
     """
+    model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
     R = replicas_of(model)
     if (R or 1) != batches.replicas:
         got, remedy = f"{batches.replicas} seeds", "Pass one seed for each replica of the model."
@@ -41,7 +35,15 @@ def agree(
     if trained and trained.isdisjoint(map(id, model.parameters())):
         remedy = "Build the optimiser of model.parameters(), after replicate or stack has made the model."
         raise ArgumentError("an optimiser of parameters of the model", "other parameters alone", remedy, "Trainer")
-    if schedule is not None and schedule.optimizer is not optimizer:
+    if trainer.schedule is not None:
+        _scheduled(trainer, trainer.schedule)
+    batches.check(model)
+    criterion.check(model)
+
+
+def _scheduled(trainer: Trainer, schedule: LRScheduler) -> None:
+    optimizer, stopping, batches = trainer.optimizer, trainer.stopping, trainer.batches
+    if schedule.optimizer is not optimizer:
         got, remedy = f"{type(schedule).__name__} of another", "Build the schedule of the optimiser that is passed."
         raise ArgumentError("a schedule of the optimiser", got, remedy, "Trainer")
     if isinstance(schedule, ReduceLROnPlateau):
@@ -53,8 +55,18 @@ def agree(
             remedy = f"Pass it mode={mode!r}; with early stopping it listens to what that watches."
             expected = f"ReduceLROnPlateau to watch {watched} with mode={mode!r}"
             raise ArgumentError(expected, repr(schedule.mode), remedy, "Trainer")
-    batches.check(model)
-    criterion.check(model)
+    # early stopping may end training before
+    if (
+        isinstance(schedule, OneCycleLR)
+        and not schedule.last_epoch
+        and stopping is None
+        and isinstance(batches, Batches)
+    ):
+        steps = trainer.epochs * -(-len(batches) // trainer.accumulate)
+        steps = min(steps, trainer.steps or steps)
+        if steps > schedule.total_steps:
+            remedy = f"Build it with total_steps={steps}."
+            raise ArgumentError(f"OneCycleLR of at least {steps} steps", str(schedule.total_steps), remedy, "Trainer")
 
 
 def listed(seeds: Any, where: str) -> list[int]:

@@ -32,7 +32,7 @@ class Evaluation:
         prefix: such as "validation_".
         chunk: samples that are computed at a time.
 
-    Errors: ArgumentError for no samples, ShapeError for weights that are not one for each sample.
+    Errors: ArgumentError for no samples, ShapeError for targets or weights that are not one for each sample.
 
     Example:
         >>> import torch
@@ -63,7 +63,10 @@ class Evaluation:
         self.count = x.shape[1 if own else 0] if rows is None else rows.shape[1]
         if self.count == 0:
             raise ArgumentError("at least one sample to evaluate on", "none", "Pass data.", "Evaluation")
-        shape = tuple(x.shape[: 2 if own else 1])
+        shape, several = tuple(x.shape[: 2 if own else 1]), tuple(t.shape[: 2 if own else 1])
+        if several != shape:
+            remedy = "Give every input its target."
+            raise ShapeError(f"targets of shape {shape} and on", str(tuple(t.shape)), remedy, "Evaluation")
         if weights is not None and weights.shape != shape:
             got, remedy = str(tuple(weights.shape)), "Give one to each sample."
             raise ShapeError(f"weights of shape {shape}", got, remedy, "Evaluation")

@@ -85,7 +85,8 @@ def fit(
         seeds: one for each replica; 0, 1, 2 … by default.
         validation: a fraction that each replica leaves out, by its own seed, or data (x, t) or (x, t, weights) for all.
             The history then has "validation_loss", with the weights of the samples, and the metrics as "validation_…".
-        stratify: split so that classes keep their proportions; by default where targets are class indices.
+        stratify: leave a fraction out so that classes keep their proportions; by default where targets are class
+            indices.
         metrics: names of `handgrad.metrics`, such as "accuracy" or ["rmse", "r2"], or functions of outputs (R, N, …)
             and targets (R, N, …) to (R,), with R = 1 for a model without replicas; None for all that suit the task,
             which is classification where the targets are class indices or the loss is one of logits. They are measured
@@ -125,6 +126,10 @@ def fit(
             remedy = "Pass validation=(x, t), or the data as tensors."
             raise ArgumentError("data in memory to leave a fraction out of", type(data).__name__, remedy, WHERE)
         rows = split(whole[1], validation, seeds, stratify=_are_classes(whole[1]) if stratify is None else stratify)
+    elif stratify:
+        remedy = "Pass validation=0.2, say, or leave stratify out."
+        got = "none" if validation is None else "data to validate on"
+        raise ArgumentError("a fraction to leave out, with stratify=True", got, remedy, WHERE)
     labelled = whole is not None and _are_classes(whole[1])
     if isinstance(data, Batches):
         labelled = _are_classes(data.t[0] if data.own else data.t)
@@ -227,7 +232,11 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
         tensors = list(data.tensors)
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (tuple, list, str)):
         checks.positive_int("the number of samples", len(data), WHERE)
-        columns = list(zip(*(data[i] for i in range(len(data)))))
+        drawn = [data[i] for i in range(len(data))]
+        if not isinstance(drawn[0], (tuple, list)):
+            remedy = "Let each sample be (x, t), or (x, t, weight)."
+            raise ArgumentError("inputs and targets", f"{type(drawn[0]).__name__} as a sample", remedy, WHERE)
+        columns = list(zip(*drawn))
         tensors = [torch.stack([torch.as_tensor(value) for value in column]) for column in columns]
     elif hasattr(data, "__iter__") and not isinstance(data, str):
         return None

@@ -30,7 +30,8 @@ def train_replicas(
     The numbers do not depend on how many cores there are: the cut into groups does not.
 
     Ctrl-C or SIGTERM ends training after the epochs under way; groups that were not begun keep their initial weights,
-    and `history.epochs` is the smallest of those cut short. A trainer with `Checkpoints` goes on from them when called again.
+    and `history.epochs` is the smallest of those cut short. A trainer with `Checkpoints` goes on from them when called
+    again.
 
     Args:
         build: a model of replicas with these seeds, not trained; called in this process.

@@ -125,7 +125,7 @@ class Trainer:
         if self.steps is not None:
             checks.positive_int("steps", self.steps, "Trainer")
         checks.one_of("precision", self.precision, ("float32", "bfloat16"), "Trainer")
-        agree(self.model, self.criterion, self.optimizer, self.batches, self.schedule, self.stopping)
+        agree(self)
         R = replicas_of(self.model)
         self.single = R is None
         for name in ("clip_norm", "clip_value"):
