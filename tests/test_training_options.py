@@ -259,3 +259,18 @@ def test_a_dataset_of_what_is_no_pair_is_refused_by_name(sample, got):
     model = network(SEEDS)
     with pytest.raises(ArgumentError, match=f"fit: expected inputs and targets, got {got} as a sample"):
         fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters()), Samples())
+
+
+def test_a_dataset_of_pythons_numbers_keeps_their_digits():
+    class Numbers(torch.utils.data.Dataset[Any]):
+        def __len__(self):
+            return len(X)
+
+        def __getitem__(self, index):
+            return X[index].tolist(), T[index].tolist()
+
+    losses = []
+    for data in ((X, T), Numbers()):
+        model = network(SEEDS)
+        losses.append(fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters(), 0.05), data, epochs=2).loss)
+    assert torch.equal(*losses)

@@ -237,7 +237,7 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
             remedy = "Let each sample be (x, t), or (x, t, weight)."
             raise ArgumentError("inputs and targets", f"{type(drawn[0]).__name__} as a sample", remedy, WHERE)
         columns = list(zip(*drawn))
-        tensors = [torch.stack([torch.as_tensor(value) for value in column]) for column in columns]
+        tensors = [torch.stack([_exact(value) for value in column]) for column in columns]
     elif hasattr(data, "__iter__") and not isinstance(data, str):
         return None
     else:
@@ -248,3 +248,10 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
         raise ArgumentError("inputs and targets", f"{len(tensors)} values a sample", remedy, WHERE)
     x, t, *weights = (value.to(dtype) if value.is_floating_point() else value for value in tensors)
     return x, t, weights[0] if weights else None
+
+
+def _exact(value: Any) -> Tensor:
+    """A tensor, array or Python's numbers, which have the digits of float64, as a tensor."""
+    found = torch.as_tensor(value)
+    own = hasattr(value, "dtype") or not found.is_floating_point()
+    return found if own else torch.as_tensor(value, dtype=torch.float64)
