@@ -274,3 +274,16 @@ def test_a_dataset_of_pythons_numbers_keeps_their_digits():
         model = network(SEEDS)
         losses.append(fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters(), 0.05), data, epochs=2).loss)
     assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "optimizer", "message"),
+    [
+        ("none", optim.SGD, r'a loss of one number, got MSELoss with reduction="none".*reduction="mean"'),
+        ("mean", optim.LBFGS, r"got LBFGS. Call optimizer.step\(closure\) in a loop of your own"),
+    ],
+)
+def test_what_no_step_of_training_suits_is_refused_with_what_to_do(reduction, optimizer, message):
+    model = network([3]).replica(0)
+    with pytest.raises(ArgumentError, match=message):
+        fit(model, nn.MSELoss(reduction=reduction), optimizer(model.parameters()), (X, T))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.loss import Loss
+from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from handgrad.training.evaluation import replicas_of
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 def agree(trainer: Trainer) -> None:
     """Raise unless batches, loss, optimiser and schedule are those of the model.
 
-    Errors: ArgumentError for seeds or a loss of other replicas than the model's, an optimiser of other parameters, a
-    schedule of another optimiser, one that waits for a measure to rise which should fall, or OneCycleLR that ends
-    before training does; and what batches and loss find of the model.
+    Errors: ArgumentError for seeds or a loss of other replicas than the model's, a loss that is not reduced, LBFGS, an
+    optimiser of other parameters, a schedule of another optimiser, one that waits for a measure to rise which should
+    fall, or OneCycleLR that ends before training does; and what batches and loss find of the model.
     """
     model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
     R = replicas_of(model)
@@ -31,6 +32,14 @@ def agree(trainer: Trainer) -> None:
     if isinstance(criterion, Loss) and criterion.replicas != R:
         got, remedy = f"one {_with(criterion.replicas)}", f"Build the loss {_with(R)}."
         raise ArgumentError(f"a loss {_with(R)}, as the model", got, remedy, "Trainer")
+    if getattr(criterion, "reduction", None) == "none":
+        remedy = 'Build it with reduction="mean", say; samples may have weights.'
+        raise ArgumentError(
+            "a loss of one number", f'{type(criterion).__name__} with reduction="none"', remedy, "Trainer"
+        )
+    if isinstance(optimizer, LBFGS):
+        remedy = "Call optimizer.step(closure) in a loop of your own, or choose another, such as Adam."
+        raise ArgumentError("an optimiser of one gradient a step", "LBFGS", remedy, "Trainer")
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if trained and trained.isdisjoint(map(id, model.parameters())):
         remedy = "Build the optimiser of model.parameters(), after replicate or stack has made the model."
