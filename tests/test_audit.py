@@ -28,6 +28,17 @@ def test_a_replica_is_the_same_in_other_company():
     assert audit_replica(run([3, 7, 137], 137), run([137, 2], 137), epochs=5, tolerance=1e-9) is None
 
 
+def test_a_gradient_of_rounding_alone_is_no_difference():
+    x, t = torch.randn(32, 2, 5, 5, dtype=torch.float64), torch.randn(32, 4, 3, 3, dtype=torch.float64)
+
+    def normed(seeds):
+        model = nn.replicate(nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)).double(), seeds)
+        sgd = optim.SGD(model.parameters(), 0.1)
+        return Run(model, nn.MSELoss(replicas=len(seeds)), sgd, Batches(x, t, 8, seeds), seeds.index(137))
+
+    assert audit_replica(normed([3, 7, 137]), normed([137]), epochs=3, tolerance=1e-9) is None
+
+
 def test_two_seeds_differ_from_the_first_batch_on():
     found = difference(run([3], 3), run([4], 4), epochs=1)
     assert (found.epoch, found.step, found.where) == (0, 0, "the inputs")

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -220,7 +221,7 @@ def test_subclasses_keep_their_own_formulas():
 @pytest.mark.parametrize("part", [0, 1, 2, None])
 def test_formulas_put_into_a_module_are_its_own(part):
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
-    changed = model if part is None else model[part]
+    changed: Any = model if part is None else model[part]
     forward, backward = changed.forward, changed.backward
     changed.forward, changed.backward = (lambda x: 2 * forward(x)), (lambda dy: backward(2 * dy))
     x, dy = torch.randn(6, 3), torch.randn(6, 2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from math import inf
 
+import torch
 from torch import Tensor
 
 from handgrad.data import Batches
@@ -39,10 +40,14 @@ class Difference:
     where: str
     """Such as "output of model.2 (BatchNorm1d 25)", "gradient of 0.weight" or "0.weight after the step"."""
     size: float
-    """max|a − b| / max|b| over what is finite; infinite where only one of the two is."""
+    """max|a − b| / max|b| over what is finite; infinite where only one of the two is.
+
+    Of gradients max|b| is that of all together: one that is 0 but for rounding, as of a bias before BatchNorm, has no
+    digits of its own.
+    """
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch}, step {self.step}: {self.where} differs by {self.size:.1e} of its largest element"
+        return f"epoch {self.epoch}, step {self.step}: {self.where} differs by {self.size:.1e} of the largest element"
 
 
 def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Difference | None:
@@ -78,44 +83,52 @@ def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Differ
         for step, (seen_a, seen_b) in enumerate(zip_longest(_steps(a, epoch), _steps(b, epoch))):
             if seen_a is None or seen_b is None:
                 return Difference(epoch, step, "the number of batches", inf)
-            for (where, value), (_, other) in zip(seen_a, seen_b):
-                size = _relative(value, other)
+            for (where, value, _), (_, other, all_of_it) in zip(seen_a, seen_b):
+                size = _relative(value, other, all_of_it)
                 if size > tolerance:
                     return Difference(epoch, step, where, size)
     return None
 
 
-def _steps(run: Run, epoch: int) -> Iterator[Iterator[tuple[str, Tensor]]]:
+Seen = tuple[str, Tensor, list[Tensor]]
+"""Name and value of something, and all that its largest element is looked for in."""
+
+
+def _steps(run: Run, epoch: int) -> Iterator[Iterator[Seen]]:
     """Yield, for each step, what can be seen of the replica in it."""
     redraw(drawing(run.model), run.batches.seeds, epoch)
     for batch in run.batches.epoch(epoch):
         yield _step(run, *batch)
 
 
-def _step(run: Run, x: Tensor, t: Tensor, *weights: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Take one step, and yield name and value of everything on the way that is the replica's."""
+def _step(run: Run, x: Tensor, t: Tensor, *weights: Tensor) -> Iterator[Seen]:
+    """Take one step, and yield everything on the way that is the replica's."""
+
+    def seen(where: str, value: Tensor) -> Seen:
+        return where, value[r], [value[r]]
+
     r, shared = run.replica, run.batches.shared
     if shared:
         x, t = (v.expand(run.batches.replicas, *v.shape) for v in (x, t))
-    yield "the inputs", x[r]
-    yield "the targets", t[r]
+    yield seen("the inputs", x)
+    yield seen("the targets", t)
     run.optimizer.zero_grad()
     y = x
     parts = [(f"model.{name}", part) for name, part in run.model.named_parts()]
     parts = parts if run.model.plain else [("model", run.model)]
     for name, part in parts:
         y = part(y)
-        yield f"output of {name} ({part.label})", y[r]
-    yield "the loss", run.criterion(y, t, *weights)[r]
+        yield seen(f"output of {name} ({part.label})", y)
+    yield seen("the loss", run.criterion(y, t, *weights))
     dy = run.criterion.backward()
     for _, part in reversed(parts):
         dy = part.backward(dy)
-    for name, p in run.model.named_parameters():
-        if p.grad is not None:
-            yield f"gradient of {name}", p.grad[r]
+    grads = {name: p.grad[r] for name, p in run.model.named_parameters() if p.grad is not None}
+    for name, grad in grads.items():
+        yield f"gradient of {name}", grad, list(grads.values())
     run.optimizer.step()
     for name, value in _state(run.model):
-        yield f"{name} after the step", value[r]
+        yield seen(f"{name} after the step", value)
 
 
 def _state(model: Module) -> Iterator[tuple[str, Tensor]]:
@@ -123,12 +136,13 @@ def _state(model: Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def _relative(a: Tensor, b: Tensor) -> float:
+def _relative(a: Tensor, b: Tensor, all_of_it: list[Tensor]) -> float:
     if a.shape != b.shape:
         return inf
     a, b = a.double(), b.double()
     same = (a == b) | (a.isnan() & b.isnan())
     if bool(same.all()):
         return 0.0
-    size = (a - b).abs().masked_fill(same, 0).max() / b.masked_fill(~b.isfinite(), 0).abs().max()
+    largest = torch.stack([v.double().masked_fill(~v.isfinite(), 0).abs().max() for v in all_of_it if v.numel()]).max()
+    size = (a - b).abs().masked_fill(same, 0).max() / largest
     return float(size.nan_to_num(nan=inf, posinf=inf))
