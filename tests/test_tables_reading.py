@@ -114,6 +114,8 @@ def test_encoding(tmp_path):
     [
         ("", "expected a table, got an empty file"),
         ("\n \n", "empty file"),
+        ("\ufeff\n", "empty file"),
+        ('""\\aü"\t1,2\n1,2\n\x1aa;\n,b"b" \n', "names with plain quotes"),
         ("a,b\n", "at least one row, got 2 column names only"),
         ("a,b,a\n1,2,3\n", "'a' more than once"),
         ("a,b,a \n1,2,3\n", "'a' more than once"),

@@ -154,6 +154,8 @@ def _csv(
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         remedy = f'Pass encoding="{"utf-16" if wide else "latin-1"}", say, or save the file as UTF-8.'
         raise DataError(f"text in {encoding}", _first_line(error), remedy, where) from error
+    if not text.strip():  # a byte order mark alone
+        raise DataError("a table", "an empty file", "Check what wrote the file.", where)
     separator = separator or _separator(text)
     names = [name.strip() for name in next((row for row in _rows(text, separator, where) if row), [])]
     _check_names(names, where)
@@ -167,6 +169,9 @@ def _csv(
         # polars fills a short or blank line with nulls, so only then can there have been one
         full = _full_rows(text, separator, where, len(names))
         frame = frame.filter(pl.Series(full)) if len(full) == frame.height else frame
+    if frame.width != len(names):  # where a quote stands within a field, polars may cut the first row another way
+        got = f"{frame.width} or {len(names)}, by how its quotes are read"
+        raise DataError("names with plain quotes in the first row", got, "Mend its quotes.", where)
     frame.columns = names
     if decimal is None and known and known[0] == separator:
         decimal = known[1]
