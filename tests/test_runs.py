@@ -176,10 +176,25 @@ def test_a_folder_that_is_not_whole_is_refused(name, harm, folder, tmp_path):
 
 
 @pytest.mark.parametrize("content", [{}, [], {"metrics": {}}])
+@pytest.mark.parametrize("name", ["run.json", "encoding.json"])
+def test_files_of_other_texts_than_were_written_are_refused(name, folder, tmp_path):
+    """One digit that is another one leaves JSON whole, and predictions wrong."""
+    for path in folder.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    (tmp_path / "model.safetensors").write_bytes((folder.path / "model.safetensors").read_bytes())
+    assert Folder.open(tmp_path).digest == folder.digest, "ends of lines do not count"
+    text = (tmp_path / name).read_text()
+    place = text.rindex("0.") + 2
+    (tmp_path / name).write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    with pytest.raises(OutputError, match=f"a whole {name}, got a damaged one"):
+        Folder.open(tmp_path)
+
+
 def test_a_run_that_lacks_something_is_damage(content, folder, tmp_path):
     for path in folder.path.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     path = tmp_path / "run.json"
+    save(folder.model, tmp_path / "model.safetensors")  # without checksums, as folders were at first
     path.write_text(json.dumps({**json.loads(path.read_text()), "run": content}))
     with pytest.raises(OutputError, match="a damaged one"):
         Folder.open(tmp_path)
@@ -197,6 +212,7 @@ def test_files_that_do_not_belong_together_are_refused(harm, folder, trained, tm
         encoding = json.loads((tmp_path / "encoding.json").read_text())
         encoding["encoders"].pop()
         (tmp_path / "encoding.json").write_text(json.dumps(encoding))
+        save(folder.model, tmp_path / "model.safetensors")
     with pytest.raises(OutputError, match="networks"):
         Folder.open(tmp_path)
 
@@ -227,6 +243,27 @@ def test_runs_are_compared_by_seed(folder, trained, tmp_path):
 
 
 def test_recipes_are_swept(trained):
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"time": "day"}, {"time": "day", "kinds": {"day": "date:%d/%m/%Y"}}),
+        ({"groups": "g"}, {"groups": "g", "missing": ["g1"]}),
+    ],
+)
+def test_runs_whose_seeds_have_other_rows_in_their_parts_are_not_compared(one, other, tmp_path):
+    days = {"day": [f"{1 + n % 12}/{1 + n % 5}/2024" for n in range(200)], "g": [f"g{n % 12}" for n in range(200)]}
+    table = frame(200).select("a", "b", "y").with_columns(**{name: polars.Series(v) for name, v in days.items()})
+
+    def run(place, **options):
+        prepared = prepare(table, "y", [0, 1], **options)
+        return Folder.open(write(finished(prepared, Recipe(epochs=1), baselines=False), tmp_path / place))
+
+    first, again, second = run("first", **one), run("again", **one), run("second", **other)
+    assert compare(first, again)["accuracy"].n == 2
+    with pytest.raises(ArgumentError, match="runs with the same parts of seed 0"):
+        compare(first, second)
+
+
     results = sweep(trained.prepared, grid(seeds=4, lr=[1e-6, 0.01]), FAST)
     metric = "accuracy" if trained.run["task"] == "classification" else "r2"
     assert results.best(metric) == {"lr": 0.01}
@@ -372,7 +409,8 @@ def test_train_predict_show_compare_sweep(data, tmp_path):
     assert polars.read_csv(tmp_path / "out.csv").height == 50
 
     assert "Linear" in command("show", tmp_path / "one").output
-    assert "whether one is higher than two" in command("compare", tmp_path / "one", tmp_path / "two").output
+    compared = command("compare", tmp_path / "one", tmp_path / "two").output
+    assert f"whether {tmp_path / 'one'} is higher than {tmp_path / 'two'}" in compared
     swept = ["--target", "y", "--lr", "0.001,0.01", "--hidden", "8,8x8", "--seeds", 2, "--epochs", 3]
     result = command("sweep", data, *swept, "-o", tmp_path / "s")
     assert result.exit_code == 0, result.output

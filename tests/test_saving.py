@@ -185,6 +185,13 @@ def test_the_metadata_says_what_it_is(tmp_path: Path) -> None:
     assert notes == {"kind": "model", "version": handgrad.__version__, "architecture": as_data(network())}
 
 
+def test_notes_of_ones_own(tmp_path: Path) -> None:
+    path = save(nn.Linear(2, 3), tmp_path / "model.safetensors", {"rows": [3, 4], "kind": "mine"})
+    notes = load_tensors(path)[1]
+    assert (notes["rows"], notes["kind"]) == ([3, 4], "model")
+    assert load(path).state_dict().keys() == nn.Linear(2, 3).state_dict().keys()
+
+
 def test_averages(tmp_path: Path) -> None:
     for model in (network(), nn.replicate(network(), [1, 2])):
         average = AveragedModel(model, use_buffers=True)

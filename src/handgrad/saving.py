@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from handgrad import __version__
 from handgrad.architecture import build, describe, filled
@@ -13,11 +14,17 @@ from handgrad.nn.module import Module
 from handgrad.tensorfile import load_tensors, save_tensors
 
 
-def save(model: Module, path: str | os.PathLike[str]) -> Path:
+def save(model: Module, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> Path:
     """Write a network, or a loss, to one .safetensors file, replacing an earlier one whole.
 
     The tensors are those of `state_dict()`, under PyTorch's names and in its layout; the metadata holds the
     architecture, the version of handgrad and a checksum. Nothing is pickled.
+
+    Args:
+        model: the network, or loss.
+        path: of the file; its folder is made if need be.
+        notes: further ones, whatever JSON can hold, which `load_tensors` gives back beside "kind", "version" and
+            "architecture".
 
     Errors: DTypeError for what is no network, or for an argument that cannot be described; OutputError for a file that
     cannot be written. An earlier file then stays as it was.
@@ -36,8 +43,8 @@ def save(model: Module, path: str | os.PathLike[str]) -> Path:
     if not isinstance(given, Module):
         remedy = "Save other tensors with handgrad.tensorfile.save_tensors."
         raise DTypeError("a handgrad module", type(given).__name__, remedy, str(path))
-    notes = {"kind": "model", "version": __version__, "architecture": describe(model)}
-    return save_tensors(path, model.state_dict(), notes)
+    own = {"kind": "model", "version": __version__, "architecture": describe(model)}
+    return save_tensors(path, model.state_dict(), {**(notes or {}), **own})
 
 
 def load(path: str | os.PathLike[str], classes: Iterable[type[Module]] = ()) -> Module:

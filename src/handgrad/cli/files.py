@@ -189,7 +189,7 @@ def compare(
 
         found = compared(Folder.open(first), Folder.open(second))
         for name, comparison in found.items():
-            console.print(f"{name}: {comparison}", highlight=False, markup=False)
+            console.print(f"{name}: {comparison}", highlight=False, markup=False, soft_wrap=True)
 
     guarded(action)
 

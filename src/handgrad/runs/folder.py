@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from handgrad.files import writable_folder, write_atomically
 from handgrad.optional import require
 from handgrad.report import Run, render
 from handgrad.report.run import checked
+from handgrad.runs.prepared import Prepared
 from handgrad.runs.training import Trained
 from handgrad.saving import load, save
 from handgrad.tables import Encoder, Schema, Table, outside
 from handgrad.tables.reading import read_as
+from handgrad.tensorfile import load_tensors
 
 FORMAT = 1
 """Of run.json and encoding.json."""
@@ -32,7 +35,7 @@ CHUNK = 4096
 def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
     """Write a run's folder: the networks, the encoders, the run as JSON and its report. The networks come last.
 
-    So a folder with `model.safetensors` is whole.
+    So a folder with `model.safetensors` is whole; the checksums in it tell files that are damaged, or of another run.
 
     Args:
         trained: what `train` gave.
@@ -48,12 +51,13 @@ def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
         "seen": Encoder.fit(prepared.table, torch.unique(prepared.rows["train"])).to_json(),  # by any network
         "diverged": [note is not None for note in trained.history.diverged],
     }
-    run = {"format": FORMAT, "digest": prepared.digest, "run": trained.run}
+    run = {"format": FORMAT, "digest": prepared.digest, "splits": _splits(prepared), "run": trained.run}
     (folder / MODEL).unlink(missing_ok=True)  # networks of another run do not go with these encoders
-    write_atomically(folder / ENCODING, json.dumps(encoding) + "\n")
-    write_atomically(folder / RUN, json.dumps(_finite(run), indent=1, allow_nan=False) + "\n")
+    texts = {ENCODING: json.dumps(encoding), RUN: json.dumps(_finite(run), indent=1, allow_nan=False)}
+    for name, text in texts.items():
+        write_atomically(folder / name, text + "\n")
     write_atomically(folder / REPORT, render(trained.run))
-    save(trained.model, folder / MODEL)
+    save(trained.model, folder / MODEL, {"files": {name: _checksum(text) for name, text in texts.items()}})
     return folder
 
 
@@ -92,6 +96,7 @@ class Folder:
     diverged: list[bool]
     run: Run
     digest: str
+    splits: list[str]
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Folder:
@@ -104,7 +109,8 @@ class Folder:
             found = "none" if not path.is_dir() else f"a folder without {MODEL}"
             remedy = "Name the folder of a `handgrad train` that has finished."
             raise OutputError("a model folder", found, remedy, str(path))
-        run, encoding = (_read(path / name) for name in (RUN, ENCODING))
+        checksums = load_tensors(path / MODEL)[1].get("files", {})  # which folders had not at first
+        run, encoding = (_read(path / name, checksums.get(name)) for name in (RUN, ENCODING))
         try:
             schema = Schema.from_json(encoding["schema"])
             encoders = [Encoder.from_json(schema, one) for one in encoding["encoders"]]
@@ -115,7 +121,7 @@ class Folder:
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path / ENCODING, error) from error
         try:
-            of_run, digest = checked(run["run"]), str(run["digest"])
+            of_run, digest, splits = checked(run["run"]), str(run["digest"]), list(run.get("splits", []))
         except (HandgradError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path / RUN, error) from error
         model = load(path / MODEL).eval()
@@ -128,7 +134,7 @@ class Folder:
         if found != expected or len(diverged) != len(encoders):
             remedy = "These files are not of one run: restore them, or train again."
             raise OutputError(f"networks that give {expected}", found, remedy, str(path / MODEL))
-        return cls(path, model, schema, encoders, seen, diverged, of_run, digest)
+        return cls(path, model, schema, encoders, seen, diverged, of_run, digest, splits)
 
     def outputs(self, table: Table) -> Tensor:
         """What each network that has not diverged gives for the rows: (R, N, K) logits, or (R, N, 1) values."""
@@ -186,9 +192,15 @@ class Folder:
         return polars.DataFrame(columns)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _splits(prepared: Prepared) -> list[str]:
+    """For each seed a checksum of the rows in its parts."""
+    return [_checksum(str([rows.tolist() for rows in parts])) for parts in zip(*prepared.rows.values())]
+
+
+def _read(path: Path, checksum: str | None) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
     except OSError as error:
         remedy = "The folder is not whole: train again."
         raise OutputError(f"the file {path.name}", error.strerror or str(error), remedy, str(path)) from error
@@ -198,10 +210,16 @@ def _read(path: Path) -> dict[str, Any]:
     if found != FORMAT:
         remedy = "Read it with the version of handgrad that wrote it, or a later one."
         raise OutputError(f"{path.name} of format {FORMAT}", f"format {found}", remedy, str(path))
+    if checksum not in (None, _checksum(text)):
+        raise _damaged(path, "another text than was written with the networks")
     return dict(content)
 
 
-def _damaged(path: Path, error: Exception) -> OutputError:
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.strip().encode()).hexdigest()
+
+
+def _damaged(path: Path, error: Exception | str) -> OutputError:
     return OutputError(f"a whole {path.name}", f"a damaged one ({error})", "Restore it, or train again.", str(path))
 
 
