@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from handgrad import load, nn, save
+from handgrad import files, load, nn, save
 from handgrad.cli import app
 from handgrad.errors import ArgumentError, DataError, OutputError
 from handgrad.grid import grid
@@ -175,7 +176,6 @@ def test_a_folder_that_is_not_whole_is_refused(name, harm, folder, tmp_path):
         Folder.open(tmp_path)
 
 
-@pytest.mark.parametrize("content", [{}, [], {"metrics": {}}])
 @pytest.mark.parametrize("name", ["run.json", "encoding.json"])
 def test_files_of_other_texts_than_were_written_are_refused(name, folder, tmp_path):
     """One digit that is another one leaves JSON whole, and predictions wrong."""
@@ -190,11 +190,12 @@ def test_files_of_other_texts_than_were_written_are_refused(name, folder, tmp_pa
         Folder.open(tmp_path)
 
 
+@pytest.mark.parametrize("content", [{}, [], {"metrics": {}}])
 def test_a_run_that_lacks_something_is_damage(content, folder, tmp_path):
     for path in folder.path.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    path = tmp_path / "run.json"
     save(folder.model, tmp_path / "model.safetensors")  # without checksums, as folders were at first
+    path = tmp_path / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "run": content}))
     with pytest.raises(OutputError, match="a damaged one"):
         Folder.open(tmp_path)
@@ -211,8 +212,8 @@ def test_files_that_do_not_belong_together_are_refused(harm, folder, trained, tm
     else:
         encoding = json.loads((tmp_path / "encoding.json").read_text())
         encoding["encoders"].pop()
-        (tmp_path / "encoding.json").write_text(json.dumps(encoding))
         save(folder.model, tmp_path / "model.safetensors")
+        (tmp_path / "encoding.json").write_text(json.dumps(encoding))
     with pytest.raises(OutputError, match="networks"):
         Folder.open(tmp_path)
 
@@ -242,7 +243,6 @@ def test_runs_are_compared_by_seed(folder, trained, tmp_path):
         compare(folder, Folder.open(write(again, tmp_path / "again")))
 
 
-def test_recipes_are_swept(trained):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -264,6 +264,7 @@ def test_runs_whose_seeds_have_other_rows_in_their_parts_are_not_compared(one, o
         compare(first, second)
 
 
+def test_recipes_are_swept(trained):
     results = sweep(trained.prepared, grid(seeds=4, lr=[1e-6, 0.01]), FAST)
     metric = "accuracy" if trained.run["task"] == "classification" else "r2"
     assert results.best(metric) == {"lr": 0.01}
@@ -329,6 +330,11 @@ def test_a_run_that_cannot_be_written_says_so(trained, tmp_path):
     for place in ("file", "file/model"):
         with pytest.raises(OutputError):
             write(trained, tmp_path / place)
+
+
+def test_two_processes_may_try_one_folder_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "write_atomically", lambda path, data: None)  # the other one has deleted it again
+    assert files.writable_folder(tmp_path) == tmp_path
 
 
 def test_one_row_is_read_as_the_file_of_training(tmp_path):
@@ -447,6 +453,50 @@ def test_a_bad_option_of_sweep_ends_with_one_message(arguments, message, data, t
     assert message in result.output
 
 
+def test_predictions_do_not_replace_the_data(folder, data, tmp_path, monkeypatch):
+    text = data.read_text()
+    monkeypatch.chdir(tmp_path)
+    for name in (data, "data.csv", "../" + tmp_path.name + "/data.csv"):
+        result = command("predict", folder.path, data, "-o", name)
+        assert result.exit_code == 2, result.output
+        assert "an output beside the data" in result.output
+    assert data.read_text() == text
+
+
+def test_a_terminal_of_few_letters_and_columns_loses_no_numbers(trained, data, tmp_path):
+    folder = write(trained, tmp_path / "modèle")
+
+    def said(encoding, *words):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "40"}
+        command_ = [sys.executable, "-m", "handgrad", *map(str, words)]
+        return subprocess.run(command_, capture_output=True, env=environment, check=True).stdout.decode()
+
+    assert "…" not in said("utf-8", "show", folder)
+    assert "over 4 replicas" in " ".join(said("ascii", "show", folder).split())
+    data.write_text(data.read_text().replace("red", "röt"))
+    assert said("ascii", "predict", folder, data) == Folder.open(folder).predict(data).write_csv()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_says_so(number, data, tmp_path):
+    options = ["--target", "y", "--seeds", 2, "--epochs", 3000, "--lr", "0.001,0.01", "-o", tmp_path / "s"]
+    train_all = Recipe.train
+
+    def stopped(self, *arguments, **more):
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+        timer.start()
+        return train_all(self, *arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recipe, "train", stopped)
+        result = command("sweep", data, *options)
+    assert result.exit_code == 130, result.output
+    assert "0 networks in" in result.output
+    assert "Stopped: 4 networks are not finished." in result.output
+    assert Results.from_json(json.loads((tmp_path / "s" / "results.json").read_text())).finished == [False] * 4
+
+
 def test_a_target_without_a_file_is_refused(tmp_path):
     result = command("sweep", "--target", "y", "--seeds", 2, "--epochs", 1, "-o", tmp_path / "s")
     assert result.exit_code == 2, result.output
@@ -460,6 +510,9 @@ def test_a_target_without_a_file_is_refused(tmp_path):
         (["--target", "y", "--hidden", "x"], "64x64"),
         (["--target", "y", "--drop", "a", "--kind", "a=number"], "'a'"),
         (["--target", "y", "--kind", "a"], "COLUMN=KIND"),
+        (["--target", "y", "--kind", "a="], "COLUMN=KIND"),
+        (["--target", "y", "--kind", "a=number", "--kind", "a=category"], "number and category of 'a'"),
+        (["--target", "y", "--time", "y"], "time of another column than the target"),
         (["--target", "y", "--hidden", "wide"], "64x64"),
         (["--target", "y", "--lr", "-1"], "lr"),
         (["--target", "y", "--optimizer", "Adan"], "Adam"),

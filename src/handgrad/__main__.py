@@ -1,5 +1,6 @@
 """`handgrad` and `python -m handgrad`."""
 
+import io
 import sys
 
 
@@ -16,6 +17,9 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a ± that a terminal lacks is no reason to end
     app()
 
 

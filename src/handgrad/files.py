@@ -59,7 +59,7 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
     """
     folder = Path(path)
     write_atomically(folder / ".trial", "")
-    (folder / ".trial").unlink()
+    (folder / ".trial").unlink(missing_ok=True)  # another process may have tried the folder, too
     return folder
 
 

@@ -23,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="handgrad: a deep-learning framework whose gradients are written by hand.",
 )
+INTERRUPTED = 130
+"""Exit code of a run that was stopped, as shells have it for Ctrl-C."""
 console = Console()
 errors = Console(stderr=True)
 

@@ -13,7 +13,7 @@ import typer
 from rich.table import Column, Table
 
 from handgrad import workers as pool
-from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
+from handgrad.cli.console import INTERRUPTED, advancing, app, console, errors, guarded, progress_bar, widths
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
 from handgrad.recipes import Recipe
@@ -29,8 +29,6 @@ Encoding = Annotated[str, typer.Option(help="Of a CSV file, as latin-1.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `handgrad train` left.")]
 RECIPE = Recipe()
 HIDDEN = "x".join(map(str, RECIPE.hidden))
-INTERRUPTED = 130
-"""Exit code of a run that was stopped, as shells have it for Ctrl-C."""
 
 
 @app.command()
@@ -137,11 +135,14 @@ def predict(
         if suffix not in (".csv", *PARQUET):
             remedy = "Name a file of one of these formats."
             raise ArgumentError(f"an output ending in {', '.join(('.csv', *PARQUET))}", str(output), remedy, "predict")
+        if output is not None and output.resolve() == data.resolve():
+            remedy = "The rows would be lost: name another file."
+            raise ArgumentError("an output beside the data", f"{output}, which is the data", remedy, "predict")
         folder = Folder.open(model)
         frame = folder.predict(data, separator=separator, decimal=decimal, encoding=encoding)
         outside = int((frame["outside"] != "").sum())
         if output is None:
-            console.file.write(frame.write_csv())
+            typer.echo(frame.write_csv().encode(), nl=False)  # UTF-8 as in a file, whatever the terminal's
         elif suffix in PARQUET:
             import io
 
@@ -225,10 +226,13 @@ def _goes_on(checkpoints: Path, seeds: int) -> bool:
 
 
 def _kinds(texts: list[str]) -> dict[str, str]:
-    kinds = {}
+    kinds: dict[str, str] = {}
     for text in texts:
         name, sign, kind = text.rpartition("=")
-        if not sign or not name:
+        if not sign or not name or not kind:
             raise ArgumentError("COLUMN=KIND", repr(text), "Write --kind year=category, say.", "train")
+        if kinds.get(name, kind) != kind:
+            got = f"{kinds[name]} and {kind} of {name!r}"
+            raise ArgumentError("one --kind of a column", got, "Choose one of them.", "train")
         kinds[name] = kind
     return kinds

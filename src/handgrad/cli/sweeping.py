@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from handgrad import plots
-from handgrad.cli.console import advancing, app, console, errors, guarded, progress_bar, widths
+from handgrad.cli.console import INTERRUPTED, advancing, app, console, errors, guarded, progress_bar, widths
 from handgrad.errors import ArgumentError
 from handgrad.experiments.disk import Options
 from handgrad.experiments.disk_sweep import KINDS as OF_DISK
@@ -99,8 +99,12 @@ def sweep(
         write_atomically(folder / "table.md", results.markdown(name))
         console.print(results.table(name))
         names = ["results.json", "table.md", *(path.name for path in _drawn(results, name, folder))]
-        console.print(f"{len(results.grid)} networks in {results.seconds:.1f} s.", highlight=False)
+        left = results.finished.count(False)
+        console.print(f"{len(results.grid) - left} networks in {results.seconds:.1f} s.", highlight=False)
         console.print(f"In {folder}: {', '.join(names)}.", highlight=False, markup=False)
+        if left:
+            errors.print(f"Stopped: {left} networks are not finished.", style="yellow", highlight=False)
+            raise typer.Exit(INTERRUPTED)
 
     guarded(action)
 

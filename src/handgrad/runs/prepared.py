@@ -103,8 +103,9 @@ def prepare(
         if value == 0:
             remedy = "Take 0.2, say: networks stop by their validation rows and are judged on their test rows."
             raise ArgumentError(f"{name} above 0", str(value), remedy, "prepare")
-    if groups == target:
-        raise ArgumentError("groups of another column than the target", repr(groups), "Name another.", "prepare")
+    for name, column in (("groups", groups), ("time", time)):
+        if column == target:
+            raise ArgumentError(f"{name} of another column than the target", repr(column), "Name another.", "prepare")
     if groups is not None:  # a group's own number says nothing of other groups
         reading = {**reading, "kinds": {groups: "drop", **(reading.get("kinds") or {})}}
     table = tables.load(source, target, **reading)
