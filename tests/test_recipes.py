@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -51,6 +52,13 @@ def classes(N: int = 120, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def test_json_holds_all_options(recipe: Recipe) -> None:
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert json.loads(recipe.to_json()).keys() == Recipe.__dataclass_fields__.keys()
+
+
+def test_numbers_of_numpy_and_torch_are_options() -> None:
+    """A run writes them as JSON when all is trained."""
+    options: dict[str, Any] = {"lr": np.float32(0.5), "dropout": torch.tensor(0.25), "epochs": np.int64(3)}
+    recipe = Recipe(hidden=(np.int64(8),), **options)  # type: ignore[arg-type]
+    assert Recipe.from_json(recipe.to_json()) == recipe == Recipe(hidden=(8,), lr=0.5, dropout=0.25, epochs=3)
 
 
 @pytest.mark.parametrize(
