@@ -187,6 +187,13 @@ def test_a_cell_means_the_same_however_it_is_stored():
     assert cells.moments(pl.Series(["2020-01-02T05:00:00+02:00", "x"]), "%Y-%m-%d").to_list() == times
 
 
+def test_times_of_day_may_have_fractions_of_seconds():
+    """As polars and pandas write them."""
+    times = [dt.time(10, 5), dt.time(10, 5, 3), dt.time(10, 5, 3, 500_000)]
+    for words in (["10:05", "10:05:03", "10:05:03.5"], pl.DataFrame(times).write_csv().split()[1:]):
+        assert cells.moments(pl.Series(words), "%H:%M").to_list() == times
+
+
 @pytest.mark.parametrize(
     ("values", "task", "labels"),
     [

@@ -163,6 +163,12 @@ def test_polars_frames():
     assert tables.read(frame.lazy()).equals(frame)
 
 
+@pytest.mark.parametrize("values", [[1, 10**20], [-1, 2**63], [10**40, None], [1.5, 10**400]])
+def test_lists_of_whole_numbers_beyond_64_bits_are_text(values):
+    """As a CSV file has them; polars takes some, and refuses others by the order in which they come."""
+    assert tables.read({"a": values})["a"].to_list() == [None if value is None else str(value) for value in values]
+
+
 def test_a_pandas_frame_of_every_kind():
     frame = pd.DataFrame(
         {

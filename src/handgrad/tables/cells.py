@@ -121,7 +121,7 @@ def moments(series: polars.Series, form: str, missing: Collection[str] = ()) -> 
         return series.clear(len(series)).cast(pl.Null).cast(kind)
     words = text(series, missing)
     if "%d" not in form:
-        return words.str.to_time(form, strict=False).fill_null(words.str.to_time(form + ":%S", strict=False))
+        return words.str.to_time(form, strict=False).fill_null(words.str.to_time(form + ":%S%.f", strict=False))
     found = words.str.to_date(form, strict=False).cast(kind)
     for time in TIMES:
         if found.null_count() == words.null_count():

@@ -276,11 +276,15 @@ def _series(name: str, values: Any) -> Any:
         if kind in ("M", "m") and not hasattr(dtype, "tz") and dtype.str[1:] not in UNITS:  # type: ignore[union-attr]
             values = values.astype(f"{kind}8[us]")  # type: ignore[attr-defined]
         values = list(values) if kind is None else values.tolist() if kind in "OUS" else values
-        if hasattr(values, "dtype") or len({type(v) for v in values if v is not None}) < 2:
+        if hasattr(values, "dtype"):
             return pl.Series(name, values)
-        if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values if v is not None):
+        there = [v for v in values if v is not None]
+        huge = any(type(v) is int and v.bit_length() > 63 for v in there)  # which polars takes or not by their order
+        if not huge and len(set(map(type, there))) < 2:
+            return pl.Series(name, values)
+        if not huge and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in there):
             return pl.Series(name, [None if v is None else float(v) for v in values], dtype=pl.Float64)
-        return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)  # of several types
+        return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)
     raise DTypeError("a list or an array", type(values).__name__, "Give a value for every row.", f"column {name!r}")
 
 
