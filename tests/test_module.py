@@ -188,7 +188,12 @@ def test_device_that_is_not_there(device: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "build", [lambda: nn.Linear(3, 2, device="nonsense"), lambda: nn.BatchNorm1d(3, device="nonsense")]
+    "build",
+    [
+        lambda: nn.Linear(3, 2, device="nonsense"),
+        lambda: nn.BatchNorm1d(3, device="nonsense"),
+        lambda: nn.PositionalEmbedding(3, 2, device="meta"),
+    ],
 )
 def test_layer_built_for_a_device_that_is_not_there(build: Any) -> None:
     with pytest.raises(DeviceError, match="expected a device") as raised:

@@ -52,12 +52,13 @@ def tensor(x: Any, where: object, what: str = "input") -> Tensor:
     return x
 
 
-def like(x: Any, reference: Tensor, where: object, what: str = "input", owner: str = "the parameters") -> None:
-    """Raise unless `x` is a tensor with the dtype and device of `reference`, which belongs to `owner`."""
-    if isinstance(x, Tensor) and x.dtype is reference.dtype and x.device == reference.device:
-        return
-    if not isinstance(x, Tensor):
+def like(x: Any, reference: Tensor | None, where: object, what: str = "input", owner: str = "the parameters") -> None:
+    """Raise unless `x` is a tensor with the dtype and device of `reference`, if there is one, which `owner` has."""
+    if reference is None or not isinstance(x, Tensor):
         tensor(x, where, what)
+        return
+    if x.dtype is reference.dtype and x.device == reference.device:
+        return
     if x.dtype is not reference.dtype:
         expected = f"{what} of dtype {short(reference.dtype)}, that of {owner}"
         remedy = f"Convert the {what} with .to({reference.dtype}), or the model with model.to({x.dtype})."
@@ -100,8 +101,10 @@ def short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def device(value: Any, where: str) -> torch.device:
-    """Return the device `value` names, if this machine has it."""
+def device(value: Any, where: str) -> torch.device | None:
+    """Return the device `value` names, if this machine has it; None, which is torch's default one, as it is."""
+    if value is None:
+        return None
     try:
         found = torch.device(value)
         torch.empty(0, device=found)

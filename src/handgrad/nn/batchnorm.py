@@ -74,11 +74,7 @@ class BatchNorm(Running):
 
     def _checked(self, x: Tensor) -> tuple[Tensor, int]:
         """The input with its leading R, and n, the values a channel; or an error."""
-        reference = self.running_mean if self.weight is None else self.weight.value
-        if reference is None:
-            checks.tensor(x, self)
-        else:
-            checks.like(x, reference, self)
+        checks.like(x, self.reference, self)
         x = self.replicated(x, rank=2 + self.spatial[0])
         C, spatial = self.num_features, x.ndim - (2 if self.replicas is None else 3)
         if spatial not in self.spatial or x.shape[-1 - spatial] != C:

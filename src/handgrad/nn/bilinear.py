@@ -69,7 +69,7 @@ class Bilinear(Module):
         self.in2_features = checks.positive_int("in2_features", in2_features, "Bilinear")
         self.out_features = checks.positive_int("out_features", out_features, "Bilinear")
         super().__init__(replicas)
-        device = None if device is None else checks.device(device, self.label)
+        device = checks.device(device, self.label)
         rule = Uniform(1 / math.sqrt(in1_features))
         value = torch.empty(out_features, in1_features, in2_features, device=device, dtype=dtype)
         self.weight = Parameter(value, rule, generator, replicas=replicas)
@@ -80,10 +80,8 @@ class Bilinear(Module):
         return f"Bilinear {self.in1_features}×{self.in2_features}→{self.out_features}"
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
-        x1, x2 = (
-            self._checked(x1, self.in1_features, "first input"),
-            self._checked(x2, self.in2_features, "second input"),
-        )
+        x1 = self._checked(x1, self.in1_features, "first input")
+        x2 = self._checked(x2, self.in2_features, "second input")
         shape = x1.shape[:-1]
         if shape != x2.shape[:-1]:
             expected = f"a second input of shape {(*shape, self.in2_features)}, like the first"

@@ -110,13 +110,10 @@ class Convolution(Module):
         shape, area = (rows, columns // groups, *self.kernel_size), math.prod(self.kernel_size)
         self.init = init
         rules, fans = named(init), (columns // groups * area, rows * area)
-        device = None if device is None else checks.device(device, self.label)
-        value = torch.empty(shape, device=device, dtype=dtype)
-        self.weight = Parameter(value, rules.weight(*fans), generator, replicas=replicas)
-        self.bias: Parameter | None = None
-        if bias:
-            value = torch.empty(out_channels, device=device, dtype=dtype)
-            self.bias = Parameter(value, rules.bias(*fans), generator, replicas=replicas)
+        W = torch.empty(shape, device=checks.device(device, self.label), dtype=dtype)
+        self.weight = Parameter(W, rules.weight(*fans), generator, replicas=replicas)
+        b = W.new_empty(out_channels)
+        self.bias = Parameter(b, rules.bias(*fans), generator, replicas=replicas) if bias else None
 
     @property
     def label(self) -> str:

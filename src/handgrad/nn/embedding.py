@@ -110,8 +110,7 @@ class Embedding(Module):
             remedy = "Build it with nn.Embedding.from_pretrained(weight)."
             raise ShapeError(f"a _weight of shape {(V, embedding_dim)}", str(tuple(_weight.shape)), remedy, self.label)
         if _weight is None:
-            device = None if device is None else checks.device(device, self.label)
-            value = torch.empty(V, embedding_dim, device=device, dtype=dtype)
+            value = torch.empty(V, embedding_dim, device=checks.device(device, self.label), dtype=dtype)
         else:
             value, _weight = _weight.clone(), _weight.clone()
         self.weight = Parameter(value, Table(1.0, self.padding_idx, _weight), generator, replicas=replicas)

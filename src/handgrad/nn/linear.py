@@ -66,13 +66,10 @@ class Linear(Module):
         super().__init__(replicas)
         self.init = init
         rules, fans = named(init), (in_features, out_features)
-        device = None if device is None else checks.device(device, self.label)
-        value = torch.empty(out_features, in_features, device=device, dtype=dtype)
-        self.weight = Parameter(value, rules.weight(*fans), generator, replicas=replicas, transposed=True)
-        self.bias: Parameter | None = None
-        if bias:
-            value = torch.empty(out_features, device=device, dtype=dtype)
-            self.bias = Parameter(value, rules.bias(*fans), generator, replicas=replicas)
+        W = torch.empty(out_features, in_features, device=checks.device(device, self.label), dtype=dtype)
+        self.weight = Parameter(W, rules.weight(*fans), generator, replicas=replicas, transposed=True)
+        b = W.new_empty(out_features)
+        self.bias = Parameter(b, rules.bias(*fans), generator, replicas=replicas) if bias else None
 
     @property
     def label(self) -> str:

@@ -315,7 +315,7 @@ class Module:
         if dtype is not None and not dtype.is_floating_point:
             remedy = "Parameters are real numbers: choose torch.float32, float64, float16 or bfloat16."
             raise ArgumentError("a floating-point dtype", checks.short(dtype), remedy, f"{self.label}.to")
-        device = None if device is None else checks.device(device, f"{self.label}.to")
+        device = checks.device(device, f"{self.label}.to")
         for parameter in self.parameters():
             parameter.to(device, dtype)
         self.forget()

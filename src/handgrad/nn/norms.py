@@ -21,7 +21,16 @@ from handgrad.nn.standardised import Standardised
 class LastDims(Standardised):
     """Base of LayerNorm and RMSNorm: a group is a sample's last dimensions, with a γ and a β for each of its values."""
 
-    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None, replicas: int | None) -> None:
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None,
+        elementwise_affine: bool,
+        bias: bool,
+        device: Any,
+        dtype: torch.dtype | None,
+        replicas: int | None,
+    ) -> None:
         given = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         name = type(self).__name__
         self.normalized_shape = tuple(checks.positive_int("normalized_shape", size, name) for size in given)
@@ -30,6 +39,9 @@ class LastDims(Standardised):
         self.size, self.rank = math.prod(given), len(given) + 1
         super().__init__(replicas)
         self.eps = eps if eps is None else checks.at_least("eps", eps, 0, self.label)
+        self.elementwise_affine = elementwise_affine
+        values = torch.empty(self.normalized_shape, device=checks.device(device, self.label), dtype=dtype)
+        self.weight, self.bias = affine_parameters(values, elementwise_affine, bias, replicas)
 
     @property
     def label(self) -> str:
@@ -64,6 +76,9 @@ class LastDims(Standardised):
     def _row(self, parameter: Parameter) -> Tensor:
         """View γ or β as (1, E), or (R, 1, E)."""
         return parameter.value.view(*parameter.shape[: self.along(0)], 1, self.size)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 class LayerNorm(LastDims):
@@ -110,15 +125,10 @@ class LayerNorm(LastDims):
         *,
         replicas: int | None = None,
     ) -> None:
-        super().__init__(normalized_shape, eps, replicas)
-        self.elementwise_affine = elementwise_affine
-        device = None if device is None else checks.device(device, self.label)
-        values = torch.empty(self.normalized_shape, device=device, dtype=dtype)
-        self.weight, self.bias = affine_parameters(values, elementwise_affine, elementwise_affine and bias, replicas)
+        super().__init__(normalized_shape, eps, elementwise_affine, bias, device, dtype, replicas)
 
     def extra_repr(self) -> str:
-        options = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
-        return f"{self.normalized_shape}, eps={self.eps}, {options}"
+        return f"{super().extra_repr()}, bias={self.bias is not None}"
 
 
 class RMSNorm(LastDims):
@@ -161,14 +171,7 @@ class RMSNorm(LastDims):
         *,
         replicas: int | None = None,
     ) -> None:
-        super().__init__(normalized_shape, eps, replicas)
-        self.elementwise_affine = elementwise_affine
-        device = None if device is None else checks.device(device, self.label)
-        values = torch.empty(self.normalized_shape, device=device, dtype=dtype)
-        self.weight, self.bias = affine_parameters(values, elementwise_affine, False, replicas)
-
-    def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        super().__init__(normalized_shape, eps, elementwise_affine, False, device, dtype, replicas)
 
 
 class Channels(Standardised):
@@ -265,9 +268,8 @@ class GroupNorm(Channels):
             remedy = "Choose a number of groups that divides the channels."
             raise ArgumentError(f"num_channels to be a multiple of {num_groups}", str(num_channels), remedy, self.label)
         self.eps, self.affine = checks.at_least("eps", eps, 0, self.label), affine
-        device = None if device is None else checks.device(device, self.label)
-        values = torch.empty(num_channels, device=device, dtype=dtype)
-        self.weight, self.bias = affine_parameters(values, affine, affine and bias, replicas)
+        values = torch.empty(num_channels, device=checks.device(device, self.label), dtype=dtype)
+        self.weight, self.bias = affine_parameters(values, affine, bias, replicas)
 
     @property
     def label(self) -> str:
@@ -303,10 +305,6 @@ class InstanceNorm(Running, Channels):
         super().__init__(
             num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias, replicas=replicas
         )
-
-    @property
-    def reference(self) -> Tensor | None:
-        return self.running_mean if self.weight is None else self.weight.value
 
     def rows(self, x: Tensor) -> Tensor:
         C, first = self.num_features, x.ndim - self.rank + 1  # the channels' dimension

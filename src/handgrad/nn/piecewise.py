@@ -93,8 +93,7 @@ class PReLU(Module):
         self.num_parameters = checks.positive_int("num_parameters", num_parameters, "PReLU")
         super().__init__(replicas)
         self.init = init
-        device = None if device is None else checks.device(device, self.label)
-        value = torch.empty(num_parameters, device=device, dtype=dtype)
+        value = torch.empty(num_parameters, device=checks.device(device, self.label), dtype=dtype)
         self.weight = Parameter(value, Constant(init), replicas=replicas)
 
     def forward(self, x: Tensor) -> Tensor:

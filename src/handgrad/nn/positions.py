@@ -109,7 +109,7 @@ class PositionalEmbedding(Module):
         self.max_len = checks.positive_int("max_len", max_len, "PositionalEmbedding")
         self.embed_dim = checks.positive_int("embed_dim", embed_dim, "PositionalEmbedding")
         super().__init__(replicas)
-        value = torch.empty(max_len, embed_dim, device=device, dtype=dtype)
+        value = torch.empty(max_len, embed_dim, device=checks.device(device, self.label), dtype=dtype)
         self.weight = Parameter(value, Normal(1.0), generator, replicas=replicas)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,9 +125,8 @@ class PositionalEmbedding(Module):
     def backward(self, dy: Tensor) -> Tensor:
         self.take(dy)
         dw = torch.zeros_like(self.weight.value)
-        R, T = self.replicas, dy.shape[-2]
-        rows = dy.reshape(-1, T, dy.shape[-1]) if R is None else dy.reshape(R, -1, T, dy.shape[-1])  # (N, T, E)
-        dw[..., :T, :] = rows.sum(-3)
+        T, E = dy.shape[-2:]
+        dw[..., :T, :] = dy.reshape(*dy.shape[: self.along(0)], -1, T, E).sum(-3)  # of (N, T, E)
         self.weight.add_grad(dw)
         return dy.clone()
 

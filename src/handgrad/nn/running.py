@@ -43,10 +43,8 @@ class Running(Module):
         self.eps = checks.at_least("eps", eps, 0, self.label)
         self.momentum = momentum if momentum is None else checks.at_least("momentum", momentum, 0, self.label)
         self.affine, self.track_running_stats = affine, track_running_stats
-        values = torch.empty(
-            num_features, dtype=dtype, device=None if device is None else checks.device(device, self.label)
-        )
-        self.weight, self.bias = affine_parameters(values, affine, affine and bias, replicas)
+        values = torch.empty(num_features, device=checks.device(device, self.label), dtype=dtype)
+        self.weight, self.bias = affine_parameters(values, affine, bias, replicas)
         statistics = values if replicas is None else values.expand(replicas, -1)
         self.running_mean = torch.zeros_like(statistics).contiguous() if track_running_stats else None
         self.running_var = torch.ones_like(statistics).contiguous() if track_running_stats else None
@@ -56,6 +54,11 @@ class Running(Module):
     @property
     def label(self) -> str:
         return f"{type(self).__name__} {self.num_features}"
+
+    @property
+    def reference(self) -> Tensor | None:
+        """A tensor whose dtype and device an input must have."""
+        return self.running_mean if self.weight is None else self.weight.value
 
     def reset_buffers(self) -> None:
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
@@ -71,8 +74,8 @@ class Running(Module):
 
 
 def affine_parameters(
-    values: Tensor, weight: bool, bias: bool, replicas: int | None
+    values: Tensor, affine: bool, bias: bool, replicas: int | None
 ) -> tuple[Parameter | None, Parameter | None]:
-    """γ = 1 and β = 0 of the shape, dtype and device of `values`, or None in place of one that is not wanted."""
-    gamma = Parameter(values.clone(), Constant(1.0), replicas=replicas) if weight else None
-    return gamma, Parameter(values.clone(), Constant(0.0), replicas=replicas) if bias else None
+    """γ = 1 and β = 0 of the shape, dtype and device of `values`, or None: without `affine` both, without `bias` β."""
+    gamma = Parameter(values.clone(), Constant(1.0), replicas=replicas) if affine else None
+    return gamma, Parameter(values.clone(), Constant(0.0), replicas=replicas) if affine and bias else None

@@ -59,11 +59,7 @@ class Standardised(Module):
         return dy, dy.sum(-1, keepdim=True), products.sum(-1, keepdim=True), products
 
     def forward(self, x: Tensor) -> Tensor:
-        reference = self.reference
-        if reference is None:
-            checks.tensor(x, self)
-        else:
-            checks.like(x, reference, self)
+        checks.like(x, self.reference, self)
         x = self.replicated(x, self.rank)
         xhat, inv, own = self.standardise(widened(self.rows(x)))  # (…, n), (…, 1)
         return self.keep(cast(self.scaled(xhat).view(x.shape), x.dtype), xhat, inv, own)
