@@ -194,9 +194,8 @@ def filled(module: Module, state: Mapping[str, Tensor]) -> Module:
     for name, parameter in module.named_parameters():
         parameter.to(dtype=kind(name, parameter.value))
     for path, part in module.named_modules():
-        for name in part.buffer_names:
-            if (buffer := getattr(part, name)) is not None:
-                setattr(part, name, buffer.to(kind(f"{path}.{name}" if path else name, buffer)))
+        for name, buffer in part.own_buffers().items():
+            setattr(part, name, buffer.to(kind(f"{path}.{name}" if path else name, buffer)))
     module.load_state_dict(state)
     return module
 
@@ -254,9 +253,8 @@ HEAD = ("class", "arguments", "replicas")
 def _lead(module: Module, R: int | None) -> None:
     """Give a module, and values of its own, the replicas that its constructor did not take."""
     if R is not None and module.replicas is None:
-        for name in module.buffer_names:
-            if (buffer := getattr(module, name)) is not None:
-                setattr(module, name, buffer.expand(R, *buffer.shape).clone())
+        for name, buffer in module.own_buffers().items():
+            setattr(module, name, buffer.expand(R, *buffer.shape).clone())
         for value in _own(module).values():
             value.value, value.replicas = value.value.expand(R, *value.shape).clone(), R
     module.replicas = R
@@ -309,8 +307,7 @@ def _kind(module: Module) -> type[Module]:
 
 def _argument(module: Module, name: str, default: Any) -> Any:
     if name == "dtype":
-        own = [value.value for value in _own(module).values()]
-        own += [b for n in module.buffer_names if (b := getattr(module, n)) is not None]
+        own = [*(value.value for value in _own(module).values()), *module.own_buffers().values()]
         return own[0].dtype if own else None
     value = at(module, module.found.get(name, name))
     if isinstance(value, nn.Initialiser):

@@ -17,6 +17,7 @@ from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.files import write_atomically
 from handgrad.interop import onnx_layers, onnx_sequences, onnx_windows
 from handgrad.interop.graph import IR, OPSET, WRITERS, Graph, Value
+from handgrad.nn.module import replicas_of
 
 TYPES = {torch.float32: "FLOAT", torch.int64: "INT64", torch.int32: "INT32"}
 BatchDim = int | None | tuple[int | None, ...]
@@ -67,7 +68,7 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
             remedy = "Convert the example with torch.as_tensor(…).float(), or .long() for indices."
             raise DTypeError("an example of tensors of float32, int64 or int32", got, remedy, "to_onnx")
     dims = _batch_dims(batch_dim, list(_leaves(inputs)))
-    R = next((part.replicas for part in model.modules() if part.replicas is not None), None)
+    R = replicas_of(model)
     networks = [copy.deepcopy(model)] if R is None else [model.replica(r) for r in range(R)]
     graph, twin, names, again = Graph(), Graph(), _numbered("input"), _numbered("input")
     with torch.no_grad():

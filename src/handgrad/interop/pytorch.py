@@ -14,6 +14,7 @@ from handgrad import nn
 from handgrad.architecture import CLASSES, HANDGRAD, Library, at, built, described, filled
 from handgrad.errors import ArgumentError, DTypeError, UnsupportedError
 from handgrad.interop import modules
+from handgrad.nn.module import replicas_of
 
 
 def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module:
@@ -75,7 +76,7 @@ def to_torch(module: nn.Module) -> torch.nn.Module:
     given: object = module
     if not isinstance(given, nn.Module):
         raise DTypeError("a handgrad module", type(given).__name__, "Pass a network of handgrad.nn.", "to_torch")
-    R = next((part.replicas for part in module.modules() if part.replicas is not None), None)
+    R = replicas_of(module)
     if R is not None:
         remedy = f"Take one of them, model.replica(r) with r from 0 to {R - 1}."
         raise ArgumentError("a network without replicas", f"one with {R}", remedy, "to_torch")

@@ -265,10 +265,9 @@ class MultiheadAttention(Random):
         x = self.replicated(x, rank=3)
         rank = 3 if self.replicas is None else 4
         if x.ndim not in (rank, 2 if self.replicas is None else rank) or x.shape[-1] != width:
-            order = "N, T" if self.batch_first else "T, N"
-            lead = "" if self.replicas is None else f"{self.replicas}, "
+            shape = self.written(f"{'N, T' if self.batch_first else 'T, N'}, {width}")
             remedy = "Give queries, keys and values the widths that the layer was built for."
-            raise ShapeError(f"an input of shape ({lead}{order}, {width})", str(tuple(x.shape)), remedy, self.label)
+            raise ShapeError(f"an input of shape {shape}", str(tuple(x.shape)), remedy, self.label)
         if x.ndim == 2:
             return x.unsqueeze(0)
         return x if self.batch_first else x.transpose(-3, -2)

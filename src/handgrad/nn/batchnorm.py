@@ -78,8 +78,7 @@ class BatchNorm(Running):
         x = self.replicated(x, rank=2 + self.spatial[0])
         C, spatial = self.num_features, x.ndim - (2 if self.replicas is None else 3)
         if spatial not in self.spatial or x.shape[-1 - spatial] != C:
-            lead = "" if self.replicas is None else f"{self.replicas}, "
-            shapes = " or ".join(f"({lead}N, {C}{SPATIAL[n]})" for n in self.spatial)
+            shapes = " or ".join(self.written(f"N, {C}{SPATIAL[n]}") for n in self.spatial)
             remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
             raise ShapeError(f"an input of shape {shapes}", str(tuple(x.shape)), remedy, self.label)
         n = x.numel() // (C * (self.replicas or 1))

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, TypeVar, overload
 
 from handgrad.errors import ArgumentError, DTypeError
-from handgrad.nn.module import Module
+from handgrad.nn.module import Module, replicas_of
 
 Self = TypeVar("Self", bound="Container")
 
@@ -40,7 +40,7 @@ class Container(Module):
                 remedy = "Name the parts otherwise, such as 'hidden'."
                 raise ArgumentError("names that are texts without dots", repr(name), remedy, type(self).__name__)
             self._parts[name] = self._checked(module, name)
-        self.replicas = next((m.replicas for m in self.modules() if m.replicas is not None), None)
+        self.replicas = replicas_of(self)
 
     def _checked(self, module: Any, name: str) -> Module:
         if not isinstance(module, Module):

@@ -263,8 +263,7 @@ class Convolution(Module):
         x = self.replicated(x, rank=self.dims + 2)
         ranks = (self.dims + 1, self.dims + 2) if self.replicas is None else (self.dims + 3,)
         if x.ndim not in ranks or x.shape[-1 - self.dims] != self.in_channels:
-            lead = "" if self.replicas is None else f"{self.replicas}, "
-            shape = f"({lead}N, {self.in_channels}, {', '.join('HW' if self.dims == 2 else 'L')})"
+            shape = self.written(f"N, {self.in_channels}, {'L' if self.dims == 1 else 'H, W'}")
             remedy = f"Give the layer {self.in_channels} channels, or build it for what comes."
             raise ShapeError(f"an input of shape {shape}", str(tuple(x.shape)), remedy, self.label)
         return x

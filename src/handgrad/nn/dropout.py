@@ -91,7 +91,8 @@ class Masked(Random):
         lead = unit.shape[: self.along(0)]
         count = math.prod(unit.shape[len(lead) :])
         pairs = torch.empty(*lead, (count + 1) // 2, dtype=torch.long, device=unit.device)
-        words = self.drawn(pairs, _fill_with_bits).view(torch.int32)[..., :count].view(unit.shape)
+        pairs = self.drawn(pairs, lambda value, generator: value.random_(-(2**63), None, generator=generator))
+        words = pairs.view(torch.int32)[..., :count].view(unit.shape)
         least = [min(round(p * 2**32) - 2**31, 2**31 - 1) for p in rates]
         m = torch.empty_like(unit, memory_format=torch.contiguous_format)
         return torch.ge(words, numbers.column(least, words), out=m)
@@ -104,10 +105,6 @@ class Masked(Random):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
-
-
-def _fill_with_bits(value: Tensor, generator: torch.Generator | None) -> None:
-    value.random_(-(2**63), None, generator=generator)
 
 
 class Dropout(Masked):
@@ -170,21 +167,15 @@ class Dropout1d(Masked):
     """The last dimensions, which share one m."""
 
     def led(self, x: Tensor) -> Tensor:
-        smallest = self.places + 2
-        x = self.replicated(x, smallest)
-        if x.ndim not in self._ranks():
-            lead = "(N, C, " if self.replicas is None else f"({self.replicas}, N, C, "
-            remedy = "Use Dropout to drop single values."
-            shape = f"an input of shape {lead}{'L' if self.places == 1 else 'H, W'})"
-            raise ShapeError(shape, str(tuple(x.shape)), remedy, self.label)
+        x = self.replicated(x, self.places + 2)
+        alone = (2, 3) if self.places == 1 else (4,)
+        if x.ndim not in (alone if self.replicas is None else (self.places + 3,)):
+            expected = f"an input of shape {self.written('N, C, L' if self.places == 1 else 'N, C, H, W')}"
+            raise ShapeError(expected, str(tuple(x.shape)), "Use Dropout to drop single values.", self.label)
         return x
 
     def unit(self, x: Tensor) -> Tensor:
         return x.new_empty(*x.shape[: -self.places], *[1] * self.places)
-
-    def _ranks(self) -> tuple[int, ...]:
-        """Dimensions that an input, which leads with R, may have."""
-        return (self.places + 3,) if self.replicas is not None else (2, 3) if self.places == 1 else (4,)
 
 
 class Dropout2d(Dropout1d):

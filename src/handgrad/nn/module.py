@@ -117,6 +117,10 @@ class Module:
             raise ShapeError(expected, str(tuple(x.shape)), remedy, self.label)
         return x
 
+    def written(self, shape: str) -> str:
+        """A shape such as "N, C, L" for messages, which with replicas leads with R."""
+        return f"({shape})" if self.replicas is None else f"({self.replicas}, {shape})"
+
     # The slot between forward and backward
 
     def keep(self, y: Y, *values: Any) -> Y:
@@ -155,7 +159,7 @@ class Module:
             >>> nn.Linear(2, 3, replicas=5).replica(4).weight.shape
             torch.Size([2, 3])
         """
-        R = next((part.replicas for part in self.modules() if part.replicas is not None), None)
+        R = replicas_of(self)
         if R is None or not -R <= r < R:
             expected = "a module with replicas" if R is None else f"a replica from 0 to {R - 1}"
             got = "one without" if R is None else str(r)
@@ -180,8 +184,8 @@ class Module:
         """
         self.forget()
         for part in self.modules():
-            for name in part.buffer_names:
-                if (buffer := getattr(part, name)) is not None and (part.replicas, replicas) != (None, None):
+            if (part.replicas, replicas) != (None, None):
+                for name, buffer in part.own_buffers().items():
                     setattr(part, name, change(buffer))
             part.replicas = replicas
             part.unfuse()
@@ -208,12 +212,12 @@ class Module:
             if isinstance(part, Module):
                 yield name, part
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield this module and all below it, depth first, with dotted names; a shared module once."""
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """Yield this module and all below it, depth first, with dotted names; a shared one once, or under each name."""
         seen: set[int] = set()
 
         def walk(name: str, module: Module) -> Iterator[tuple[str, Module]]:
-            if id(module) not in seen:
+            if not remove_duplicate or id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
                 for child, part in module.named_children():
@@ -250,10 +254,12 @@ class Module:
     def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Yield every buffer with PyTorch's dotted name."""
         for path, module in self.named_modules(prefix):
-            for name in module.buffer_names:
-                value = getattr(module, name)
-                if value is not None:
-                    yield f"{path}.{name}" if path else name, value
+            for name, value in module.own_buffers().items():
+                yield f"{path}.{name}" if path else name, value
+
+    def own_buffers(self) -> dict[str, Tensor]:
+        """The buffers of this module itself that are there, by name."""
+        return {name: value for name in self.buffer_names if (value := getattr(self, name)) is not None}
 
     def buffers(self) -> Iterator[Tensor]:
         """Yield every buffer, such as BatchNorm's running mean."""
@@ -320,11 +326,9 @@ class Module:
             parameter.to(device, dtype)
         self.forget()
         for module in self.modules():
-            for name in module.buffer_names:
-                buffer = getattr(module, name)
-                if buffer is not None:
-                    kind = dtype if buffer.dtype.is_floating_point else None
-                    setattr(module, name, buffer.to(device=device, dtype=kind))
+            for name, buffer in module.own_buffers().items():
+                kind = dtype if buffer.dtype.is_floating_point else None
+                setattr(module, name, buffer.to(device=device, dtype=kind))
         return self
 
     def double(self: Self) -> Self:
@@ -337,16 +341,10 @@ class Module:
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
         """Views of all state under PyTorch's names, in its order and layout; a shared module under each name."""
-
-        def walk(path: str, module: Module) -> Iterator[tuple[str, Module]]:
-            yield path, module
-            for child, part in module.named_children():
-                yield from walk(f"{path}.{child}" if path else child, part)
-
-        for path, module in walk("", self):
-            own = [(n, v.torch_value) for n, v in vars(module).items() if isinstance(v, Parameter)]
-            own += [(n, b) for n in module.buffer_names if (b := getattr(module, n)) is not None]
-            yield from ((f"{path}.{name}" if path else name, value) for name, value in own)
+        for path, module in self.named_modules(remove_duplicate=False):
+            own = {name: value.torch_value for name, value in vars(module).items() if isinstance(value, Parameter)}
+            for name, value in (own | module.own_buffers()).items():
+                yield f"{path}.{name}" if path else name, value
 
     def state_dict(self) -> OrderedDict[str, Tensor]:
         """Copies of parameters and buffers under PyTorch's names and in its layout: torch.nn loads it unchanged.
@@ -395,3 +393,8 @@ class Module:
             return f"{type(self).__name__}({extra})"
         lines = [f"({name}): " + repr(part).replace("\n", "\n  ") for name, part in children]
         return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
+
+
+def replicas_of(model: Module) -> int | None:
+    """R, or None for a model without replicas."""
+    return next((part.replicas for part in model.modules() if part.replicas is not None), None)

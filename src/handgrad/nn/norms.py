@@ -393,6 +393,6 @@ class InstanceNorm2d(InstanceNorm):
 
 def channels_differ(C: int, x: Tensor, places: str, norm: Standardised) -> ShapeError:
     """The error for an input without C channels, followed by their places."""
-    lead = "" if norm.replicas is None else f"{norm.replicas}, "
+    shape = norm.written(f"N, {C}, {places}")
     remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
-    return ShapeError(f"an input of shape ({lead}N, {C}, {places})", str(tuple(x.shape)), remedy, norm.label)
+    return ShapeError(f"an input of shape {shape}", str(tuple(x.shape)), remedy, norm.label)

@@ -116,7 +116,7 @@ class PReLU(Module):
             shape[0] = self.replicas
         if C > 1:
             if x.ndim <= channel or x.shape[channel] != C:
-                expected = f"an input of shape ({'' if self.replicas is None else f'{self.replicas}, '}N, {C}, …)"
+                expected = f"an input of shape {self.written(f'N, {C}, …')}"
                 remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."
                 raise ShapeError(expected, str(tuple(x.shape)), remedy, self.label)
             shape[channel] = C

@@ -15,7 +15,7 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.nn import numbers
-from handgrad.nn.module import Module
+from handgrad.nn.module import Module, replicas_of
 
 M = TypeVar("M", bound=Module)
 
@@ -43,7 +43,7 @@ def replicate(module: M, seeds: Sequence[int]) -> M:
         twice = sorted({s for s in seeds if seeds.count(s) > 1})
         got = f"{twice} more than once" if seeds else "none"
         raise ArgumentError("different seeds, at least one", got, "Pass seeds=range(R), say.", "nn.replicate")
-    if any(part.replicas is not None for part in module.modules()):
+    if replicas_of(module) is not None:
         remedy = "Replicate the network that was built without replicas=."
         raise ArgumentError("a network without replicas", f"{module.label} with some", remedy, "nn.replicate")
     module = expanded(module, len(seeds))
@@ -86,20 +86,19 @@ def stack(modules: Sequence[M]) -> M:
             remedy = "Stack networks that were built alike."
             raise ArgumentError(expected or "nothing more", got or "less", remedy, f"nn.stack, network {index}")
     joined = copy.deepcopy(modules[0])
-    counts = [next((part.replicas for part in m.modules() if part.replicas is not None), None) for m in modules]
-    values = [_tensors(module, count or 1) for module, count in zip(modules, counts)]
+    counts = [replicas_of(module) or 1 for module in modules]
+    values = [_tensors(module, count) for module, count in zip(modules, counts)]
     in_order = iter([torch.cat(same) for same in zip(*values)])
-    joined._each_tensor(lambda _: next(in_order), replicas=sum(count or 1 for count in counts))
-    apart = [count or 1 for count in counts]
+    joined._each_tensor(lambda _: next(in_order), replicas=sum(counts))
     for parameter, *same in zip(joined.parameters(), *(m.parameters() for m in modules)):
         inits = [one.init for one in same if one.init is not None]
         if len(inits) == len(same) and len({type(init) for init in inits}) == 1:
-            parameter.init = replace(inits[0], width=numbers.joined([init.width for init in inits], apart))
+            parameter.init = replace(inits[0], width=numbers.joined([init.width for init in inits], counts))
     for part, *others in zip(joined.modules(), *(m.modules() for m in modules)):
         seeds = [other.seeds for other in others]
         part.seeds = None if None in seeds else tuple(seed for own in seeds for seed in own or ())
         for name in part.number_names:
-            setattr(part, name, numbers.joined([getattr(other, name) for other in others], apart))
+            setattr(part, name, numbers.joined([getattr(other, name) for other in others], counts))
     return joined
 
 
@@ -118,7 +117,7 @@ def _checked(seeds: Any) -> list[int]:
 
 def _tensors(module: Module, R: int) -> list[Tensor]:
     """Every tensor, with a leading R also where replicas share it, in the order in which `_each_tensor` goes."""
-    own = [(b, m.replicas) for m in module.modules() for name in m.buffer_names if (b := getattr(m, name)) is not None]
+    own = [(buffer, part.replicas) for part in module.modules() for buffer in part.own_buffers().values()]
     own += [(p.value, p.replicas) for p in module.parameters()]
     return [value.expand(R, *value.shape) if replicas is None else value for value, replicas in own]
 

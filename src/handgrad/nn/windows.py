@@ -166,10 +166,9 @@ class Spatial(Module):
         rank = self.dims + 2
         x = self.replicated(x, rank)
         if x.ndim not in ((rank - 1, rank) if self.replicas is None else (rank + 1,)) or 0 in x.shape[-self.dims :]:
-            lead = "" if self.replicas is None else f"{self.replicas}, "
-            shape = f"({lead}N, C, {'L' if self.dims == 1 else 'H, W'})"
+            expected = f"an input of shape {self.written('N, C, L' if self.dims == 1 else 'N, C, H, W')}"
             remedy = "Bring the input to this shape with reshape, unsqueeze or flatten."
-            raise ShapeError(f"an input of shape {shape}", str(tuple(x.shape)), remedy, self.label)
+            raise ShapeError(expected, str(tuple(x.shape)), remedy, self.label)
         return x
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.loss import Loss
+from handgrad.nn.module import replicas_of
 from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
-from handgrad.training.evaluation import replicas_of
 
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer

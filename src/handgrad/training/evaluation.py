@@ -11,7 +11,7 @@ from torch import Tensor
 from handgrad.data import fingerprint, rowwise
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module
+from handgrad.nn.module import Module, replicas_of
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,); without replicas without R."""
@@ -120,8 +120,3 @@ class Evaluation:
 
     def _leads(self, model: Module) -> bool:
         return replicas_of(model) is not None
-
-
-def replicas_of(model: Module) -> int | None:
-    """R, or None for a model without replicas."""
-    return next((part.replicas for part in model.modules() if part.replicas is not None), None)

@@ -18,14 +18,14 @@ from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.binary_losses import BCEWithLogitsLoss
 from handgrad.nn.classification_losses import CrossEntropyLoss, NLLLoss
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module
+from handgrad.nn.module import Module, replicas_of
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.agreement import listed
 from handgrad.training.callbacks import Callback, ProgressBar
 from handgrad.training.checkpoints import Checkpoints
-from handgrad.training.evaluation import Evaluation, Measure, replicas_of
+from handgrad.training.evaluation import Evaluation, Measure
 from handgrad.training.history import History
 from handgrad.training.stopping import EarlyStopping
 from handgrad.training.trainer import Trainer

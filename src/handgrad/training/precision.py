@@ -11,10 +11,9 @@ from torch import Tensor
 from handgrad.checks import short
 from handgrad.errors import DTypeError
 from handgrad.nn.localresponse import LocalResponseNorm
-from handgrad.nn.module import Module
+from handgrad.nn.module import Module, replicas_of
 from handgrad.nn.running import Running
 from handgrad.nn.standardised import Standardised
-from handgrad.training.evaluation import replicas_of
 
 WIDE = (Running, Standardised, LocalResponseNorm)
 """Modules that stay in float32: what they sum over a batch would lose its digits, and running averages would stall."""

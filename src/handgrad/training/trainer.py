@@ -17,7 +17,7 @@ from handgrad.errors import ArgumentError, StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module
+from handgrad.nn.module import Module, replicas_of
 from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
@@ -28,7 +28,6 @@ from handgrad.training.agreement import agree
 from handgrad.training.callbacks import Callback
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import diverged, first_layers
-from handgrad.training.evaluation import replicas_of
 from handgrad.training.history import History
 from handgrad.training.precision import Mixed
 from handgrad.training.stopping import EarlyStopping
