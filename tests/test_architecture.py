@@ -195,6 +195,7 @@ LEVELS = [
         "handgrad.nn.constants",
         "handgrad.nn.products",
         "handgrad.nn.sums",
+        "handgrad.nn.borders",
         "handgrad.nn.slot",
         "handgrad.nn.state",
         "handgrad.optim.arithmetic",

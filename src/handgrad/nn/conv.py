@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,22 +10,10 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
+from handgrad.nn.borders import border
 from handgrad.nn.convolution import Convolution, Size
 from handgrad.nn.init import Initialiser
 from handgrad.nn.parameter import Generators
-
-BORDERS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "reflect": lambda i, n: n - 1 - (n - 1 - i.abs()).abs(),
-    "replicate": lambda i, n: i.clamp(0, n - 1),
-    "circular": lambda i, n: i % n,
-}
-"""Which of n pixels stands at position i, before the first and after the last too."""
-
-
-@lru_cache(maxsize=1024)
-def _border(mode: str, before: int, n: int, after: int, device: torch.device) -> Tensor:
-    """The pixels that a padded line of n consists of."""
-    return BORDERS[mode](torch.arange(-before, n + after, device=device), n)
 
 
 class Conv2d(Convolution):
@@ -75,8 +62,6 @@ class Conv2d(Convolution):
     """
 
     dims = 2
-    convolve = staticmethod(torch.conv2d)
-    convolve_transposed = staticmethod(torch.conv_transpose2d)
 
     def __init__(
         self,
@@ -126,7 +111,8 @@ class Conv2d(Convolution):
             return torch.constant_pad_nd(x, [n for sides in reversed(self.frame) for n in sides])
         for dim, (before, after) in enumerate(self.frame, 2):
             if before or after:
-                x = x.index_select(dim, _border(self.padding_mode, before, x.shape[dim], after, x.device))
+                n = x.shape[dim]
+                x = x.index_select(dim, border(self.padding_mode, range(-before, n + after), n, x.device))
         return x
 
     def backward_frame(self, dx: Tensor, size: Sequence[int]) -> Tensor:
@@ -135,7 +121,7 @@ class Conv2d(Convolution):
             if self.padding_mode == "zeros":
                 dx = dx.narrow(dim, before, n)
             elif before or after:
-                source = _border(self.padding_mode, before, n, after, dx.device)
+                source = border(self.padding_mode, range(-before, n + after), n, dx.device)
                 dx = dx.new_zeros(*dx.shape[:dim], n, *dx.shape[dim + 1 :]).index_add_(dim, source, dx)
         return dx
 
@@ -171,8 +157,6 @@ class Conv1d(Conv2d):
     """
 
     dims = 1
-    convolve = staticmethod(torch.conv1d)
-    convolve_transposed = staticmethod(torch.conv_transpose1d)
 
 
 class ConvTranspose2d(Convolution):
@@ -221,8 +205,6 @@ class ConvTranspose2d(Convolution):
 
     dims = 2
     transposed = True
-    convolve = staticmethod(torch.conv2d)
-    convolve_transposed = staticmethod(torch.conv_transpose2d)
 
     def __init__(
         self,
@@ -303,5 +285,3 @@ class ConvTranspose1d(ConvTranspose2d):
     """
 
     dims = 1
-    convolve = staticmethod(torch.conv1d)
-    convolve_transposed = staticmethod(torch.conv_transpose1d)

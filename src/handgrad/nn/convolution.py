@@ -11,6 +11,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
+from handgrad.nn.borders import BORDERS
 from handgrad.nn.init import Initialiser, named
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Generators, Parameter
@@ -18,7 +19,10 @@ from handgrad.nn.sums import channel_sums
 
 Size = int | tuple[int, ...]
 
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PADDING_MODES = ("zeros", *BORDERS)
+CONVOLVE: dict[int, Callable[..., Tensor]] = {1: torch.conv1d, 2: torch.conv2d}
+CONVOLVE_TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d}
+"""By the spatial dimensions."""
 
 PIECE = 2**20
 """Numbers in a matrix of patches, or in the images of the replicas that go together: more than these fit no cache, and
@@ -51,8 +55,6 @@ class Convolution(Module):
 
     dims: ClassVar[int]
     transposed: ClassVar[bool] = False
-    convolve: ClassVar[Callable[..., Tensor]]
-    convolve_transposed: ClassVar[Callable[..., Tensor]]
 
     def __init__(
         self,
@@ -136,7 +138,7 @@ class Convolution(Module):
         if self.pointwise:
             seen = u[self._seen(u.shape[2:])]
             return self._shifted(_at_pixels(W.view(groups, -1, W.shape[1]), seen), b)
-        return self.convolve(u, W, b, self.stride, self.zeros, self.dilation, groups)
+        return CONVOLVE[self.dims](u, W, b, self.stride, self.zeros, self.dilation, groups)
 
     def _up(self, v: Tensor, size: Sequence[int], r: slice | None, biased: bool = False) -> Tensor:
         """Compute u[a, m] = Σ W[b, a, k] v[b, h], summed over b, and all h and k with s h + d k − p = m."""
@@ -149,7 +151,7 @@ class Convolution(Module):
                 u[self._seen(n * s for n, s in zip(v.shape[2:], self.stride))] = seen
             return self._shifted(u, b)
         rest = [n - least for n, least in zip(size, self._least(v.shape[2:]))]
-        return self.convolve_transposed(v, W, b, self.stride, self.zeros, rest, groups, self.dilation)
+        return CONVOLVE_TRANSPOSED[self.dims](v, W, b, self.stride, self.zeros, rest, groups, self.dilation)
 
     def _seen(self, ends: Iterable[int]) -> tuple[Any, ...]:
         """The index of the pixels, up to `ends`, that a kernel of one pixel sees."""
@@ -171,7 +173,7 @@ class Convolution(Module):
         pixels, b = math.prod(v.shape[2:]), B // groups
         if len(u) and columns > max(shape[0], _few(self.dims, pixels)):
             u = _apart(u, groups).permute(2, 1, 0, *range(3, u.ndim + 1)).flatten(1, 2)  # (a, G·N, …)
-            dW = self.convolve(u, v.transpose(0, 1), None, self.dilation, self.zeros, self.stride, groups)
+            dW = CONVOLVE[self.dims](u, v.transpose(0, 1), None, self.dilation, self.zeros, self.stride, groups)
             for dim, k in enumerate(self.kernel_size, 2):  # beyond them lie pixels that no h sees
                 dW = dW.narrow(dim, 0, k)
             return dW.transpose(0, 1).contiguous()  # (B, a, k)

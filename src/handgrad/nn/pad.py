@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError, ShapeError
+from handgrad.nn.borders import border
 from handgrad.nn.windows import Spatial
 
 
@@ -66,14 +67,12 @@ class _Constant(_Pad):
 
 
 class _Mapped(_Pad):
-    """y_i = x_{source(i)}, where places are counted from the input's first, so that those before it are negative."""
+    """A border of the input's own numbers."""
 
+    mode: ClassVar[str]
+    """Of which: one of `BORDERS`."""
     longer: ClassVar[float]
     """By how much a border may be longer than the input."""
-
-    def source(self, i: int, L: int) -> int:
-        """Which of L inputs a place outside, i < 0 or i ≥ L, gets."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.checked(x)
@@ -86,8 +85,7 @@ class _Mapped(_Pad):
                 expected = f"padding of at most {L + self.longer} at {L} inputs"
                 raise ShapeError(expected, str(max(before, after)), remedy, self.label)
             first, last = (
-                torch.tensor([self.source(i, L) for i in places], dtype=torch.long, device=x.device)
-                for places in (range(-before, 0), range(L, L + after))
+                border(self.mode, places, L, x.device) for places in (range(-before, 0), range(L, L + after))
             )
             y = torch.cat([y.index_select(dim, first), y, y.index_select(dim, last)], dim)
             steps.append((dim, first, last))
@@ -104,27 +102,6 @@ class _Mapped(_Pad):
         dx = dy.new_zeros(*dy.shape[: -self.dims], *shape)
         dx[kept] = dy
         return dx
-
-
-class _Reflection(_Mapped):
-    longer = -1
-
-    def source(self, i: int, L: int) -> int:
-        return L - 1 - abs(L - 1 - abs(i))
-
-
-class _Replication(_Mapped):
-    longer = torch.inf
-
-    def source(self, i: int, L: int) -> int:
-        return min(max(i, 0), L - 1)
-
-
-class _Circular(_Mapped):
-    longer = 0
-
-    def source(self, i: int, L: int) -> int:
-        return i % L
 
 
 class ConstantPad1d(_Constant):
@@ -232,7 +209,7 @@ class ZeroPad2d(_Constant):
     dims = 2
 
 
-class ReflectionPad1d(_Reflection):
+class ReflectionPad1d(_Mapped):
     r"""A border that mirrors a signal.
 
     $$y_i = x_{L - 1 - |L - 1 - |i||}, \quad -l \le i < L + r, \qquad
@@ -259,10 +236,11 @@ class ReflectionPad1d(_Reflection):
         tensor([[  1., 111.,   2.]])
     """
 
+    mode, longer = "reflect", -1
     dims = 1
 
 
-class ReflectionPad2d(_Reflection):
+class ReflectionPad2d(ReflectionPad1d):
     """A border that mirrors an image: ReflectionPad1d in both dimensions.
 
     Shapes: x (N, C, H, W) or (C, H, W). With R replicas x is (R, N, C, H, W), or (N, C, H, W) shared by all.
@@ -288,7 +266,7 @@ class ReflectionPad2d(_Reflection):
     dims = 2
 
 
-class ReplicationPad1d(_Replication):
+class ReplicationPad1d(_Mapped):
     r"""A border that repeats the edges of a signal.
 
     $$y_i = x_{\min(\max(i, 0), L - 1)}, \quad -l \le i < L + r, \qquad
@@ -314,10 +292,11 @@ class ReplicationPad1d(_Replication):
         tensor([[ 12.,   1., 101.]])
     """
 
+    mode, longer = "replicate", torch.inf
     dims = 1
 
 
-class ReplicationPad2d(_Replication):
+class ReplicationPad2d(ReplicationPad1d):
     """A border that repeats the edges of an image: ReplicationPad1d in both dimensions.
 
     Shapes: x (N, C, H, W) or (C, H, W). With R replicas x is (R, N, C, H, W), or (N, C, H, W) shared by all.
@@ -342,7 +321,7 @@ class ReplicationPad2d(_Replication):
     dims = 2
 
 
-class CircularPad1d(_Circular):
+class CircularPad1d(_Mapped):
     r"""A border for a signal that goes on at its other end.
 
     $$y_i = x_{i \bmod L}, \quad -l \le i < L + r, \qquad
@@ -369,10 +348,11 @@ class CircularPad1d(_Circular):
         tensor([[101.,   2.,  11.]])
     """
 
+    mode, longer = "circular", 0
     dims = 1
 
 
-class CircularPad2d(_Circular):
+class CircularPad2d(CircularPad1d):
     """A border for an image: CircularPad1d in both dimensions.
 
     Shapes: x (N, C, H, W) or (C, H, W). With R replicas x is (R, N, C, H, W), or (N, C, H, W) shared by all.
