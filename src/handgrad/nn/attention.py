@@ -14,7 +14,7 @@ from handgrad.nn.constants import constant
 from handgrad.nn.init import Constant, Uniform
 from handgrad.nn.linear import Linear
 from handgrad.nn.parameter import Generators, Parameter
-from handgrad.nn.products import affine, product
+from handgrad.nn.products import affine, product, rows, unrows
 from handgrad.nn.random import Random
 
 
@@ -195,14 +195,14 @@ class MultiheadAttention(Random):
         do = self._heads(self.out_proj.backward(dy))  # (R·N·h, T, d)
         dv = torch.bmm(used.mT, do)
         dP = torch.bmm(do, v.mT)  # (R·N·h, T, S)
+        lead = x[0].shape[:-2]
         if dweights is not None:
-            dP = self._backward_weights(dP, dweights, averaged, x[0].shape[:-2])
+            dP = self._backward_weights(dP, dweights, averaged, lead)
         if dropped is not None:
             dP.mul_(dropped)
         dS = dP.sub_((dP * P).sum(-1, keepdim=True)).mul_(P)
         dq = torch.bmm(dS, k).mul_(constant(scale, k))
         dk = torch.bmm(dS.mT, q)  # q holds the scale
-        lead = x[0].shape[:-2]
         dx = self._backward_projected(x, [self._joined(part, lead) for part in (dq, dk, dv)])
         if joint and len(dx) == 3:  # the key was the value, too
             dx = [dx[0], dx[1] + dx[2]]
@@ -223,17 +223,18 @@ class MultiheadAttention(Random):
         """q, k and v, (R, N, T, E) each, in one product where all are of the same tokens."""
         E, bias = self.embed_dim, None if self.in_proj_bias is None else self.in_proj_bias.value
         biases = [None] * 3 if bias is None else [bias] if len(x) == 1 else torch.split(bias, E, -1)
-        y = [self._affine(part, W, b) for part, W, b in zip(x, self._weights(len(x)), biases)]
+        y = [unrows(affine(rows(part, W), W, b), part) for part, W, b in zip(x, self._weights(len(x)), biases)]
         return y if len(y) == 3 else list(torch.split(y[0], E, -1))
 
     def _backward_projected(self, x: list[Tensor], dy: list[Tensor]) -> list[Tensor]:
         """Accumulate the gradients of weights and biases; return those of the inputs."""
         dy = [torch.cat(dy, -1)] if len(x) == 1 else dy  # (R, N, T, 3E)
-        flat = [self._rows(part) for part in dy]
+        weights = self._weights(len(x))
+        flat = [rows(part, W) for part, W in zip(dy, weights)]
         if self.in_proj_bias is not None:
             self.in_proj_bias.add_grad(torch.cat([part.sum(-2) for part in flat], -1))  # (3E,)
-        dW = [product(self._rows(p).mT, g) for p, g in zip(x, flat)]
-        dx = [self._affine(g, W.mT, None) for g, W in zip(dy, self._weights(len(x)))]
+        dW = [product(rows(part, W).mT, g) for part, g, W in zip(x, flat, weights)]
+        dx = [unrows(product(g, W.mT), part) for g, W, part in zip(flat, weights, x)]
         if self.packed:
             self.in_proj_weight.add_grad(dW[0] if len(dW) == 1 else torch.cat(dW, -1))
         else:
@@ -248,23 +249,13 @@ class MultiheadAttention(Random):
             return [W] if inputs == 1 else list(torch.split(W, self.embed_dim, -1))
         return [self.q_proj_weight.value, self.k_proj_weight.value, self.v_proj_weight.value]
 
-    def _affine(self, x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
-        """x W + b for all tokens of all samples at once."""
-        y = affine(self._rows(x), W, b)
-        return y.view(*x.shape[:-1], y.shape[-1])
-
-    def _rows(self, x: Tensor) -> Tensor:
-        """(N, T, E) as (N·T, E), and (R, N, T, E) as (R, N·T, E)."""
-        return x.reshape(-1, x.shape[-1]) if self.replicas is None else x.reshape(x.shape[0], -1, x.shape[-1])
-
     # Layout
 
     def _arranged(self, x: Tensor, width: int) -> Tensor:
         """An input as (N, T, E), or (R, N, T, E)."""
         checks.like(x, self.out_proj.weight.value, self)
         x = self.replicated(x, rank=3)
-        rank = 3 if self.replicas is None else 4
-        if x.ndim not in (rank, 2 if self.replicas is None else rank) or x.shape[-1] != width:
+        if x.ndim not in ((2, 3) if self.replicas is None else (4,)) or x.shape[-1] != width:
             shape = self.written(f"{'N, T' if self.batch_first else 'T, N'}, {width}")
             remedy = "Give queries, keys and values the widths that the layer was built for."
             raise ShapeError(f"an input of shape {shape}", str(tuple(x.shape)), remedy, self.label)

@@ -12,6 +12,7 @@ from handgrad.errors import ShapeError
 from handgrad.nn.init import Uniform
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Generators, Parameter
+from handgrad.nn.products import rows
 
 
 class Bilinear(Module):
@@ -87,19 +88,21 @@ class Bilinear(Module):
             expected = f"a second input of shape {(*shape, self.in2_features)}, like the first"
             remedy = "Give the layer two inputs that differ in their last dimension alone."
             raise ShapeError(expected, str(tuple(x2.shape)), remedy, self.label)
-        x1, x2 = self._rows(x1), self._rows(x2)  # (N, I) and (N, J)
-        y = self._products(x1, x2) @ self._matrix  # (N, O)
+        A = self._matrix
+        x1, x2 = rows(x1, A), rows(x2, A)  # (N, I) and (N, J)
+        y = self._products(x1, x2) @ A  # (N, O)
         if self.bias is not None:
             y.add_(self.bias.value.unsqueeze(-2))
         return self.keep(y.view(*shape, self.out_features), x1, x2, shape)
 
     def backward(self, dy: Tensor) -> tuple[Tensor, Tensor]:
         x1, x2, shape = self.take(dy)
-        dy = self._rows(dy)  # (N, O)
+        A = self._matrix
+        dy = rows(dy, A)  # (N, O)
         self.weight.add_grad((dy.mT @ self._products(x1, x2)).view(self.weight.shape))
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2))
-        dz = (dy @ self._matrix.mT).view(*dy.shape[:-1], *self.weight.shape[-2:])  # (N, I, J)
+        dz = (dy @ A.mT).view(*dy.shape[:-1], *self.weight.shape[-2:])  # (N, I, J)
         dx1 = (dz @ x2.unsqueeze(-1)).view(*shape, self.in1_features)
         dx2 = (dz.mT @ x1.unsqueeze(-1)).view(*shape, self.in2_features)
         return dx1, dx2
@@ -112,11 +115,6 @@ class Bilinear(Module):
     def _products(self, x1: Tensor, x2: Tensor) -> Tensor:
         """All products z (N, I J) of one number of x¹ and one of x²."""
         return (x1.unsqueeze(-1) * x2.unsqueeze(-2)).flatten(-2)
-
-    def _rows(self, x: Tensor) -> Tensor:
-        """Flatten everything between R and the features into one N."""
-        lead = () if self.replicas is None else (self.replicas,)
-        return x.reshape(*lead, -1, x.shape[-1])
 
     def _checked(self, x: Tensor, features: int, what: str) -> Tensor:
         """An input with its leading R, or an error."""

@@ -12,7 +12,7 @@ from handgrad.errors import ShapeError
 from handgrad.nn.init import Initialiser, named
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Generators, Parameter
-from handgrad.nn.products import affine, product
+from handgrad.nn.products import affine, product, rows, unrows
 
 
 class Linear(Module):
@@ -77,14 +77,15 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         W, x = self.weight.value, self.checked(x)  # (N, I), or (R, N, I)
-        y = affine(self._rows(x), W, None if self.bias is None else self.bias.value)  # (N, O)
-        return self.keep(self._unrows(y, x), x)
+        y = affine(rows(x, W), W, None if self.bias is None else self.bias.value)  # (N, O)
+        return self.keep(unrows(y, x), x)
 
     def backward(self, dy: Tensor) -> Tensor:
         (x,) = self.take(dy)
         self._backward_own(x, dy)
-        dx = product(self._rows(dy), self.weight.value.mT)  # (N, I)
-        return self._unrows(dx, dy)
+        W = self.weight.value
+        dx = product(rows(dy, W), W.mT)  # (N, I)
+        return unrows(dx, dy)
 
     def backward_parameters(self, dy: Tensor) -> None:
         (x,) = self.take(dy)
@@ -92,7 +93,7 @@ class Linear(Module):
 
     def _backward_own(self, x: Tensor, dy: Tensor) -> None:
         """Accumulate the gradients of W and b."""
-        x, dy = self._rows(x), self._rows(dy)
+        x, dy = rows(x, self.weight.value), rows(dy, self.weight.value)
         self.weight.add_grad(product(x.mT, dy))  # (I, O)
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2))  # (O,)
@@ -105,15 +106,6 @@ class Linear(Module):
             remedy = f"Give the layer {self.in_features} features in the last dimension, or build it for what comes."
             raise ShapeError(f"an input of shape (…, {self.in_features})", str(tuple(x.shape)), remedy, self.label)
         return x
-
-    def _rows(self, x: Tensor) -> Tensor:
-        """Flatten everything between R and the features into one N: one matrix product does them all."""
-        rank = self.weight.value.ndim
-        return x if x.ndim == rank else x.reshape(*x.shape[: rank - 2], -1, x.shape[-1])
-
-    def _unrows(self, y: Tensor, x: Tensor) -> Tensor:
-        """Undo `_rows` of `x` for a result `y` of its own last dimension."""
-        return y if x.ndim == y.ndim else y.view(*x.shape[:-1], y.shape[-1])
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -40,6 +40,16 @@ def affine(x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
     return add(b if W.ndim == 2 else b.unsqueeze(1), x, W)
 
 
+def rows(x: Tensor, W: Tensor) -> Tensor:
+    """Flatten everything between R and the features of x into one N: one product with W then does it all."""
+    return x if x.ndim == W.ndim else x.reshape(*x.shape[: W.ndim - 2], -1, x.shape[-1])
+
+
+def unrows(y: Tensor, x: Tensor) -> Tensor:
+    """Undo `rows` of x for a result y with a last dimension of its own."""
+    return y if x.ndim == y.ndim else y.view(*x.shape[:-1], y.shape[-1])
+
+
 def _narrow(a: Tensor, b: Tensor) -> bool:
     """Whether a product has so few columns, and so much work, that turning its result pays.
 
