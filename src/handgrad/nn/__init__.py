@@ -1,24 +1,8 @@
 """Layers, containers and losses, under PyTorch's names: `from handgrad import nn`."""
 
 from handgrad.nn import init, utils
-from handgrad.nn.activations import (
-    GELU,
-    LogSigmoid,
-    Mish,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-)
-from handgrad.nn.adaptive import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-)
+from handgrad.nn.activations import GELU, LogSigmoid, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
+from handgrad.nn.adaptive import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d
 from handgrad.nn.attention import MultiheadAttention
 from handgrad.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from handgrad.nn.bilinear import Bilinear
@@ -28,13 +12,7 @@ from handgrad.nn.chain import LinearChain
 from handgrad.nn.classification_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
 from handgrad.nn.container import ModuleList
 from handgrad.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from handgrad.nn.dropout import (
-    AlphaDropout,
-    Dropout,
-    Dropout1d,
-    Dropout2d,
-    FeatureAlphaDropout,
-)
+from handgrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, FeatureAlphaDropout
 from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.embedding import Embedding
 from handgrad.nn.exponential import CELU, ELU, SELU
@@ -45,20 +23,9 @@ from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
 from handgrad.nn.localresponse import LocalResponseNorm
 from handgrad.nn.loss import Loss, MSELoss
-from handgrad.nn.margin_losses import (
-    CosineEmbeddingLoss,
-    HingeEmbeddingLoss,
-    MarginRankingLoss,
-    SoftMarginLoss,
-)
+from handgrad.nn.margin_losses import CosineEmbeddingLoss, HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss
 from handgrad.nn.module import Module
-from handgrad.nn.norms import (
-    GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    LayerNorm,
-    RMSNorm,
-)
+from handgrad.nn.norms import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from handgrad.nn.pad import (
     CircularPad1d,
     CircularPad2d,
@@ -84,25 +51,11 @@ from handgrad.nn.piecewise import (
     Softshrink,
     Threshold,
 )
-from handgrad.nn.pooling import (
-    AvgPool1d,
-    AvgPool2d,
-    LPPool1d,
-    LPPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
+from handgrad.nn.pooling import AvgPool1d, AvgPool2d, LPPool1d, LPPool2d, MaxPool1d, MaxPool2d
 from handgrad.nn.positions import PositionalEmbedding, PositionalEncoding
 from handgrad.nn.random import Random
 from handgrad.nn.recurrent import GRU, LSTM, RNN
-from handgrad.nn.regression_losses import (
-    GaussianNLLLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    PoissonNLLLoss,
-    SmoothL1Loss,
-)
+from handgrad.nn.regression_losses import GaussianNLLLoss, HuberLoss, KLDivLoss, L1Loss, PoissonNLLLoss, SmoothL1Loss
 from handgrad.nn.replicas import replicate, stack
 from handgrad.nn.rrelu import RReLU
 from handgrad.nn.sequential import Sequential
