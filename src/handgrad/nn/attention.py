@@ -298,9 +298,8 @@ class MultiheadAttention(Random):
             padding = padding.unsqueeze(0) if padding.ndim == 1 else padding
             if padding.shape not in ((shape[-4], keys), (*shape[:-3], keys)):
                 remedy = "Give a mask of the keys of every sample."
-                raise ShapeError(
-                    f"key_padding_mask of shape {(shape[-4], keys)}", str(tuple(padding.shape)), remedy, self.label
-                )
+                expected = f"key_padding_mask of shape {(shape[-4], keys)}"
+                raise ShapeError(expected, str(tuple(padding.shape)), remedy, self.label)
             hidden = _added(padding, S)[..., None, None, :]  # (N, 1, 1, S)
             total = hidden if total is None else total + hidden
         return total

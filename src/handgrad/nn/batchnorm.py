@@ -33,7 +33,7 @@ class BatchNorm(Running):
     def forward(self, x: Tensor) -> Tensor:
         x, n = self._checked(x)
         dtype, x = x.dtype, widened(x)
-        spatial = x.ndim - (2 if self.replicas is None else 3)
+        spatial = x.ndim - self.along(2)
         ones = self._ones(x, spatial)
         batch = self.training or self.running_mean is None
         if batch:
@@ -76,7 +76,7 @@ class BatchNorm(Running):
         """The input with its leading R, and n, the values a channel; or an error."""
         checks.like(x, self.reference, self)
         x = self.replicated(x, rank=2 + self.spatial[0])
-        C, spatial = self.num_features, x.ndim - (2 if self.replicas is None else 3)
+        C, spatial = self.num_features, x.ndim - self.along(2)
         if spatial not in self.spatial or x.shape[-1 - spatial] != C:
             shapes = " or ".join(self.written(f"N, {C}{SPATIAL[n]}") for n in self.spatial)
             remedy = f"Give the layer {C} channels in the second dimension, or build it for what comes."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -43,21 +44,19 @@ class First(Module):
         self.module = part
 
     def forward(self, *inputs: Any) -> Tensor:
-        try:
-            outputs = self.module(*inputs)
-        except HandgradError as error:
-            raise error.inside("module")  # noqa: B904  (the same error, with its place)
+        outputs = self._within(self.module, *inputs)
         first: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
         return first
 
     def backward(self, dy: Tensor) -> Any:
-        try:
-            return self.module.backward(dy)
-        except HandgradError as error:
-            raise error.inside("module")  # noqa: B904
+        return self._within(self.module.backward, dy)
 
     def backward_parameters(self, dy: Tensor) -> None:
+        self._within(self.module.backward_parameters, dy)
+
+    def _within(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Call a method of the module, whose errors then name it."""
         try:
-            self.module.backward_parameters(dy)
+            return call(*args)
         except HandgradError as error:
-            raise error.inside("module")  # noqa: B904
+            raise error.inside("module")  # noqa: B904  (the same error, with its place)

@@ -50,15 +50,12 @@ def checked(
         if not fits or (number == least and not least_too):
             known = " a number" if least == -math.inf else f" of at least {least}" if least_too else f" above {least}"
             expected = f"{name} from {least} to {most}" if most < math.inf else f"{name}{known}"
-            raise ArgumentError(expected, repr(number), f"Pass {name}={_example(least, most)}, say.", where)
+            example = 0.1 if most < math.inf else max(least, 0.0) + 1.0
+            raise ArgumentError(expected, repr(number), f"Pass {name}={example}, say.", where)
     if isinstance(value, tuple) and len(value) != replicas:
         got = f"{len(value)} numbers for {'no' if replicas is None else replicas} replicas"
         raise ArgumentError(f"{name} to be one number, or one for each replica", got, "Give one for each.", where)
     return value
-
-
-def _example(least: float, most: float) -> float:
-    return 0.1 if most < math.inf else max(least, 0.0) + 1.0
 
 
 def listed(number: Any) -> tuple[Any, ...]:

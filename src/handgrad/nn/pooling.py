@@ -11,30 +11,7 @@ from handgrad.errors import ArgumentError
 from handgrad.nn.windows import Average, Max, Sizes, Sliding, Windows
 
 
-class _MaxPool(Max, Sliding):
-    def __init__(
-        self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
-        padding: Sizes = 0,
-        dilation: Sizes = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-        *,
-        replicas: int | None = None,
-    ) -> None:
-        super().__init__(replicas)
-        self.refuse_indices(return_indices)
-        self.slide(kernel_size, stride, padding, dilation, ceil_mode)
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
-
-
-class MaxPool1d(_MaxPool):
+class MaxPool1d(Max, Sliding):
     r"""The maximum of each window of a signal.
 
     $$y_o = \max_{j < k} x_{o s - p + j d}, \qquad
@@ -70,8 +47,29 @@ class MaxPool1d(_MaxPool):
 
     dims = 1
 
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+        *,
+        replicas: int | None = None,
+    ) -> None:
+        super().__init__(replicas)
+        self.refuse_indices(return_indices)
+        self.slide(kernel_size, stride, padding, dilation, ceil_mode)
 
-class MaxPool2d(_MaxPool):
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool2d(MaxPool1d):
     r"""The maximum of each window of an image.
 
     $$y_{uv} = \max_{i, j} x_{u s - p + i d,\, v s - p + j d}, \qquad

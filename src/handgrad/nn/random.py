@@ -14,8 +14,6 @@ from handgrad.seeds import derive
 Fill = Callable[[Tensor, torch.Generator | None], object]
 """Fills a tensor in place from a generator."""
 
-LARGEST = 2**63 - 1
-
 
 class Random(Module):
     """Base of modules that draw in forward, such as Dropout.
@@ -49,21 +47,17 @@ class Random(Module):
 
     def __init__(self, generator: Generators = None, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
-        if generator is not None or replicas is not None:
-            self.reset_draws(generator)
+        self.reset_draws(generator)
 
     def reset_draws(self, generator: Generators = None) -> None:
         """Draw the seeds from a generator, or R of them; None without replicas means torch's default generator.
 
         One number is drawn for each replica, after the module's own parameters, both when it is built and by `reset`.
         """
-        self.draws, count = 0, self.replicas or 1
-        if generator is None and self.replicas is None:
-            self.seeds = None
-            return
-        self.seeds = tuple(
-            int(torch.randint(LARGEST, (), generator=source)) for source in sources(generator, count, self.label)
-        )
+        self.draws, self.seeds = 0, None
+        if generator is not None or self.replicas is not None:
+            each = sources(generator, self.replicas or 1, self.label)
+            self.seeds = tuple(int(torch.randint(2**63 - 1, (), generator=source)) for source in each)
 
     def of_replica(self, r: int) -> None:
         super().of_replica(r)
