@@ -21,16 +21,7 @@ from handgrad.nn.standardised import Standardised
 class LastDims(Standardised):
     """Base of LayerNorm and RMSNorm: a group is a sample's last dimensions, with a γ and a β for each of its values."""
 
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None,
-        elementwise_affine: bool,
-        bias: bool,
-        device: Any,
-        dtype: torch.dtype | None,
-        replicas: int | None,
-    ) -> None:
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None, replicas: int | None) -> None:
         given = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         name = type(self).__name__
         self.normalized_shape = tuple(checks.positive_int("normalized_shape", size, name) for size in given)
@@ -39,9 +30,12 @@ class LastDims(Standardised):
         self.size, self.rank = math.prod(given), len(given) + 1
         super().__init__(replicas)
         self.eps = eps if eps is None else checks.at_least("eps", eps, 0, self.label)
-        self.elementwise_affine = elementwise_affine
+
+    def add_affine(self, affine: bool, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
+        """Set γ and β."""
+        self.elementwise_affine = affine
         values = torch.empty(self.normalized_shape, device=checks.device(device, self.label), dtype=dtype)
-        self.weight, self.bias = affine_parameters(values, elementwise_affine, bias, replicas)
+        self.weight, self.bias = affine_parameters(values, affine, bias, self.replicas)
 
     @property
     def label(self) -> str:
@@ -125,7 +119,8 @@ class LayerNorm(LastDims):
         *,
         replicas: int | None = None,
     ) -> None:
-        super().__init__(normalized_shape, eps, elementwise_affine, bias, device, dtype, replicas)
+        super().__init__(normalized_shape, eps, replicas)
+        self.add_affine(elementwise_affine, bias, device, dtype)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, bias={self.bias is not None}"
@@ -171,7 +166,8 @@ class RMSNorm(LastDims):
         *,
         replicas: int | None = None,
     ) -> None:
-        super().__init__(normalized_shape, eps, elementwise_affine, False, device, dtype, replicas)
+        super().__init__(normalized_shape, eps, replicas)
+        self.add_affine(elementwise_affine, False, device, dtype)
 
 
 class Channels(Standardised):

@@ -29,16 +29,14 @@ class _Pad(Spatial):
         """The dimension and the padding before and after, from the last dimension on."""
         return [(-1 - n, self.padding[2 * n], self.padding[2 * n + 1]) for n in range(self.dims)]
 
-    def inside(self, x: Tensor) -> tuple[Any, ...]:
-        """Index of what is not cropped."""
-        index: list[slice] = []
+    def checked(self, x: Tensor) -> Tensor:
+        x = super().checked(x)
         for dim, before, after in self.along_each():
             L, crop = x.shape[dim], -min(before, 0) - min(after, 0)
             if crop >= L:
                 remedy = "Crop less, or give the layer longer inputs."
                 raise ShapeError(f"more than {crop} inputs, as many as are cropped", str(L), remedy, self.label)
-            index.insert(0, slice(max(-before, 0), L + min(after, 0)))
-        return (..., *index)
+        return x
 
     def extra_repr(self) -> str:
         return str(self.padding)
@@ -48,22 +46,11 @@ class _Constant(_Pad):
     value: float = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.checked(x)
-        kept = self.inside(x)
-        shape, places = list(x.shape), list[slice]()
-        for dim, before, after in self.along_each():
-            shape[dim] += before + after
-            places.insert(0, slice(max(before, 0), shape[dim] - max(after, 0)))
-        inner: tuple[Any, ...] = (..., *places)
-        y = x.new_full(shape, self.value)
-        y[inner] = x[kept]
-        return self.keep(y, x.shape[-self.dims :], kept, inner)
+        return self.keep(torch.constant_pad_nd(self.checked(x), self.padding, self.value))
 
     def backward(self, dy: Tensor) -> Tensor:
-        shape, kept, inner = self.take(dy)
-        dx = dy.new_zeros(*dy.shape[: -self.dims], *shape)
-        dx[kept] = dy[inner]
-        return dx
+        self.take(dy)
+        return torch.constant_pad_nd(dy, [-size for size in self.padding])
 
 
 class _Mapped(_Pad):
@@ -75,33 +62,28 @@ class _Mapped(_Pad):
     """By how much a border may be longer than the input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.checked(x)
-        kept, steps = self.inside(x), []
-        y = x[kept]
+        y, steps = self.checked(x), []
+        if min(self.padding) < 0:
+            y = torch.constant_pad_nd(y, [min(size, 0) for size in self.padding])
         for dim, before, after in self.along_each():
             L = y.shape[dim]
             if max(before, after) > L + self.longer:
                 remedy = "Pad less, or give the layer longer inputs."
                 expected = f"padding of at most {L + self.longer} at {L} inputs"
                 raise ShapeError(expected, str(max(before, after)), remedy, self.label)
-            first, last = (
-                border(self.mode, places, L, x.device) for places in (range(-before, 0), range(L, L + after))
-            )
+            first = border(self.mode, range(-before, 0), L, y.device)
+            last = border(self.mode, range(L, L + after), L, y.device)
             y = torch.cat([y.index_select(dim, first), y, y.index_select(dim, last)], dim)
             steps.append((dim, first, last))
-        return self.keep(y, x.shape[-self.dims :], kept, steps)
+        return self.keep(y, steps)
 
     def backward(self, dy: Tensor) -> Tensor:
-        shape, kept, steps = self.take(dy)
+        (steps,) = self.take(dy)
         for dim, first, last in reversed(steps):
             inner = dy.shape[dim] - len(first) - len(last)
             d_first, d_inner, d_last = torch.split(dy, [len(first), inner, len(last)], dim)
             dy = d_inner.clone().index_add_(dim, first, d_first).index_add_(dim, last, d_last)
-        if min(self.padding) >= 0:
-            return dy
-        dx = dy.new_zeros(*dy.shape[: -self.dims], *shape)
-        dx[kept] = dy
-        return dx
+        return dy if min(self.padding) >= 0 else torch.constant_pad_nd(dy, [max(-size, 0) for size in self.padding])
 
 
 class ConstantPad1d(_Constant):

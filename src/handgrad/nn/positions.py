@@ -124,10 +124,9 @@ class PositionalEmbedding(Module):
 
     def backward(self, dy: Tensor) -> Tensor:
         self.take(dy)
-        dw = torch.zeros_like(self.weight.value)
         T, E = dy.shape[-2:]
-        dw[..., :T, :] = dy.reshape(*dy.shape[: self.along(0)], -1, T, E).sum(-3)  # of (N, T, E)
-        self.weight.add_grad(dw)
+        dw = dy.reshape(*dy.shape[: self.along(0)], -1, T, E).sum(-3)  # (T, E)
+        self.weight.add_grad(torch.constant_pad_nd(dw, (0, 0, 0, self.max_len - T)))
         return dy.clone()
 
     def extra_repr(self) -> str:
