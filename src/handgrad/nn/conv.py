@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad import checks
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ShapeError
 from handgrad.nn.borders import border
 from handgrad.nn.convolution import Convolution, Size
 from handgrad.nn.init import Initialiser
@@ -81,8 +80,8 @@ class Conv2d(Convolution):
         generator: Generators = None,
         replicas: int | None = None,
     ) -> None:
-        shape = in_channels, out_channels, kernel_size, stride, padding, 0, dilation
-        super().__init__(*shape, groups, bias, padding_mode, device, dtype, init, generator, replicas)
+        own = in_channels, out_channels, kernel_size, stride, padding, 0, groups, bias, dilation, padding_mode
+        super().__init__(*own, device, dtype, init=init, generator=generator, replicas=replicas)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.checked(x)
@@ -205,33 +204,6 @@ class ConvTranspose2d(Convolution):
 
     dims = 2
     transposed = True
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        output_padding: Size = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Size = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        init: str | Initialiser = "pytorch",
-        generator: Generators = None,
-        replicas: int | None = None,
-    ) -> None:
-        checks.one_of("padding_mode", padding_mode, ("zeros",), type(self).__name__)
-        shape = in_channels, out_channels, kernel_size, stride, padding, output_padding, dilation
-        super().__init__(*shape, groups, bias, padding_mode, device, dtype, init, generator, replicas)
-        for rest, s, d in zip(self.output_padding, self.stride, self.dilation):
-            if rest >= max(s, d):
-                remedy = "Pad the output by less than one step."
-                raise ArgumentError("output_padding below stride or dilation", f"{rest}", remedy, self.label)
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         x = self.checked(x)

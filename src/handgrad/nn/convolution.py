@@ -19,7 +19,6 @@ from handgrad.nn.sums import channel_sums
 
 Size = int | tuple[int, ...]
 
-PADDING_MODES = ("zeros", *BORDERS)
 CONVOLVE: dict[int, Callable[..., Tensor]] = {1: torch.conv1d, 2: torch.conv2d}
 CONVOLVE_TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d}
 """By the spatial dimensions."""
@@ -61,18 +60,19 @@ class Convolution(Module):
         in_channels: int,
         out_channels: int,
         kernel_size: Size,
-        stride: Size,
-        padding: str | Size,
-        output_padding: Size,
-        dilation: Size,
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        device: Any,
-        dtype: torch.dtype | None,
-        init: str | Initialiser,
-        generator: Generators,
-        replicas: int | None,
+        stride: Size = 1,
+        padding: str | Size = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        init: str | Initialiser = "pytorch",
+        generator: Generators = None,
+        replicas: int | None = None,
     ) -> None:
         name = type(self).__name__
         self.in_channels = checks.positive_int("in_channels", in_channels, name)
@@ -87,7 +87,12 @@ class Convolution(Module):
         self.stride = self._sizes("stride", stride, 1)
         self.dilation = self._sizes("dilation", dilation, 1)
         self.output_padding = self._sizes("output_padding", output_padding, 0)
-        self.padding_mode = checks.one_of("padding_mode", padding_mode, PADDING_MODES, self.label)
+        for rest, s, d in zip(self.output_padding, self.stride, self.dilation):
+            if rest >= max(s, d):
+                remedy = "Pad the output by less than one step."
+                raise ArgumentError("output_padding below stride or dilation", f"{rest}", remedy, self.label)
+        modes = ("zeros",) if self.transposed else ("zeros", *BORDERS)
+        self.padding_mode = checks.one_of("padding_mode", padding_mode, modes, self.label)
         self.reach = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size))
         self.padding: str | tuple[int, ...]
         if isinstance(padding, str) and not self.transposed:

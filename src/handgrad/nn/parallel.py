@@ -100,10 +100,7 @@ class Residual(Parallel):
         parts = parts if len(parts) > 1 else (*parts, x)
         if self.replicas is None and any(part.shape != parts[0].shape for part in parts):
             raise self._unlike(parts)
-        y = parts[0] + parts[1]
-        for part in parts[2:]:
-            y = y + part
-        return self.keep(y)
+        return self.keep(sum(parts[1:], parts[0]))
 
     def backward(self, dy: Tensor) -> Tensor:
         self.take(dy)
@@ -139,7 +136,7 @@ class Concat(Parallel):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._outputs(self.leading(x))
-        R = max((part.shape[0] for part in y), default=1) if self.replicas is not None else None
+        R = None if self.replicas is None else max(part.shape[0] for part in y)
         alike = [part if R is None else part.expand(R, *part.shape[1:]) for part in y]
         (dim,) = checks.places(alike[0], (self.dim,), self.along(0), self)
         if len({(*part.shape[:dim], *part.shape[dim + 1 :]) for part in alike}) > 1:
