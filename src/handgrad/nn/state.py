@@ -30,17 +30,16 @@ def matched(own: Mapping[str, Tensor], state: Any, strict: bool) -> LoadResult:
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
     wrong = []
-    for name, value in own.items():
-        new = state.get(name)
-        if name in state and not isinstance(new, Tensor):
+    for name, value, new in [(name, value, state[name]) for name, value in own.items() if name in state]:
+        if not isinstance(new, Tensor):
             wrong.append(f"{name} is a {type(new).__name__} instead of a tensor")
-        elif isinstance(new, Tensor) and not _numbers(new, value.dtype):
+        elif not _numbers(new, value.dtype):
             wrong.append(f"{name} is nested" if new.is_nested else f"{name} has no numbers, but {short(new.dtype)}")
-        elif isinstance(new, Tensor) and new.shape != value.shape:
+        elif new.shape != value.shape:
             wrong.append(f"{name} has shape {tuple(new.shape)} instead of {tuple(value.shape)}")
-        elif isinstance(new, Tensor) and new.layout is not torch.strided:
+        elif new.layout is not torch.strided:
             wrong.append(f"{name} is not dense")
-        elif isinstance(new, Tensor) and (new.is_meta or new.is_complex()):
+        elif new.is_meta or new.is_complex():
             wrong.append(f"{name} {'has no numbers' if new.is_meta else 'is complex'}")
     if wrong or (strict and (missing or unexpected)):
         parts = [f"missing: {', '.join(missing)}"] if missing else []
