@@ -80,7 +80,8 @@ class Conv2d(Convolution):
         generator: Generators = None,
         replicas: int | None = None,
     ) -> None:
-        own = in_channels, out_channels, kernel_size, stride, padding, 0, groups, bias, dilation, padding_mode
+        given: Any = padding  # a word, too, which the base takes of this layer alone
+        own = in_channels, out_channels, kernel_size, stride, given, 0, groups, bias, dilation, padding_mode
         super().__init__(*own, device, dtype, init=init, generator=generator, replicas=replicas)
 
     def forward(self, x: Tensor) -> Tensor:

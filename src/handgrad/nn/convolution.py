@@ -61,7 +61,7 @@ class Convolution(Module):
         out_channels: int,
         kernel_size: Size,
         stride: Size = 1,
-        padding: str | Size = 0,
+        padding: Size = 0,
         output_padding: Size = 0,
         groups: int = 1,
         bias: bool = True,
@@ -95,11 +95,12 @@ class Convolution(Module):
         self.padding_mode = checks.one_of("padding_mode", padding_mode, modes, self.label)
         self.reach = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size))
         self.padding: str | tuple[int, ...]
-        if isinstance(padding, str) and not self.transposed:
-            self.padding = checks.one_of("padding", padding, ("same", "valid"), self.label)
-            both = [n - 1 if padding == "same" else 0 for n in self.reach]
+        given: Any = padding  # a word, too, but for a transposed one
+        if isinstance(given, str) and not self.transposed:
+            self.padding = checks.one_of("padding", given, ("same", "valid"), self.label)
+            both = [n - 1 if given == "same" else 0 for n in self.reach]
             self.frame = [(n // 2, n - n // 2) for n in both]
-            if padding == "same" and max(self.stride) > 1:
+            if given == "same" and max(self.stride) > 1:
                 remedy = "Pass the padding as a number, or stride=1."
                 raise ArgumentError('stride 1 with padding="same"', f"{self.stride}", remedy, self.label)
         else:
