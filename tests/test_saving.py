@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -392,3 +393,28 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(path: Path) -> None:
     with pytest.raises(HandgradError):
         save(Forgetful(3), path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda i, f: nn.Linear(i(2), i(3)),
+        lambda i, f: nn.Embedding(i(4), i(2), padding_idx=i(1)),
+        lambda i, f: nn.Conv2d(i(2), i(2), (i(3), 1), padding=i(1)),
+        lambda i, f: nn.MaxPool2d(i(2)),
+        lambda i, f: nn.AvgPool2d(i(2), divisor_override=i(3)),
+        lambda i, f: nn.LPPool2d(f(2.0), i(2)),
+        lambda i, f: nn.ConstantPad1d(i(1), f(0.5)),
+        lambda i, f: nn.LayerNorm(i(2), eps=f(0.5)),
+        lambda i, f: nn.LayerNorm((i(2), 3)),
+        lambda i, f: nn.BatchNorm1d(i(3), momentum=f(0.5)),
+        lambda i, f: nn.Unflatten(i(1), (i(1), 2)),
+        lambda i, f: nn.RReLU(f(0.125), f(0.5)),
+        lambda i, f: nn.Softmax(i(1)),
+        lambda i, f: nn.LSTM(i(2), i(3), i(2)),
+        lambda i, f: nn.CrossEntropyLoss(ignore_index=i(1), label_smoothing=f(0.5)),
+    ],
+)
+def test_sizes_and_numbers_may_be_numpys(make, tmp_path):
+    found, plain = make(np.int64, np.float32), make(int, float)
+    assert repr(load(save(found, tmp_path / "x.safetensors"))) == repr(plain)

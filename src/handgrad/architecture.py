@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad import nn
-from handgrad.checks import short
+from handgrad import checks, nn
 from handgrad.errors import ArgumentError, DTypeError, HandgradError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.container import Container
@@ -132,9 +131,9 @@ def _encoded(value: Any, path: str, where: str) -> Any:
     if isinstance(value, (tuple, list)):
         return [_encoded(item, path, where) for item in value]
     if isinstance(value, torch.dtype):
-        return {"dtype": short(value)}
+        return {"dtype": checks.short(value)}
     if isinstance(value, Tensor):  # a buffer, whose numbers are those of the state
-        return {"tensor": list(value.shape), "dtype": short(value.dtype)}
+        return {"tensor": list(value.shape), "dtype": checks.short(value.dtype)}
     if hasattr(value, "named_children"):
         return {"part": path}
     remedy = "Give a class of your own arguments that are numbers, texts, tensors or modules."
@@ -312,6 +311,7 @@ def _argument(module: Module, name: str, default: Any) -> Any:
     value = at(module, module.found.get(name, name))
     if isinstance(value, nn.Initialiser):
         return default  # it is made of functions
+    value = value if isinstance(value, Tensor) else checks.own(value)
     return value is not None if isinstance(default, bool) and not isinstance(value, bool) else value
 
 

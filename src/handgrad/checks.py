@@ -11,8 +11,22 @@ from torch import Tensor
 from handgrad.errors import ArgumentError, DeviceError, DimensionError, DTypeError, ShapeError
 
 
+def own(value: Any) -> Any:
+    """Python's own number in place of NumPy's or a tensor of no dimensions, also within a list; the rest as it is.
+
+    Example:
+        >>> import torch
+        >>> own((torch.tensor(3), 0.5, "same"))
+        (3, 0.5, 'same')
+    """
+    if isinstance(value, (list, tuple)):
+        return list(map(own, value)) if isinstance(value, list) else tuple(map(own, value))
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
 def positive_int(name: str, value: Any, where: str) -> int:
-    """Return `value` if it is an integer of at least 1."""
+    """Return `value` as Python's integer if it is one of at least 1."""
+    value = own(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ArgumentError(f"{name} to be a positive integer", repr(value), f"Pass {name}=1 or more.", where)
     return value
@@ -20,6 +34,7 @@ def positive_int(name: str, value: Any, where: str) -> int:
 
 def at_least(name: str, value: Any, least: float, where: str) -> Any:
     """Return `value`, a number or a tensor of numbers, if none of them is below `least` or NaN."""
+    value = own(value)
     numbers = value.flatten().tolist() if isinstance(value, Tensor) else [value]
     if not all(isinstance(v, (int, float)) and v >= least for v in numbers):
         raise ArgumentError(f"{name} of at least {least}", str(value), f"Pass {name}={least} or more.", where)

@@ -89,7 +89,7 @@ class Batches:
             raise ArgumentError(f"rows from 0 to {x.shape[lead] - 1}", got, "Pass indices of the samples.", where)
         self.rows = rows
         self.count = x.shape[lead] if rows is None else rows.shape[1]
-        checks.positive_int("batch_size", batch_size, where)
+        batch_size = checks.positive_int("batch_size", batch_size, where)
         if batch_size > self.count:
             remedy = f"Choose at most {self.count}."
             raise ArgumentError(f"batches of at most the {self.count} samples", str(batch_size), remedy, where)

@@ -111,9 +111,9 @@ class Recipe:
         where = "Recipe"
         if not isinstance(self.hidden, Sequence):
             raise ArgumentError("hidden to be a list of widths", repr(self.hidden), "Pass hidden=(64,), say.", where)
-        object.__setattr__(self, "hidden", tuple(map(_plain, self.hidden)))
+        object.__setattr__(self, "hidden", tuple(map(checks.own, self.hidden)))
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
+            object.__setattr__(self, field.name, checks.own(getattr(self, field.name)))
         checks.one_of("batch_norm", self.batch_norm, (True, False), where)
         for name, least in (("hidden", self.hidden), ("epochs", [self.epochs])):
             for value in least:
@@ -337,11 +337,6 @@ class Recipe:
             remedy = "Read it with the version of handgrad that wrote it."
             raise ArgumentError(f"an object with some of {', '.join(known)}", got, remedy, "Recipe")
         return cls(**options)
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy or PyTorch as Python's, which JSON can hold."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 class Validation:

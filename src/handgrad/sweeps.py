@@ -107,9 +107,8 @@ def sweep(
         >>> results.best("loss", largest=False)
         {'lr': 0.1}
     """
-    plan = _Plan(
-        build, optimizer, criterion or nn.MSELoss(), data, test, batch_size, last, metrics or {}, epochs, every
-    )
+    sizes = checks.own((epochs, every))
+    plan = _Plan(build, optimizer, criterion or nn.MSELoss(), data, test, batch_size, last, metrics or {}, *sizes)
     plan.check(grid)
     tasks = plan.tasks(grid)
     start = time.perf_counter()

@@ -129,6 +129,7 @@ class Convolution(Module):
 
     def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
         """One integer for each dimension."""
+        value = checks.own(value)
         sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.dims
         if len(sizes) != self.dims or not all(type(n) is int and n >= least for n in sizes):
             expected = f"{name} to be an integer of at least {least}, or {self.dims} of them"

@@ -22,7 +22,8 @@ class LastDims(Standardised):
     """Base of LayerNorm and RMSNorm: a group is a sample's last dimensions, with a γ and a β for each of its values."""
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None, replicas: int | None) -> None:
-        given = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        shape = checks.own(normalized_shape)
+        given = (shape,) if isinstance(shape, int) else tuple(shape)
         name = type(self).__name__
         self.normalized_shape = tuple(checks.positive_int("normalized_shape", size, name) for size in given)
         if not given:

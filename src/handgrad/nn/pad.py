@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.borders import border
 from handgrad.nn.windows import Spatial
@@ -17,6 +18,7 @@ class _Pad(Spatial):
 
     def __init__(self, padding: int | tuple[int, ...], *, replicas: int | None = None) -> None:
         super().__init__(replicas)
+        padding = checks.own(padding)
         given = (padding,) * (2 * self.dims) if isinstance(padding, int) else padding
         sizes = tuple(given) if isinstance(given, (tuple, list)) else ()
         if len(sizes) != 2 * self.dims or not all(isinstance(size, int) for size in sizes):

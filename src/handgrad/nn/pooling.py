@@ -184,9 +184,9 @@ class AvgPool2d(AvgPool1d):
         replicas: int | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad, replicas=replicas)
-        if divisor_override is not None:
-            checks.positive_int("divisor_override", divisor_override, self.label)
         self.divisor_override = divisor_override
+        if divisor_override is not None:
+            self.divisor_override = checks.positive_int("divisor_override", divisor_override, self.label)
 
 
 class LPPool1d(Average, Sliding):
@@ -238,6 +238,7 @@ class LPPool1d(Average, Sliding):
         replicas: int | None = None,
     ) -> None:
         super().__init__(replicas)
+        norm_type = checks.own(norm_type)
         if norm_type in (math.inf, -math.inf):
             raise NotImplementedError(f"{self.label}(norm_type={norm_type}) is not there. Use MaxPool of |x|.")
         if not isinstance(norm_type, (int, float)) or not abs(norm_type) > 0:

@@ -63,6 +63,7 @@ class RReLU(Random):
     ) -> None:
         super().__init__(generator, replicas=replicas)
         checks.never_inplace(inplace, self.label)
+        lower, upper = checks.own((lower, upper))
         for name, bound in (("lower", lower), ("upper", upper)):
             if not isinstance(bound, (int, float)) or not math.isfinite(bound):
                 raise ArgumentError(f"{name} to be a number", repr(bound), f"Pass {name}=0.25, say.", self.label)

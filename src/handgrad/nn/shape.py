@@ -103,6 +103,7 @@ class Unflatten(_Reshape):
 
     def __init__(self, dim: Any, unflattened_size: tuple[int, ...] | list[int], *, replicas: int | None = None) -> None:
         super().__init__(replicas)
+        unflattened_size = checks.own(unflattened_size)
         sizes: list[Any] = list(unflattened_size) if isinstance(unflattened_size, (tuple, list)) else []
         if isinstance(dim, str) or any(isinstance(size, tuple) for size in sizes):
             raise NotImplementedError("Unflatten(dim, …) of a named dimension is not there. Count the dimensions.")

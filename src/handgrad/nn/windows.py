@@ -184,6 +184,7 @@ class Pool(Spatial):
 
     def sizes(self, name: str, value: Any, least: int = 1, nothing: bool = False) -> Any:
         """Return `value` if it is an integer of at least `least`, or one for each dimension; or `nothing`, None."""
+        value = checks.own(value)
         given = value if isinstance(value, (tuple, list)) else (value,) * self.dims
         good = [(isinstance(v, int) and v >= least) or (nothing and v is None) for v in given]
         if len(good) != self.dims or not all(good):

@@ -94,7 +94,7 @@ class LBFGS(Optimizer):
     def check(self, group: dict[str, Any]) -> None:
         checks.one_of("line_search_fn", group["line_search_fn"], (None, "strong_wolfe"), "LBFGS")
         for name in ("max_iter", "history_size"):
-            checks.positive_int(name, group[name], "LBFGS")
+            group[name] = checks.positive_int(name, group[name], "LBFGS")
         if any(p.replicas is not None for p in group["params"]):
             raise NotImplementedError("LBFGS: parameters with replicas")
 

@@ -145,8 +145,7 @@ class Optimizer:
     def _number(self, name: str, value: Any, params: list[Parameter]) -> Any:
         """Return a number as it is, R numbers as a tensor, after a check of their range and count."""
         where, base = type(self).__name__, name.partition("[")[0]
-        if isinstance(value, Tensor) and value.ndim == 0:
-            value = value.item()
+        value = checks.own(value)
         if isinstance(value, (Sequence, Tensor)) and not isinstance(value, str) and base not in self.single:
             value = torch.as_tensor(value, dtype=torch.float64)
             replicas = {p.replicas for p in params}

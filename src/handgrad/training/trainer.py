@@ -120,9 +120,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "every", "accumulate"):
-            checks.positive_int(name, getattr(self, name), "Trainer")
+            setattr(self, name, checks.positive_int(name, getattr(self, name), "Trainer"))
         if self.steps is not None:
-            checks.positive_int("steps", self.steps, "Trainer")
+            self.steps = checks.positive_int("steps", self.steps, "Trainer")
         checks.one_of("precision", self.precision, ("float32", "bfloat16"), "Trainer")
         agree(self)
         R = replicas_of(self.model)
