@@ -19,8 +19,8 @@ def own(value: Any) -> Any:
         >>> own((torch.tensor(3), 0.5, "same"))
         (3, 0.5, 'same')
     """
-    if isinstance(value, (list, tuple)):
-        return list(map(own, value)) if isinstance(value, list) else tuple(map(own, value))
+    if type(value) in (list, tuple):  # a torch.Size has Python's
+        return type(value)(map(own, value))
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
