@@ -26,3 +26,23 @@ def border(mode: str, positions: range, n: int, device: torch.device) -> Tensor:
         tensor([2, 1, 0, 1, 2, 1, 0])
     """
     return BORDERS[mode](torch.arange(len(positions), device=device) + positions.start, n)
+
+
+def framed(x: Tensor, mode: str, dim: int, before: int, after: int) -> Tensor:
+    """Put borders of so many of x's own numbers before and after it along a dimension.
+
+    Example:
+        >>> framed(torch.tensor([1, 2, 3]), "circular", 0, 1, 2)
+        tensor([3, 1, 2, 3, 1, 2])
+    """
+    n = x.shape[dim]
+    first, last = (border(mode, places, n, x.device) for places in (range(-before, 0), range(n, n + after)))
+    return torch.cat([x.index_select(dim, first), x, x.index_select(dim, last)], dim)
+
+
+def backward_framed(dy: Tensor, mode: str, dim: int, before: int, after: int) -> Tensor:
+    """The gradient by `framed`'s x: each number's, summed over where a border repeats it."""
+    n = dy.shape[dim] - before - after
+    first, last = (border(mode, places, n, dy.device) for places in (range(-before, 0), range(n, n + after)))
+    d_first, d_inner, d_last = torch.split(dy, [before, n, after], dim)
+    return d_inner.clone().index_add_(dim, first, d_first).index_add_(dim, last, d_last)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ShapeError
-from handgrad.nn.borders import border
+from handgrad.nn.borders import backward_framed, framed
 from handgrad.nn.convolution import Convolution, Size
 from handgrad.nn.init import Initialiser
 from handgrad.nn.parameter import Generators
@@ -111,8 +111,7 @@ class Conv2d(Convolution):
             return torch.constant_pad_nd(x, [n for sides in reversed(self.frame) for n in sides])
         for dim, (before, after) in enumerate(self.frame, 2):
             if before or after:
-                n = x.shape[dim]
-                x = x.index_select(dim, border(self.padding_mode, range(-before, n + after), n, x.device))
+                x = framed(x, self.padding_mode, dim, before, after)
         return x
 
     def backward_frame(self, dx: Tensor, size: Sequence[int]) -> Tensor:
@@ -121,8 +120,7 @@ class Conv2d(Convolution):
             if self.padding_mode == "zeros":
                 dx = dx.narrow(dim, before, n)
             elif before or after:
-                source = border(self.padding_mode, range(-before, n + after), n, dx.device)
-                dx = dx.new_zeros(*dx.shape[:dim], n, *dx.shape[dim + 1 :]).index_add_(dim, source, dx)
+                dx = backward_framed(dx, self.padding_mode, dim, before, after)
         return dx
 
     def _check_size(self, size: Sequence[int]) -> None:

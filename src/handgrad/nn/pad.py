@@ -9,7 +9,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.nn.borders import border
+from handgrad.nn.borders import backward_framed, framed
 from handgrad.nn.windows import Spatial
 
 
@@ -64,7 +64,7 @@ class _Mapped(_Pad):
     """By how much a border may be longer than the input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y, steps = self.checked(x), []
+        y = self.checked(x)
         if min(self.padding) < 0:
             y = torch.constant_pad_nd(y, [min(size, 0) for size in self.padding])
         for dim, before, after in self.along_each():
@@ -73,18 +73,13 @@ class _Mapped(_Pad):
                 remedy = "Pad less, or give the layer longer inputs."
                 expected = f"padding of at most {L + self.longer} at {L} inputs"
                 raise ShapeError(expected, str(max(before, after)), remedy, self.label)
-            first = border(self.mode, range(-before, 0), L, y.device)
-            last = border(self.mode, range(L, L + after), L, y.device)
-            y = torch.cat([y.index_select(dim, first), y, y.index_select(dim, last)], dim)
-            steps.append((dim, first, last))
-        return self.keep(y, steps)
+            y = framed(y, self.mode, dim, max(before, 0), max(after, 0))
+        return self.keep(y)
 
     def backward(self, dy: Tensor) -> Tensor:
-        (steps,) = self.take(dy)
-        for dim, first, last in reversed(steps):
-            inner = dy.shape[dim] - len(first) - len(last)
-            d_first, d_inner, d_last = torch.split(dy, [len(first), inner, len(last)], dim)
-            dy = d_inner.clone().index_add_(dim, first, d_first).index_add_(dim, last, d_last)
+        self.take(dy)
+        for dim, before, after in reversed(self.along_each()):
+            dy = backward_framed(dy, self.mode, dim, max(before, 0), max(after, 0))
         return dy if min(self.padding) >= 0 else torch.constant_pad_nd(dy, [max(-size, 0) for size in self.padding])
 
 
