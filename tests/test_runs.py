@@ -497,8 +497,38 @@ def test_a_sweep_that_is_stopped_says_so(number, data, tmp_path):
     assert Results.from_json(json.loads((tmp_path / "s" / "results.json").read_text())).finished == [False] * 4
 
 
-def test_a_target_without_a_file_is_refused(tmp_path):
-    result = command("sweep", "--target", "y", "--seeds", 2, "--epochs", 1, "-o", tmp_path / "s")
+def test_a_sweep_reads_and_splits_as_train_does(data, tmp_path):
+    options = ["--target", "y", "--kind", "a=category", "--drop", "b", "--missing", "?", "--time", "a"]
+    seen: dict[int, dict[str, object]] = {}
+
+    def noted(*arguments, **more):
+        seen[len(seen)] = more
+        raise ArgumentError("no more than that", "more", "Stop.", "test")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("handgrad.runs.prepare", noted)
+        for words in (["train"], ["sweep", "--lr", "0.001"]):
+            assert command(*words, data, *options, "--seeds", 2, "-o", tmp_path / words[0]).exit_code == 2
+    assert seen[0] == {"kinds": {"a": "category", "b": "drop"}, "missing": ["?"], "time": "a"} == seen[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sends signals")
+def test_sigterm_ends_a_command_as_ctrl_c_does_where_nothing_is_trained(data, tmp_path):
+    code = """
+import os, signal, sys
+from handgrad import __main__, runs
+runs.prepare = lambda *_, **__: (os.kill(os.getpid(), int(os.environ["NUMBER"])), signal.pause())
+__main__.main()
+"""
+    words = [sys.executable, "-c", code, "train", str(data), "--target", "y", "-o", str(tmp_path / "m")]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        environment = {**os.environ, "NUMBER": str(int(number))}
+        assert subprocess.run(words, capture_output=True, env=environment).returncode == 130
+
+
+@pytest.mark.parametrize("option", [("--target", "y"), ("--kind", "y=number"), ("--groups", "y")])
+def test_options_of_a_file_without_one_are_refused(option, tmp_path):
+    result = command("sweep", *option, "--seeds", 2, "--epochs", 1, "-o", tmp_path / "s")
     assert result.exit_code == 2, result.output
     assert "data file" in result.output
 

@@ -9,7 +9,7 @@ import torch
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches
-from handgrad.errors import ArgumentError, ShapeError, StateError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError, StateError
 from handgrad.grid import grid
 from handgrad.sweeps import sweep
 from handgrad.training import Callback, EarlyStopping, Evaluation, Trainer, train_replicas
@@ -287,3 +287,24 @@ def test_what_no_step_of_training_suits_is_refused_with_what_to_do(reduction, op
     model = network([3]).replica(0)
     with pytest.raises(ArgumentError, match=message):
         fit(model, nn.MSELoss(reduction=reduction), optimizer(model.parameters()), (X, T))
+
+
+def test_what_is_no_average_of_the_model_is_refused_before_training():
+    model = network(SEEDS)
+    sgd = optim.SGD(model.parameters())
+    batches, criterion = Batches(X, T, 20, SEEDS), nn.MSELoss(replicas=3)
+    with pytest.raises(DTypeError, match="expected an AveragedModel, got Sequential"):
+        Trainer(model, criterion, sgd, batches, 2, average=model)
+    other = optim.swa_utils.AveragedModel(nn.replicate(nn.Sequential(nn.Linear(1, 1)).double(), SEEDS))
+    with pytest.raises(ArgumentError, match="expected an average of the model, got one of another network"):
+        Trainer(model, criterion, sgd, batches, 2, average=other)
+
+
+def test_an_iterator_is_refused_for_more_epochs_than_the_one_it_has():
+    def run(data, epochs):
+        model = nn.Sequential(nn.Linear(1, 1)).double()
+        return fit(model, nn.MSELoss(), optim.SGD(model.parameters()), data, epochs=epochs)
+
+    with pytest.raises(ArgumentError, match="batches for 2 epochs, got an iterator, which ends once"):
+        run(iter([(X, T)]), 2)
+    assert run(iter([(X, T)]), 1).epochs == 1

@@ -1,6 +1,7 @@
 """`handgrad` and `python -m handgrad`."""
 
 import io
+import signal
 import sys
 
 
@@ -20,6 +21,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a ± that a terminal lacks is no reason to end
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also where nothing is trained
     app()
 
 

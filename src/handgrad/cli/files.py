@@ -7,13 +7,14 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
 
 from handgrad import workers as pool
 from handgrad.cli.console import INTERRUPTED, advancing, app, console, errors, guarded, progress_bar, widths
+from handgrad.cli.reading import Decimal, Drop, Encoding, Groups, Kind, Missing, Separator, Task, Time, reading
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
 from handgrad.recipes import Recipe
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from handgrad.report import Run
 
 Data = Annotated[Path, typer.Argument(help="CSV or Parquet file.")]
-Separator = Annotated[str | None, typer.Option(help="Of a CSV file; told from it.")]
-Decimal = Annotated[str | None, typer.Option(help="Mark of a CSV file, a point or a comma; told from it.")]
-Encoding = Annotated[str, typer.Option(help="Of a CSV file, as latin-1.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `handgrad train` left.")]
 RECIPE = Recipe()
 HIDDEN = "x".join(map(str, RECIPE.hidden))
@@ -37,15 +35,15 @@ def train(
     target: Annotated[str, typer.Option(help="Column to predict.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model folder that it leaves.")] = Path("model"),
     seeds: Annotated[int, typer.Option(help="Networks, each with its own split, order and initial weights.")] = 20,
-    task: Annotated[str | None, typer.Option(help="classification or regression; told from the target.")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="COLUMN=number, category, boolean or date; repeated.")] = None,
-    missing: Annotated[list[str] | None, typer.Option(help="A word for a missing value; may be repeated.")] = None,
+    task: Task = None,
+    drop: Drop = None,
+    kind: Kind = None,
+    missing: Missing = None,
     separator: Separator = None,
     decimal: Decimal = None,
     encoding: Encoding = "utf-8",
-    groups: Annotated[str | None, typer.Option(help="Column whose equal rows stay in one part.")] = None,
-    time_column: Annotated[str | None, typer.Option("--time", help="Column by which the last rows are tested.")] = None,
+    groups: Groups = None,
+    time_column: Time = None,
     hidden: Annotated[str, typer.Option(help='Widths of the hidden layers; "" for none.')] = HIDDEN,
     epochs: Annotated[int, typer.Option(help="At most.")] = RECIPE.epochs,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = RECIPE.lr,
@@ -70,13 +68,8 @@ def train(
             remedy = "Choose another folder with --output, or pass --overwrite."
             raise OutputError("a folder without a finished model", "one with", remedy, str(folder))
         start = time.perf_counter()
-        kinds, dropped = _kinds(kind or []), dict.fromkeys(drop or [], "drop")
-        if both := [name for name in dropped if name in kinds]:
-            raise ArgumentError("--drop or --kind of a column", f"both of {both[0]!r}", "Choose one of them.", "train")
-        kinds |= dropped
-        reading: dict[str, Any] = {"separator": separator, "decimal": decimal, "encoding": encoding}
-        reading |= {"task": task, "kinds": kinds, "missing": missing or ()}
-        prepared = runs.prepare(data, target, range(seeds), groups=groups, time=time_column, **reading)
+        options = reading(task, drop, kind, missing, separator, decimal, encoding, groups, time_column)
+        prepared = runs.prepare(data, target, range(seeds), **options)
         recipe = Recipe(
             hidden=widths(hidden),
             epochs=epochs,
@@ -223,16 +216,3 @@ def _goes_on(checkpoints: Path, seeds: int) -> bool:
         remedy = "Pass the --seeds of that run to go on with it, choose another --output, or delete them."
         raise OutputError(f"checkpoints of a run of {seeds} networks", ", ".join(others), remedy, str(checkpoints))
     return bool(groups)
-
-
-def _kinds(texts: list[str]) -> dict[str, str]:
-    kinds: dict[str, str] = {}
-    for text in texts:
-        name, sign, kind = text.rpartition("=")
-        if not sign or not name or not kind:
-            raise ArgumentError("COLUMN=KIND", repr(text), "Write --kind year=category, say.", "train")
-        if kinds.get(name, kind) != kind:
-            got = f"{kinds[name]} and {kind} of {name!r}"
-            raise ArgumentError("one --kind of a column", got, "Choose one of them.", "train")
-        kinds[name] = kind
-    return kinds

@@ -11,6 +11,7 @@ import typer
 
 from handgrad import plots
 from handgrad.cli.console import INTERRUPTED, advancing, app, console, errors, guarded, progress_bar, widths
+from handgrad.cli.reading import Decimal, Drop, Encoding, Groups, Kind, Missing, Separator, Task, Time, reading
 from handgrad.errors import ArgumentError
 from handgrad.experiments.disk import Options
 from handgrad.experiments.disk_sweep import KINDS as OF_DISK
@@ -54,6 +55,15 @@ def sweep(
     schedule: Values = None,
     init: Values = None,
     activation: Values = None,
+    task: Task = None,
+    drop: Drop = None,
+    kind: Kind = None,
+    missing: Missing = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    encoding: Encoding = "utf-8",
+    groups: Groups = None,
+    time_column: Time = None,
     seeds: Annotated[int, typer.Option(help="Networks of each configuration.")] = 20,
     epochs: Annotated[int | None, typer.Option(help="Epochs of each network; at most, of a data file.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
@@ -82,9 +92,10 @@ def sweep(
     lists = {name: text for name, text in given.items() if text is not None}
 
     def action() -> None:
-        if data is None and target is not None:
-            remedy = "Name the file before the options, or leave --target out."
-            raise ArgumentError("a data file with --target", "none", remedy, "sweep")
+        of_file = reading(task, drop, kind, missing, separator, decimal, encoding, groups, time_column)
+        if data is None and (target is not None or of_file):
+            remedy = "Name the file before the options, or leave them out."
+            raise ArgumentError("a data file with --target and what says how it is read", "none", remedy, "sweep")
         _check(lists, OF_DISK if data is None else OF_FILES, "the disk" if data is None else "a data file")
         folder = writable_folder(output)
         with progress_bar() as progress:
@@ -94,7 +105,7 @@ def sweep(
                 results = disk_sweep(lists, seeds, count, workers, lambda total: start("networks × epochs", total))
                 name = "accuracy"
             else:
-                results, name = _of_file(data, target, lists, seeds, epochs, workers, start)
+                results, name = _of_file(data, target, of_file, lists, seeds, epochs, workers, start)
         write_atomically(folder / "results.json", json.dumps(results.to_json(), allow_nan=False, indent=1) + "\n")
         write_atomically(folder / "table.md", results.markdown(name))
         console.print(results.table(name))
@@ -129,6 +140,7 @@ def _check(lists: Mapping[str, str], known: Mapping[str, Any], what: str) -> Non
 def _of_file(
     data: Path,
     target: str | None,
+    options: Mapping[str, Any],
     lists: Mapping[str, str],
     seeds: int,
     epochs: int | None,
@@ -143,7 +155,7 @@ def _of_file(
     values = {name: [_read(name, text) for text in texts.split(",")] for name, texts in lists.items()}
     chosen = grid(seeds=seeds, **values)
     recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
-    prepared = runs.prepare(data, target, chosen.seeds)
+    prepared = runs.prepare(data, target, chosen.seeds, **options)
     advance = start("networks × epochs", len(chosen) * recipe.epochs)
     results = runs.sweep(prepared, chosen, recipe, workers_=workers, advance=advance)
     return results, "accuracy" if prepared.task == "classification" else "rmse"

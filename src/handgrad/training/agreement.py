@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from handgrad.data import Batches
+from handgrad.data import Batches, Loader
 from handgrad.errors import ArgumentError, DTypeError
+from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import replicas_of
+from handgrad.nn.module import Module, replicas_of
 from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
@@ -46,6 +47,17 @@ def agree(trainer: Trainer) -> None:
         raise ArgumentError("an optimiser of parameters of the model", "other parameters alone", remedy, "Trainer")
     if trainer.schedule is not None:
         _scheduled(trainer, trainer.schedule)
+    average: Any = trainer.average
+    if average is not None:
+        remedy = "Pass average=AveragedModel(model)."
+        if not isinstance(average, AveragedModel):
+            raise DTypeError("an AveragedModel", type(average).__name__, remedy, "Trainer")
+        if _shapes(average.module) != _shapes(model):
+            raise ArgumentError("an average of the model", "one of another network", remedy, "Trainer")
+    once = isinstance(batches, Loader) and isinstance(batches.loader, Iterator)
+    if once and trainer.epochs > 1 and trainer.steps is None:
+        remedy = "Pass a DataLoader or a list, which begin anew, or epochs=1."
+        raise ArgumentError(f"batches for {trainer.epochs} epochs", "an iterator, which ends once", remedy, "Trainer")
     batches.check(model)
     criterion.check(model)
 
@@ -76,6 +88,10 @@ def _scheduled(trainer: Trainer, schedule: LRScheduler) -> None:
         if steps > schedule.total_steps:
             remedy = f"Build it with total_steps={steps}."
             raise ArgumentError(f"OneCycleLR of at least {steps} steps", str(schedule.total_steps), remedy, "Trainer")
+
+
+def _shapes(model: Module) -> dict[str, tuple[int, ...]]:
+    return {name: p.shape for name, p in model.named_parameters()}
 
 
 def listed(seeds: Any, where: str) -> list[int]:
