@@ -27,11 +27,12 @@ INTRODUCTION = """# Benchmarks
 
 `make bench` measures and writes all of this but the time against replicas, width and batch, which
 `python -m benchmarks --scaling` does. The contestants of a table run in turn, in one process or each in a worker that
-waits, so that a slow minute slows all of them; every one is warmed up once. Times are medians; a ratio is that of the
-peer's time to handgrad's in the same repeat, as median and quartiles. The control is a peer run a second time: what it
-differs from 1 by is the machine's noise. A process in which handgrad trains keeps freed memory, from which peers in it
-gain as well ([performance.md](performance.md)): those of single steps do; those of the rounds are in processes without
-it, as their users would be, but for a row of vmap, which gains most.
+waits, so that a slow minute slows all of them; every one is warmed up once, and before each run all cores are kept busy
+for a moment, as one that has idled is slower at first. Times are medians; a ratio is that of the peer's time to
+handgrad's in the same repeat, as median and quartiles. The control is a peer run a second time: what it differs from 1
+by is the machine's noise. A process in which handgrad trains keeps freed memory, from which peers in it gain as well
+([performance.md](performance.md)): those of single steps do; those of the rounds are in processes without it, as their
+users would be, but for a row of vmap, which gains most.
 """
 
 ROUNDS_NOTE = """\
