@@ -9,6 +9,8 @@ import torch
 
 from handgrad import nn, optim
 from handgrad.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError
+from handgrad.interop import from_torch
+from handgrad.testing import gradcheck
 from tests.cases import CASES, Case, explains, generator, ids, network
 
 EACH = pytest.mark.parametrize("case", [c for c in CASES if not c.peer], ids=ids(c for c in CASES if not c.peer))
@@ -332,3 +334,71 @@ def test_a_parameter_is_made_of_a_tensor_of_fitting_shape():
         nn.Parameter([1.0])  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"rows and columns, got \(3,\)"):
         nn.Parameter(torch.ones(3), transposed=True)
+
+
+def frozen_network(n: Any) -> Any:
+    torch.manual_seed(0)
+    parts = [n.Linear(3, 4), n.ReLU(), n.BatchNorm1d(4), n.Linear(4, 5), n.Tanh(), n.Linear(5, 2)]
+    return n.Sequential(n.Sequential(*parts[:3]), n.Sequential(*parts[3:]))
+
+
+def freeze(model: Any) -> None:
+    weight = model[1][2].weight
+    if hasattr(weight, "frozen"):
+        model[0].freeze()
+        weight.frozen = True
+    else:
+        model[0].requires_grad_(False)
+        weight.requires_grad = False
+
+
+def test_frozen_parameters_stay_and_the_others_move_as_torchs() -> None:
+    own, theirs = frozen_network(nn).double(), frozen_network(torch.nn).double()
+    for model in (own, theirs):
+        freeze(model)
+    before = own.state_dict()
+    adam, other = (lib.AdamW(m.parameters(), 0.1) for lib, m in ((optim, own), (torch.optim, theirs)))
+    for _ in range(3):
+        x, t = torch.randn(700, 3).double(), torch.randn(700, 2).double()
+        for model, loss, optimizer in ((nn.fuse(own), nn.MSELoss(), adam), (theirs, torch.nn.MSELoss(), other)):
+            optimizer.zero_grad()
+            value = loss(model(x), t)
+            if isinstance(loss, nn.Loss):
+                model.backward_parameters(loss.backward())
+            else:
+                value.backward()
+            optimizer.step()
+    for name, value in own.state_dict().items():
+        torch.testing.assert_close(value, theirs.state_dict()[name])
+        still = (name.startswith("0.") and "running" not in name and "num" not in name) or name == "1.2.weight"
+        assert torch.equal(value, before[name]) == still, name
+
+
+def test_what_lies_before_the_first_trained_layer_is_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = frozen_network(nn)
+    freeze(model)
+    monkeypatch.setattr(model[0], "backward", None)
+    y = model(torch.randn(6, 3))
+    model.backward_parameters(torch.ones_like(y))
+    assert model[0][0].kept is None
+    assert [p.grad is None for p in model[1].parameters()] == [False, False, True, False]
+
+
+def test_frozen_parameters_are_frozen_in_copies_of_the_network() -> None:
+    model = frozen_network(nn)
+    freeze(model)
+    names = [name for name, p in model.named_parameters() if p.frozen]
+    assert len(names) == 5
+    many = nn.replicate(model, range(3))
+    copies = [many, many.replica(1), nn.stack([many.replica(0), many.replica(2)]), from_torch(model.to_torch())]
+    for copied in copies:
+        assert [name for name, p in copied.named_parameters() if p.frozen] == names
+    with pytest.raises(ArgumentError, match="frozen"):
+        nn.stack([model, frozen_network(nn)])
+    gradcheck(model, torch.randn(6, 3))  # all gradients, as they would be
+
+
+def test_what_a_parameter_does_not_have_is_not_set_in_silence() -> None:
+    p: Any = nn.Parameter(torch.zeros(2))
+    with pytest.raises(AttributeError, match="requires_grad"):
+        p.requires_grad = False

@@ -308,3 +308,18 @@ def test_an_iterator_is_refused_for_more_epochs_than_the_one_it_has():
     with pytest.raises(ArgumentError, match="batches for 2 epochs, got an iterator, which ends once"):
         run(iter([(X, T)]), 2)
     assert run(iter([(X, T)]), 1).epochs == 1
+
+
+def test_a_checkpoint_of_other_frozen_parameters_is_refused(tmp_path):
+    def run(frozen, epochs):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+        model[0].freeze(frozen)
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        start = {name: value.clone() for name, value in model[0].state_dict().items()}
+        fit(model, nn.MSELoss(), sgd, (X, T), epochs=epochs, checkpoint=tmp_path)
+        return all(torch.equal(value, start[name]) for name, value in model[0].state_dict().items())
+
+    assert run(True, 1)
+    with pytest.raises(StateError, match="frozen"):
+        run(False, 2)

@@ -88,7 +88,7 @@ def gradcheck(
         (['input', '0.weight', '0.bias'], True)
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    module = copy.deepcopy(module).double()
+    module = copy.deepcopy(module).double().freeze(False)
     module.zero_grad()
     arguments = _each(lambda x: x.detach().double().clone() if x.dtype.is_floating_point else x, inputs)
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]

@@ -17,7 +17,7 @@ from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.files import write_atomically
 from handgrad.interop import onnx_layers, onnx_sequences, onnx_windows
 from handgrad.interop.graph import IR, OPSET, WRITERS, Graph, Value
-from handgrad.nn.module import replicas_of
+from handgrad.nn.numbers import replicas_of
 
 TYPES = {torch.float32: "FLOAT", torch.int64: "INT64", torch.int32: "INT32"}
 BatchDim = int | None | tuple[int | None, ...]

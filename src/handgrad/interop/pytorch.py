@@ -14,7 +14,7 @@ from handgrad import nn
 from handgrad.architecture import CLASSES, HANDGRAD, Library, at, built, described, filled
 from handgrad.errors import ArgumentError, DTypeError, UnsupportedError
 from handgrad.interop import modules
-from handgrad.nn.module import replicas_of
+from handgrad.nn.numbers import replicas_of
 
 
 def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module:
@@ -50,6 +50,9 @@ def from_torch(module: torch.nn.Module | Sequence[torch.nn.Module]) -> nn.Module
             got = f"{first} again as {name}"
             raise UnsupportedError("a module with buffers in one place", got, remedy, "from_torch")
     ours = filled(built(described(module, TORCH), HANDGRAD), module.state_dict())
+    theirs = dict(module.named_parameters(remove_duplicate=False))
+    for name, p in ours.named_parameters():
+        p.frozen = not theirs[name].requires_grad
     where = next((value.device for value in module.state_dict().values()), None)
     return ours if where is None else ours.to(where)
 
@@ -85,6 +88,8 @@ def to_torch(module: nn.Module) -> torch.nn.Module:
     for name, value in (*theirs.named_parameters(), *theirs.named_buffers()):
         value.data = value.data.to(state[name].dtype)  # a constructor knows one for all
     theirs.load_state_dict(state)
+    for name, p in module.named_parameters():
+        theirs.get_parameter(name).requires_grad_(not p.frozen)
     return theirs.to(next((value.device for value in state.values()), None))
 
 

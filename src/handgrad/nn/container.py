@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Any, TypeVar, overload
 
 from handgrad.errors import ArgumentError, DTypeError
-from handgrad.nn.module import Module, replicas_of
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 
 Self = TypeVar("Self", bound="Container")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, BackwardError, ShapeError
-from handgrad.nn.numbers import taken
+from handgrad.nn.numbers import replicas_of, taken
 from handgrad.nn.parameter import Generators, Parameter
 from handgrad.nn.slot import check_gradient, described
 from handgrad.nn.state import LoadResult, matched
@@ -43,8 +43,7 @@ class Module:
         ...     def backward(self, dy):
         ...         (x,) = self.take(dy)
         ...         return 2 * x * dy
-        >>> square = Square()
-        >>> square(torch.tensor([3.0]))
+        >>> square = Square(); square(torch.tensor([3.0]))
         tensor([9.])
         >>> square.backward(torch.tensor([1.0]))
         tensor([6.])
@@ -246,9 +245,15 @@ class Module:
         """Yield every parameter, for an optimiser."""
         return (parameter for _, parameter in self.named_parameters())
 
+    def freeze(self: Self, frozen: bool = True) -> Self:
+        """Drop the gradients of all parameters, or have them again; return the module."""
+        for parameter in self.parameters():
+            parameter.frozen = frozen
+        return self
+
     def trainable(self) -> bool:
-        """Whether this module or one below it has a parameter."""
-        own = any(isinstance(value, Parameter) for value in vars(self).values())
+        """Whether this module or one below it has a parameter that is not frozen."""
+        own = any(isinstance(value, Parameter) and not value.frozen for value in vars(self).values())
         return own or any(part.trainable() for part in self.children())
 
     def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -393,8 +398,3 @@ class Module:
             return f"{type(self).__name__}({extra})"
         lines = [f"({name}): " + repr(part).replace("\n", "\n  ") for name, part in children]
         return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
-
-
-def replicas_of(model: Module) -> int | None:
-    """R, or None for a model without replicas."""
-    return next((part.replicas for part in model.modules() if part.replicas is not None), None)

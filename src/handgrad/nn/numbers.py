@@ -58,6 +58,11 @@ def checked(
     return value
 
 
+def replicas_of(module: Any) -> int | None:
+    """R, or None for a module without replicas."""
+    return next((part.replicas for part in module.modules() if part.replicas is not None), None)
+
+
 def listed(number: Any) -> tuple[Any, ...]:
     """The one number, or those of all replicas."""
     return number if isinstance(number, tuple) else (number,)

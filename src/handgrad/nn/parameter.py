@@ -44,6 +44,7 @@ class Parameter:
     Attributes:
         value: the tensor.
         grad: None, or the accumulated gradient, of the same shape.
+        frozen: whether its gradients are dropped, so that optimisers pass it over.
 
     Example:
         >>> import torch
@@ -55,6 +56,8 @@ class Parameter:
         >>> p.zero_grad(); p.grad is None
         True
     """
+
+    __slots__ = ("frozen", "grad", "init", "replicas", "transposed", "value")  # what PyTorch has besides is an error
 
     value: Tensor
     grad: Tensor | None
@@ -82,6 +85,7 @@ class Parameter:
             value = value.expand(replicas, *value.shape).clone()
         self.value = value.mT.contiguous() if transposed else value
         self.grad = None
+        self.frozen = False
         self.init = init
         self.replicas = replicas
         self.transposed = transposed
@@ -111,6 +115,8 @@ class Parameter:
         if grad.shape != self.value.shape:
             remedy = "Sum the gradient over every dimension that the parameter does not have."
             raise ShapeError(f"a gradient of shape {tuple(self.shape)}", str(tuple(grad.shape)), remedy, "Parameter")
+        if self.frozen:
+            return
         if self.grad is None:
             self.grad = cast(grad, self.value.dtype)
         else:

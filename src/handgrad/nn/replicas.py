@@ -15,7 +15,8 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.nn import numbers
-from handgrad.nn.module import Module, replicas_of
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 
 M = TypeVar("M", bound=Module)
 
@@ -131,4 +132,5 @@ def described(module: Module) -> list[str]:
         mode = "" if part.training else " in evaluation"
         lines.append(f"{path}{path and ': '}{type(part).__name__}({plain.extra_repr()}){mode}")
     values = [*module.named_buffers(), *((name, p.value) for name, p in module.named_parameters())]
-    return [*lines, *(f"{name} of dtype {checks.short(value.dtype)}" for name, value in values)]
+    lines += [f"{name} of dtype {checks.short(value.dtype)}" for name, value in values]
+    return [*lines, *(f"{name} frozen" for name, p in module.named_parameters() if p.frozen)]

@@ -9,7 +9,8 @@ from handgrad.data import Batches, Loader
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module, replicas_of
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 

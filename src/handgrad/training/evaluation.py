@@ -11,7 +11,8 @@ from torch import Tensor
 from handgrad.data import fingerprint, rowwise
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module, replicas_of
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 """From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,); without replicas without R."""

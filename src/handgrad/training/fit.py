@@ -18,7 +18,8 @@ from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.binary_losses import BCEWithLogitsLoss
 from handgrad.nn.classification_losses import CrossEntropyLoss, NLLLoss
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module, replicas_of
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler
 from handgrad.optim.optimizer import Optimizer

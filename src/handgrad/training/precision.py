@@ -11,7 +11,8 @@ from torch import Tensor
 from handgrad.checks import short
 from handgrad.errors import DTypeError
 from handgrad.nn.localresponse import LocalResponseNorm
-from handgrad.nn.module import Module, replicas_of
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 from handgrad.nn.running import Running
 from handgrad.nn.standardised import Standardised
 

@@ -17,7 +17,8 @@ from handgrad.errors import ArgumentError, StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
-from handgrad.nn.module import Module, replicas_of
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
@@ -35,10 +36,8 @@ from handgrad.workers import Stop
 
 Metric = Callable[[Module], Tensor]
 """A number of each replica, (R,), from the model in evaluation mode."""
-
 Measures = Callable[[Module], Mapping[str, Tensor]]
 """Numbers of each replica by name, such as an `Evaluation` gives."""
-
 Advance = Callable[[list[float]], None]
 """Called with the mean losses of the replicas that have just finished an epoch; NaN where there is none to tell."""
 
@@ -372,6 +371,7 @@ class Trainer:
             "data": dict(zip(("samples", "first and last batch", "own", "shuffle"), self.batches.fingerprint())),
             "model": " ".join(repr(self.model).split()),
             "starting values": fingerprint(**self.model.state_dict()),
+            "frozen": [name for name, p in self.model.named_parameters() if p.frozen],
             "measured on": getattr(self.metrics, "fingerprint", lambda: None)(),
             "criterion": [repr(self.criterion), dict(self.criterion.state_dict())],
             **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule")},
