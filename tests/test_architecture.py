@@ -188,8 +188,8 @@ def test_gradients_are_written_by_hand(path: Path) -> None:
 
 LEVELS = [
     ["handgrad.errors"],
-    ["handgrad.checks", "handgrad.seeds", "handgrad.grid", "handgrad.optional", "handgrad.files"],
-    ["handgrad.tensorfile"],
+    ["handgrad.checks", "handgrad.seeds", "handgrad.optional", "handgrad.files"],
+    ["handgrad.grid", "handgrad.tensorfile"],
     [
         "handgrad.nn.init",
         "handgrad.nn.constants",

@@ -523,7 +523,7 @@ __main__.main()
     words = [sys.executable, "-c", code, "train", str(data), "--target", "y", "-o", str(tmp_path / "m")]
     for number in (signal.SIGINT, signal.SIGTERM):
         environment = {**os.environ, "NUMBER": str(int(number))}
-        assert subprocess.run(words, capture_output=True, env=environment).returncode == 130
+        assert subprocess.run(words, capture_output=True, env=environment, timeout=60).returncode == 130
 
 
 @pytest.mark.parametrize("option", [("--target", "y"), ("--kind", "y=number"), ("--groups", "y")])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from handgrad.checks import own
 from handgrad.errors import ArgumentError
 
 RESERVED = frozenset(
@@ -124,9 +125,7 @@ def grid(*, seeds: int | Iterable[int] = 20, **hyper: Iterable[Any]) -> Grid:
 
 def frozen(value: Any) -> Any:
     """Return `value` with tuples in place of lists, and Python's own numbers in place of NumPy's and tensors of one."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(frozen, value))
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    return tuple(map(frozen, value)) if isinstance(value, (list, tuple)) else own(value)
 
 
 def same(a: Any, b: Any) -> bool:

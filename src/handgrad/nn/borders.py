@@ -17,32 +17,39 @@ BORDERS: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 
 @lru_cache(maxsize=1024)
-def border(mode: str, positions: range, n: int, device: torch.device) -> Tensor:
-    """Which of n numbers stand at some positions, as indices.
+def borders(mode: str, before: int, n: int, after: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which of n numbers stand before the first and after the last, as indices.
 
     Example:
         >>> import torch
-        >>> border("reflect", range(-2, 5), 3, torch.device("cpu"))
-        tensor([2, 1, 0, 1, 2, 1, 0])
+        >>> borders("reflect", 2, 3, 1, torch.device("cpu"))
+        (tensor([2, 1]), tensor([1]))
     """
-    return BORDERS[mode](torch.arange(len(positions), device=device) + positions.start, n)
+    positions = torch.arange(-before, 0, device=device), torch.arange(n, n + after, device=device)
+    return BORDERS[mode](positions[0], n), BORDERS[mode](positions[1], n)
 
 
 def framed(x: Tensor, mode: str, dim: int, before: int, after: int) -> Tensor:
     """Put borders of so many of x's own numbers before and after it along a dimension.
 
     Example:
+        >>> import torch
         >>> framed(torch.tensor([1, 2, 3]), "circular", 0, 1, 2)
         tensor([3, 1, 2, 3, 1, 2])
     """
-    n = x.shape[dim]
-    first, last = (border(mode, places, n, x.device) for places in (range(-before, 0), range(n, n + after)))
+    first, last = borders(mode, before, x.shape[dim], after, x.device)
     return torch.cat([x.index_select(dim, first), x, x.index_select(dim, last)], dim)
 
 
 def backward_framed(dy: Tensor, mode: str, dim: int, before: int, after: int) -> Tensor:
-    """The gradient by `framed`'s x: each number's, summed over where a border repeats it."""
+    """The gradient by `framed`'s x: each number's, summed over where a border repeats it.
+
+    Example:
+        >>> import torch
+        >>> backward_framed(torch.tensor([1.0, 2, 3, 4, 5, 6]), "circular", 0, 1, 2)
+        tensor([7., 9., 5.])
+    """
     n = dy.shape[dim] - before - after
-    first, last = (border(mode, places, n, dy.device) for places in (range(-before, 0), range(n, n + after)))
+    first, last = borders(mode, before, n, after, dy.device)
     d_first, d_inner, d_last = torch.split(dy, [before, n, after], dim)
     return d_inner.clone().index_add_(dim, first, d_first).index_add_(dim, last, d_last)

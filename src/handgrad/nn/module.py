@@ -43,10 +43,8 @@ class Module:
         ...     def backward(self, dy):
         ...         (x,) = self.take(dy)
         ...         return 2 * x * dy
-        >>> square = Square(); square(torch.tensor([3.0]))
-        tensor([9.])
-        >>> square.backward(torch.tensor([1.0]))
-        tensor([6.])
+        >>> square = Square(); square(torch.tensor([3.0])), square.backward(torch.tensor([1.0]))
+        (tensor([9.]), tensor([6.]))
     """
 
     forward: Callable[..., Any]
@@ -54,7 +52,6 @@ class Module:
 
     buffer_names: ClassVar[tuple[str, ...]] = ()
     """Attributes that are saved with the parameters but not trained."""
-
     number_names: ClassVar[tuple[str, ...]] = ()
     """Options that are one number, or a tuple of R, one a replica: see `nn.numbers`."""
     found: ClassVar[Mapping[str, str]] = {}
@@ -177,10 +174,7 @@ class Module:
             setattr(self, name, taken(getattr(self, name), r))
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor], replicas: int | None) -> None:
-        """Put change(value) for every parameter and buffer, and another number of replicas everywhere.
-
-        With `replicas` None, what has none stays as it is.
-        """
+        """Put change(value) for every parameter and buffer, and so many replicas; None where there are some alone."""
         self.forget()
         for part in self.modules():
             if (part.replicas, replicas) != (None, None):
@@ -246,7 +240,13 @@ class Module:
         return (parameter for _, parameter in self.named_parameters())
 
     def freeze(self: Self, frozen: bool = True) -> Self:
-        """Drop the gradients of all parameters, or have them again; return the module."""
+        """Drop the gradients of all parameters, so that none is trained, or have them again; return the module.
+
+        Example:
+            >>> from handgrad import nn
+            >>> [p.frozen for p in nn.Linear(2, 3).freeze().parameters()]
+            [True, True]
+        """
         for parameter in self.parameters():
             parameter.frozen = frozen
         return self
