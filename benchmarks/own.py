@@ -51,7 +51,10 @@ def rounds(problem: Problem, threads: int = CORES) -> Contestant:
 def plain_step(
     widths: tuple[int, ...], batchnorm: bool, lr: float, momentum: float, x: Tensor, t: Tensor
 ) -> tuple[Step, Callable[[dict[str, Tensor]], None]]:
-    """One training step of plain modules, nothing fused, no replicas; and what puts weights (torch.nn's) into them."""
+    """One training step of plain modules, nothing fused, no replicas; and what puts weights (torch.nn's) into them.
+
+    The loop around it is to be in inference mode, as handgrad's own training loop is.
+    """
     model = network(widths, batchnorm)
     criterion = nn.MSELoss()
     optimizer = optim.SGD(model.parameters(), lr=lr, momentum=momentum)
@@ -61,11 +64,10 @@ def plain_step(
         optimizer.state.clear()
 
     def step() -> Tensor:
-        with torch.inference_mode():  # as in handgrad's own training loop
-            optimizer.zero_grad()
-            loss: Tensor = criterion(model(x), t)
-            model.backward_parameters(criterion.backward())
-            optimizer.step()
+        optimizer.zero_grad()
+        loss: Tensor = criterion(model(x), t)
+        model.backward_parameters(criterion.backward())
+        optimizer.step()
         return loss
 
     return step, load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ def own_steps(network: Network, threads: int, seconds: float = SECONDS) -> Conte
     x, t = network.data()
     step, load = own.plain_step(network.widths, network.batchnorm, network.lr, network.momentum, x, t)
     empty = Contestant("handgrad, plain modules", lambda: Outcome([]), lambda: load(initial), "", threads)
-    return repeated(empty, step, seconds)
+    contestant = repeated(empty, step, seconds)
+    return dataclasses.replace(contestant, run=torch.inference_mode()(contestant.run))
 
 
 def repeated(contestant: Contestant, step: Callable[[], Tensor], seconds: float) -> Contestant:

@@ -61,7 +61,7 @@ def assert_same(plain, fused, x, rtol=1e-11, atol=1e-12):
 
 @pytest.mark.parametrize("replicas", [None, 1, 3])
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.GELU, nn.Sigmoid, nn.Hardshrink])
 @pytest.mark.parametrize("bias", [True, False])
 def test_values_gradients_and_buffers(activation, norm, bias, replicas):
     plain = network(activation, norm, bias, replicas)
@@ -211,11 +211,38 @@ def test_what_is_fused_and_what_is_not():
     assert labels(nn.Sequential(linear, relu(), nn.BatchNorm1d(4), nn.Linear(3, 2)))[1:3] == ["ReLU", "BatchNorm1d 4"]
 
 
-def test_subclasses_keep_their_own_formulas():
-    class Odd(nn.ReLU):
-        pass
+class Odd(nn.ReLU):
+    """3 x above 0."""
 
-    assert labels(nn.Sequential(nn.Linear(3, 3), Odd(), nn.Linear(3, 2))) == ["Linear 3→3", "Odd", "Linear 3→2"]
+    def value(self, x):
+        y, kept = super().value(x)
+        return 3 * y, kept
+
+    def slope(self, y):
+        return super().slope(y).mul_(3)
+
+
+class Otherwise(nn.ReLU):
+    """−x, by a forward of its own."""
+
+    def forward(self, x):
+        return self.keep(-x)
+
+    def backward(self, dy):
+        self.take(dy)
+        return -dy
+
+
+def test_subclasses_keep_their_own_formulas():
+    assert labels(nn.Sequential(nn.Linear(3, 3), Otherwise(), nn.Linear(3, 2)))[1] == "Otherwise"
+    for activation in (Odd, Otherwise):
+        assert_same(network(activation), nn.fuse(network(activation)), torch.randn(8, 3, dtype=torch.float64))
+
+
+def test_float16_goes_through_the_parts_which_sum_in_float32():
+    plain = network(dtype=torch.float16)
+    fused, x = nn.fuse(copy.deepcopy(plain)), torch.randn(20, 3).half()
+    assert torch.equal(fused(x), plain(x))
 
 
 @pytest.mark.parametrize("part", [0, 1, 2, None])
@@ -245,18 +272,23 @@ def test_a_changed_container_is_no_longer_fused_and_a_replicated_one_can_be_agai
 
 
 @pytest.mark.parametrize(
-    ("replicas", "samples", "width", "whole"),
+    ("replicas", "samples", "width", "norm", "whole"),
     [
-        (None, 499, 4, False),
-        (None, 500, 4, True),
-        (2, 250, 4, True),
-        (9, 63, 4, False),
-        (9, 64, 4, True),
-        (2, 300, 401, False),
+        (None, 499, 4, True, False),
+        (None, 500, 4, True, True),
+        (None, 500, 32, True, False),
+        (2, 250, 4, True, True),
+        (9, 63, 4, True, False),
+        (9, 64, 4, True, True),
+        (9, 64, 31, False, True),
+        (9, 64, 32, False, False),
+        (9, 64, 32, True, True),
+        (2, 300, 401, True, False),
     ],
 )
-def test_the_size_of_a_batch_decides_what_runs(replicas, samples, width, whole):
-    model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Linear(width, 2)).double()
+def test_the_size_of_a_batch_decides_what_runs(replicas, samples, width, norm, whole):
+    norms = [nn.BatchNorm1d(width)] if norm else []
+    model = nn.Sequential(nn.Linear(3, width), nn.ReLU(), *norms, nn.Linear(width, 2)).double()
     model = model if replicas is None else nn.replicate(model, range(replicas))
     fused = nn.fuse(copy.deepcopy(model))
     assert_same(model, fused, torch.randn(samples, 3, dtype=torch.float64))
@@ -291,3 +323,11 @@ def test_what_is_fused_forgets_with_the_rest():
     fused.forget()
     with pytest.raises(BackwardError, match="a forward pass before backward"):
         fused.backward(torch.randn(20, 2))
+
+
+def test_what_inference_mode_has_used_serves_after_it():
+    fused, x = nn.fuse(network(dtype=torch.float32)), torch.randn(20, 3)
+    with torch.inference_mode():
+        fused(x)
+    fused(x)
+    fused.backward(torch.randn(20, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -236,3 +237,39 @@ def test_small_numbers_keep_their_digits_in_bfloat16(kind, replicas):
     dy = torch.ones_like(expected)
     difference = short.backward((dy.bfloat16(), None)).double() - (dx := exact.backward((dy, None)))
     assert difference.norm() < 0.02 * dx.norm()
+
+
+def _pass(layer: Any, x: Tensor, dy: Tensor) -> list[Tensor]:
+    """Outputs, last states, dx and gradients of a step in training, all as copies."""
+    layer.zero_grad()
+    y, last = layer(x)
+    results = [
+        y,
+        *(last if isinstance(last, tuple) else [last]),
+        layer.backward(dy),
+        *(p.grad for p in layer.parameters()),
+    ]
+    return [result.clone() for result in results]
+
+
+@KIND
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_memory_of_an_earlier_pass_leaves_no_trace(kind: str, replicas: int | None) -> None:
+    """Lengths in turn, evaluation between forward and backward's forward, and inference mode before ordinary mode."""
+    torch.manual_seed(0)
+    layer = getattr(nn, kind)(3, 4, num_layers=2, bidirectional=True, replicas=replicas, dtype=F64).train()
+    lead = () if replicas is None else (replicas,)
+    first, *lengths = 5, 5, 7, 5
+    with torch.inference_mode():
+        _pass(layer, torch.randn(*lead, first, 2, 3, dtype=F64), torch.randn(*lead, first, 2, 8, dtype=F64))
+    for T in lengths:
+        x, dy = torch.randn(*lead, T, 2, 3, dtype=F64), torch.randn(*lead, T, 2, 8, dtype=F64)
+        y, _ = layer(x)
+        before = y.clone()
+        layer.eval()(torch.randn_like(x))
+        layer.train()
+        fresh = pickle.loads(pickle.dumps(layer))
+        fresh.forget()
+        for ours, theirs in zip(_pass(layer, x, dy), _pass(fresh, x, dy), strict=True):
+            assert torch.equal(ours, theirs)
+        assert torch.equal(y, before)  # what was handed out is the caller's

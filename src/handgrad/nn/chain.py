@@ -13,6 +13,7 @@ from handgrad.errors import HandgradError
 from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.constants import above, constant
+from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
@@ -20,21 +21,25 @@ from handgrad.nn.sequential import Sequential
 
 EIGHT = 8
 """Numbers that a processor multiplies at a time: products of matrices go by blocks of as many rows."""
+NARROW = 32
+"""Width from which on what is done number by number is as fast with samples as rows."""
 
 
-def pays(replicas: int, samples: int, widest: int) -> bool:
-    """Whether batches are large enough for the chain to be faster than its parts, by what docs/performance.md found.
+def pays(replicas: int | None, samples: int, widest: int, norms: bool) -> bool:
+    """Whether the chain is faster than its parts, by what docs/performance.md found.
 
-    The chain computes more with its C × O weights, which a batch has to be worth, and makes more calls.
+    The chain computes more with its C × O weights, which a batch has to be worth, and makes more calls. It gains on
+    normalisations, and on rows of few numbers, which are slow to go through one by one.
     """
-    return samples >= max(64, 0.75 * widest) and replicas * samples >= 500
+    worth = samples >= max(64, 0.75 * widest) and (replicas or 1) * samples >= 500
+    return worth and (widest < NARROW or (norms and (replicas or 1) > 1))
 
 
 @dataclass(frozen=True)
 class Block:
     """An activation, perhaps a batch normalisation, and the linear layer that it is folded into."""
 
-    activation: ReLU | Tanh
+    activation: Elementwise
     norm: BatchNorm1d | None
     linear: Linear
 
@@ -72,8 +77,8 @@ class LinearChain(Module):
 
     `nn.fuse` puts it in place; it holds the very modules that it stands for, and their parameters and buffers.
 
-    Shapes: x (N, I), y (N, O); with R replicas x (R, N, I), or (N, I) shared by all. Any other input, and a batch too
-    small for the folding of C × O weights to be less work than what it saves, goes through the parts one after another.
+    Shapes: x (N, I), y (N, O); with R replicas x (R, N, I), or (N, I) shared by all. Any other input, and a batch for
+    which the parts one after another are faster, goes through them.
 
     Source: the folding is that of inference engines, carried through to training.
 
@@ -96,6 +101,7 @@ class LinearChain(Module):
             self.blocks.append(Block(activation, norm, linear))
         super().__init__(self.first.replicas)
         self.widest = max(block.linear.in_features for block in self.blocks)
+        self.norms = any(block.norm is not None for block in self.blocks)
         self._columns: dict[Parameter, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
 
@@ -110,7 +116,8 @@ class LinearChain(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         fits = isinstance(x, Tensor) and x.ndim in (2, 2 if self.replicas is None else 3)
-        if not fits or not pays(self.replicas or 1, x.shape[-2], self.widest):
+        fits = fits and x.dtype is not torch.float16  # whose sums are in float32
+        if not fits or not pays(self.replicas, x.shape[-2], self.widest, self.norms):
             y: Tensor = self.parts(x)
             return self.keep(y, None, None)
         name, _ = next(self.parts.named_children())
@@ -126,8 +133,7 @@ class LinearChain(Module):
         x = x.mT.contiguous()  # (R, I, N)
         y = _affine(self._led(self.first.weight.value), self._bias(self.first), x, self._buffer(0, x, self.first))
         for index, block in enumerate(self.blocks, start=1):
-            z = y.relu_() if isinstance(block.activation, ReLU) else y.tanh_()  # (R, C, N)
-            slope = _slope(block.activation, z, self._buffer(("slope", index), z))
+            z, slope = _activated(block.activation, y, self._buffer(("slope", index), y))  # (R, C, N)
             kept.append(fold := self._fold(block, z, slope))
             # the output is the caller's, everything before it is reused by the next step
             out = None if index == len(self.blocks) else self._buffer(index, x, block.linear)
@@ -263,7 +269,8 @@ class LinearChain(Module):
                 self._buffers.clear()
             size = shape[0] * shape[1] * shape[2]
             # zeros: `_outer` reads on behind the end, and what is there by chance may be slow to compute with
-            self._buffers[key] = like.new_zeros(size + (EIGHT - 1) * shape[2])[:size].view(shape)
+            with torch.inference_mode(False):  # of a loop in that mode, but of what follows it, too
+                self._buffers[key] = like.new_zeros(size + (EIGHT - 1) * shape[2])[:size].view(shape)
         return self._buffers[key]
 
 
@@ -286,8 +293,11 @@ def _outer(z: Tensor, g: Tensor) -> Tensor:
     return torch.bmm(z, g.as_strided((R, O + more, N), g.stride()).mT)[..., :O]
 
 
-def _slope(activation: ReLU | Tanh, z: Tensor, out: Tensor) -> Tensor:
-    """a'(z) from z = a(y)."""
-    if isinstance(activation, ReLU):
-        return above(z, 0, out)
-    return torch.mul(z, z, out=out).neg_().add_(1)
+def _activated(activation: Elementwise, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """a(y) and a'(y), in the memory of y and in `out` where that is simple."""
+    if type(activation) is ReLU:
+        return y.relu_(), above(y, 0, out)
+    if type(activation) is Tanh:
+        return y.tanh_(), torch.mul(y, y, out=out).neg_().add_(1)
+    z, *kept = activation.value(y)
+    return z, activation.slope(*kept)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TypeGuard, TypeVar
 
-from handgrad.nn.activations import ReLU, Tanh
 from handgrad.nn.batchnorm import BatchNorm1d
 from handgrad.nn.chain import LinearChain
+from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
 from handgrad.nn.sequential import Sequential
@@ -19,10 +19,10 @@ M = TypeVar("M", bound=Module)
 def fuse(model: Sequential) -> Sequential:
     """Return a Sequential of the same modules that runs faster: same names, parameters, buffers and results.
 
-    Runs of Linear, then (ReLU or Tanh, perhaps BatchNorm1d, Linear) once or more, become a `LinearChain` each, in
-    nested Sequentials too. The modules themselves are shared, so training the one trains the other; results agree to
-    rounding. What a fused module keeps between forward and backward is its own: `kept` of the parts stays empty.
-    What has a forward or backward of its own, by its class or put into it, runs as it is.
+    Runs of Linear, then (an `Elementwise` activation, perhaps BatchNorm1d, Linear) once or more, become a `LinearChain`
+    each, in nested Sequentials too. The modules themselves are shared, so training the one trains the other; results
+    agree to rounding. What a fused module keeps between forward and backward is its own: `kept` of the parts stays
+    empty. What has a forward or backward of its own, by its class or put into it, runs as it is.
 
     Example:
         >>> from handgrad import nn
@@ -56,7 +56,7 @@ def _chain(parts: Named) -> int:
     while True:
         rest = modules[length : length + 3]
         norms = 1 if len(rest) > 1 and _plain(rest[1], BatchNorm1d) else 0
-        if len(rest) < 2 + norms or not _plain(rest[0], ReLU, Tanh):
+        if len(rest) < 2 + norms or not _elementwise(rest[0]):
             return length
         norm, linear = rest[1], rest[1 + norms]
         if isinstance(norm, BatchNorm1d) and norm.num_features != width:
@@ -64,6 +64,12 @@ def _chain(parts: Named) -> int:
         if not _plain(linear, Linear) or linear.in_features != width:
             return length
         length, width = length + 2 + norms, linear.out_features
+
+
+def _elementwise(module: Module) -> bool:
+    """Whether a module computes as `Elementwise` does, with `value` and `slope` of whatever class."""
+    own = ("forward", "backward")
+    return all(getattr(getattr(module, name), "__func__", None) is getattr(Elementwise, name) for name in own)
 
 
 def _plain(module: Module, *kinds: type[M]) -> TypeGuard[M]:

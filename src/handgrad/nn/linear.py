@@ -82,21 +82,20 @@ class Linear(Module):
 
     def backward(self, dy: Tensor) -> Tensor:
         (x,) = self.take(dy)
-        self._backward_own(x, dy)
-        W = self.weight.value
-        dx = product(rows(dy, W), W.mT)  # (N, I)
+        dx = product(self._backward_own(x, dy), self.weight.value.mT)  # (N, I)
         return unrows(dx, dy)
 
     def backward_parameters(self, dy: Tensor) -> None:
         (x,) = self.take(dy)
         self._backward_own(x, dy)
 
-    def _backward_own(self, x: Tensor, dy: Tensor) -> None:
-        """Accumulate the gradients of W and b."""
-        x, dy = rows(x, self.weight.value), rows(dy, self.weight.value)
+    def _backward_own(self, x: Tensor, dy: Tensor) -> Tensor:
+        """Accumulate the gradients of W and b; return dy as rows."""
+        x, dy = rows(x, self.weight.value), rows(dy, self.weight.value)  # (N, I), (N, O)
         self.weight.add_grad(product(x.mT, dy))  # (I, O)
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2))  # (O,)
+        return dy
 
     def checked(self, x: Tensor) -> Tensor:
         """The input with its leading R, or an error."""

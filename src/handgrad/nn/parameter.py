@@ -9,7 +9,6 @@ from torch import Tensor
 
 from handgrad.checks import positive_int, short
 from handgrad.errors import ArgumentError, DTypeError, ShapeError
-from handgrad.nn.constants import cast
 from handgrad.nn.init import Distribution
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -112,15 +111,16 @@ class Parameter:
 
     def add_grad(self, grad: Tensor) -> None:
         """Accumulate a gradient of the value's shape, in its dtype; the tensor is the parameter's from here on."""
-        if grad.shape != self.value.shape:
+        value = self.value
+        if grad.shape != value.shape:
             remedy = "Sum the gradient over every dimension that the parameter does not have."
             raise ShapeError(f"a gradient of shape {tuple(self.shape)}", str(tuple(grad.shape)), remedy, "Parameter")
         if self.frozen:
             return
-        if self.grad is None:
-            self.grad = cast(grad, self.value.dtype)
-        else:
+        if self.grad is not None:
             self.grad.add_(grad)
+        else:
+            self.grad = grad if grad.dtype is value.dtype else grad.to(value.dtype)
 
     def reset(self, generator: Generators = None) -> None:
         """Draw the value anew from the initialiser and clear the gradient.

@@ -12,7 +12,7 @@ from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.cells import Recurrent, parts
 from handgrad.nn.parameter import Generators
 from handgrad.nn.random import Random
-from handgrad.nn.steps import ElmanSteps, GRUSteps, LSTMSteps
+from handgrad.nn.steps import ElmanSteps, GRUSteps, LSTMSteps, Places
 
 
 class RNNBase(Recurrent, Random):
@@ -47,6 +47,11 @@ class RNNBase(Recurrent, Random):
                 inputs = input_size if layer == 0 else self._directions * hidden_size
                 self.add_weights(suffix, inputs, device, dtype, generator)
         Random.__init__(self, generator, replicas=replicas)
+        self._places: dict[str, Places] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without memory for the next pass."""
+        return {**vars(self), "_places": {}}
 
     @property
     def _directions(self) -> int:
@@ -83,7 +88,8 @@ class RNNBase(Recurrent, Random):
             for d, suffix in enumerate(self._suffixes(layer)):
                 own = memory.narrow(-3, d, T + 1).narrow(-1, d * H, H)
                 first = [state.select(-3, D * layer + d) for state in starts]
-                end, run = self.steps.forward(x, self.weights(suffix), first, own, -1 if d else 1)
+                places = self._places.setdefault(suffix, {}) if self.training else {}
+                end, run = self.steps.forward(x, self.weights(suffix), first, own, -1 if d else 1, places)
                 ends.append(end)
                 runs.append(run)
             kept.append((mask, runs))

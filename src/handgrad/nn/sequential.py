@@ -42,7 +42,7 @@ class Sequential(Container):
         name = ""
         try:
             for name, module in self.running():  # noqa: B007
-                x = module(x)
+                x = module.forward(x)
         except HandgradError as error:
             raise error.inside(name)  # noqa: B904  (the same error, with its place)
         return x

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from handgrad.nn.constants import constant
 from handgrad.nn.parameter import Parameter
-from handgrad.nn.products import affine, product
+from handgrad.nn.products import product
+
+Made = TypeVar("Made")
 
 
 class Weights(NamedTuple):
@@ -35,20 +37,46 @@ class Track:
     `moves` holds both of every step, in the order in which they are taken.
 
     Args:
-        memory: (…, T + 1, N, H), to be filled from `start` (…, N, H).
+        memory: (…, T + 1, N, H), to be filled from `start` (…, N, H), its first row.
         order: 1, or −1 for a layer that reads its sequence backwards.
     """
 
-    def __init__(self, memory: Tensor, start: Tensor, order: int) -> None:
+    def __init__(self, memory: Tensor, order: int) -> None:
         states = memory.unbind(-3)[::order]
-        self.memory, self.start, self.end = memory, states[0].copy_(start), states[-1]
+        self.memory, self.start, self.end = memory, states[0], states[-1]
         self.before, self.now = (memory.narrow(-3, row, len(states) - 1) for row in (0, 1)[::order])
         self.moves = list(pairwise(states))
+
+
+class Place:
+    """Memory that a pass works in, and views of its steps: made once for passes over inputs of one kind.
+
+    Making the views of every step takes a twentieth of a small network's time.
+
+    Args:
+        kind: shape, dtype and device of an input.
+    """
+
+    def __init__(self, kind: tuple[Any, ...]) -> None:
+        self.kind, self.made = kind, dict[str, Any]()
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """What `make` returned when it was first asked for under this name."""
+        if name not in self.made:
+            with torch.inference_mode(False):  # of a loop in that mode, but of what follows it, too
+                self.made[name] = make()
+        found: Made = self.made[name]
+        return found
+
+
+Places = dict[int, Place]
+"""The place of each group of replicas."""
 
 
 class Run(NamedTuple):
     """What one pass over x in one direction works on, of all replicas or of a group of them."""
 
+    place: Place
     x: Tensor
     W_ih: Tensor
     W_hh: Tensor
@@ -76,16 +104,31 @@ class Steps:
     states: ClassVar[int] = 1
 
     def forward(
-        self, x: Tensor, weights: Weights, starts: list[Tensor], memory: Tensor, order: int
+        self,
+        x: Tensor,
+        weights: Weights,
+        starts: list[Tensor],
+        memory: Tensor,
+        order: int = 1,
+        places: Places | None = None,
     ) -> tuple[list[Tensor], Any]:
-        """Run over x (…, T, N, I), writing h into memory (…, T + 1, N, H); return the last states and what to keep."""
+        """Run over x (…, T, N, I), writing h into memory (…, T + 1, N, H); return the last states and what to keep.
+
+        In `places` is what is kept for the next pass of this layer in this direction.
+        """
         values = [None if p is None else p.value for p in weights]
         groups = in_groups(weights.hh.value, x.shape[-2], [x, memory, *values, *starts])
-        kept = [self._forward(order, *group) for group in groups]
+        places = {} if places is None else places
+        for index, (part, *_) in enumerate(groups):
+            kind = part.shape, part.dtype, part.device
+            if index not in places or places[index].kind != kind:
+                places[index] = Place(kind)
+        kept = [self._forward(place, order, *group) for place, group in zip(places.values(), groups)]
         return [joined(ends) for ends in zip(*([track.end for track in run.tracks] for run, _ in kept))], kept
 
     def _forward(
         self,
+        place: Place,
         order: int,
         x: Tensor,
         memory: Tensor,
@@ -95,18 +138,22 @@ class Steps:
         b_hh: Tensor | None,
         *starts: Tensor,
     ) -> tuple[Run, Any]:
-        shape, x = x.shape, rows(x)  # (T N, I)
+        a = place.once("a", lambda: x.new_empty(*x.shape[:-1], W_ih.shape[-1]))  # (T, N, G)
+        x = rows(x)  # (T N, I)
         if b_ih is None or b_hh is None:
-            a = product(x, W_ih)  # (T N, G)
+            (torch.mm if W_ih.ndim == 2 else torch.bmm)(x, W_ih, out=rows(a))
         else:
             joint = self.joint * W_hh.shape[-2]
             b = b_ih.clone()  # (G,)
             b[..., :joint].add_(b_hh[..., :joint])
-            a = affine(x, W_ih, b)  # (T N, G)
-        memories = [memory, *(torch.empty_like(memory, memory_format=torch.contiguous_format) for _ in starts[1:])]
-        tracks = [Track(rows_of_state, start, order) for rows_of_state, start in zip(memories, starts)]
-        run = Run(x, W_ih, W_hh, b_hh, order, tracks)
-        return run, self.scan(run, a.view(*shape[:-1], a.shape[-1]))  # (T, N, G)
+            affine_of(W_ih)(b.unsqueeze(-2), x, W_ih, out=rows(a))
+        tracks = [Track(memory, order)]
+        if self.states > 1:
+            tracks.append(place.once("c", lambda: Track(memory.new_empty(memory.shape), order)))
+        for track, start in zip(tracks, starts):
+            track.start.copy_(start)
+        run = Run(place, x, W_ih, W_hh, b_hh, order, tracks)
+        return run, self.scan(run, a)
 
     def backward(
         self, kept: Any, weights: Weights, dy: Tensor, dends: list[Tensor | None], inputs: bool
@@ -232,11 +279,10 @@ class LSTMSteps(Steps):
             for part, factor in ((a.narrow(-1, 2 * H, H), 2), (W.narrow(-1, 2 * H, H), 2), (c.start, -2)):
                 part.mul_(factor)
         minus_one = constant(-1.0, W)
-        tanh_c = torch.empty_like(c.now, memory_format=torch.contiguous_format)  # (T, N, H)
-        sums, in_place = scratch(a), whole and W.ndim == 2
-        for (a_t, i, f, g, o, tanh_t), (h0, h1), (c0, c1) in zip(
-            in_order(run.order, a, *a.chunk(4, -1), tanh_c), h.moves, c.moves
-        ):
+        tanh_c = run.place.once("tanh c", lambda: a.new_empty(c.now.shape))  # (T, N, H)
+        sums, in_place = run.place.once("scratch", lambda: scratch(a)), whole and W.ndim == 2
+        steps = run.place.once("forward", lambda: list(in_order(run.order, a, *a.chunk(4, -1), tanh_c)))
+        for (a_t, i, f, g, o, tanh_t), (h0, h1), (c0, c1) in zip(steps, h.moves, c.moves):
             torch.sigmoid(add(a_t, h0, W, out=a_t if in_place else sums), out=a_t)
             if whole:
                 torch.add(minus_one, g, alpha=2, out=g)
@@ -254,7 +300,8 @@ class LSTMSteps(Steps):
     def backward_scan(self, run: Run, parts: Any, dy: Tensor, dends: Sequence[Tensor | None]) -> Scanned:
         a, tanh_c = parts
         i, f, g, o = a.chunk(4, -1)  # in their place come the coefficients of dc or dh, then their products with them
-        h, c, forget = run.tracks[0].now, run.tracks[1].before, f.clone()  # (T, N, H)
+        h, c = run.tracks[0].now, run.tracks[1].before  # (T, N, H)
+        forget = run.place.once("forget", lambda: torch.empty_like(tanh_c)).copy_(f)  # (T, N, H)
         torch.addcmul(f, f, f, value=-1, out=f).mul_(c)  # f (1 − f) c
         ig = torch.mul(i, g, out=c)
         torch.addcmul(i, ig, g, value=-1, out=g)  # i (1 − g²)
@@ -263,8 +310,9 @@ class LSTMSteps(Steps):
         torch.addcmul(h, h, o, value=-1, out=o)  # o (1 − o) tanh c
         WT = run.W_hh.mT
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
-        dc, four = torch.zeros_like(dh) if dends[1] is None else dends[1].clone(), scratch(a)
-        for (da_t, f_t, slope_t), dy_t in zip(in_order(-run.order, a, forget, slope), dys):
+        dc, four = torch.zeros_like(dh) if dends[1] is None else dends[1].clone(), run.place.made["scratch"]
+        steps = run.place.once("back", lambda: list(in_order(-run.order, a, forget, slope)))
+        for (da_t, f_t, slope_t), dy_t in zip(steps, dys):
             torch.cat((dc.addcmul_(dh, slope_t), dc, dc, dh), -1, out=four)
             da_t.mul_(four)  # a copy, and one product instead of four
             dc.mul_(f_t)
