@@ -36,6 +36,10 @@ def _shape(name: str, make: Any, *shapes: Shape) -> Case:
     return Case(name, make, shapes, lone=True, rank=1)
 
 
+def _mixed(name: str, make: Any, *shapes: Shape) -> Case:
+    return Case(name, make, shapes, lone=True, rank=4)
+
+
 def _signals(name: str, make: Any, **options: Any) -> Case:
     return Case(name, make, SIGNALS, rank=3, **options)
 
@@ -58,6 +62,27 @@ CASES: list[Case] = [
     _own("Permute(1, -1, 0)", lambda n: n.Permute(1, -1, 0), lambda x: x.permute(1, 2, 0), ((2, 3, 4),)),
     _own("Transpose(dim0=0, dim1=-1)", lambda n: n.Transpose(0, -1), lambda x: x.transpose(0, -1)),
     _own("Transpose(dim0=2, dim1=1)", lambda n: n.Transpose(2, 1), lambda x: x.transpose(2, 1)),
+    _mixed("PixelShuffle", lambda n: n.PixelShuffle(2), (2, 8, 3, 1), (4, 2, 3), (2, 1, 4, 1, 2)),
+    _mixed("PixelShuffle-3", lambda n: n.PixelShuffle(upscale_factor=3), (2, 9, 1, 2)),
+    _mixed("PixelUnshuffle", lambda n: n.PixelUnshuffle(2), (2, 3, 4, 6), (1, 2, 4)),
+    _shape("Upsample", lambda n: n.Upsample(scale_factor=2), (2, 3, 5), (2, 3, 2, 4)),
+    _shape("Upsample-whole", lambda n: n.Upsample(None, (3, 2)), (2, 3, 2, 4)),
+    _shape("Upsample-less", lambda n: n.Upsample(scale_factor=0.4), (2, 3, 5), (2, 3, 6, 5)),
+    _shape("Upsample-size", lambda n: n.Upsample(size=(5, 3)), (2, 3, 4, 4), (1, 2, 5, 3)),
+    _shape("Upsample-number", lambda n: n.Upsample(7), (2, 3, 4), (2, 3, 7, 3)),
+    _shape("Upsample-linear", lambda n: n.Upsample(scale_factor=1.7, mode="linear"), (2, 3, 4), (1, 2, 1)),
+    _shape("Upsample-corners", lambda n: n.Upsample((7,), mode="linear", align_corners=True), (2, 3, 4), (1, 2, 1)),
+    _shape("Upsample-bilinear", lambda n: n.Upsample(scale_factor=2, mode="bilinear"), (2, 3, 3, 4), (2, 1, 1, 5)),
+    _shape("Upsample-shrink", lambda n: n.Upsample(size=(2, 9), mode="bilinear", align_corners=False), (2, 3, 5, 4)),
+    _shape("Upsample-bicubic", lambda n: n.Upsample(scale_factor=(2, 1.5), mode="bicubic"), (2, 3, 4, 5)),
+    _shape(
+        "Upsample-ratio",
+        lambda n: n.Upsample(scale_factor=1.4, mode="bicubic", recompute_scale_factor=True),
+        (2, 3, 4, 6),
+    ),
+    _shape("Upsample-cubic-corners", lambda n: n.Upsample((6, 1), None, "bicubic", True), (2, 3, 4, 5)),
+    _shape("UpsamplingNearest2d", lambda n: n.UpsamplingNearest2d(scale_factor=3), (2, 3, 2, 1)),
+    _shape("UpsamplingBilinear2d", lambda n: n.UpsamplingBilinear2d((4, 5)), (2, 3, 2, 3)),
     _signals("ConstantPad1d", lambda n: n.ConstantPad1d((3, 1), 2.5)),
     _signals("ConstantPad1d-crop", lambda n: n.ConstantPad1d((-1, -2), 2.5)),
     _signals("ConstantPad1d-move", lambda n: n.ConstantPad1d(padding=(2, -3), value=1)),
@@ -97,6 +122,15 @@ BAD_INPUTS: list[Bad] = [
     Bad("Permute-rank", lambda: nn.Permute(1, 0)(torch.zeros(2, 3, 4)), ShapeError, r"2 dimensions"),
     Bad("Permute-short", lambda: nn.Permute(2, 1, 0)(torch.zeros(2, 3)), ShapeError, r"dimensions 2, 1, 0"),
     Bad("Transpose-rank", lambda: nn.Transpose(1, 2)(torch.zeros(2, 3)), ShapeError, r"dimensions 1, 2"),
+    Bad("PixelShuffle-3", lambda: nn.PixelShuffle(2)(torch.zeros(2, 3, 4, 4)), ShapeError, r"multiple of 4, got"),
+    Bad("PixelUnshuffle-3", lambda: nn.PixelUnshuffle(2)(torch.zeros(2, 3, 3)), ShapeError, r"multiples of 2"),
+    Bad("PixelShuffle-rank", lambda: nn.PixelShuffle(1, replicas=2)(torch.zeros(2, 3, 4)), ShapeError, r"\(2, …, C"),
+    Bad("Upsample-rank", lambda: nn.Upsample(2)(torch.zeros(3, 4)), ShapeError, r"\(N, C, L\) or \(N, C, H, W\)"),
+    Bad("Upsample-mode", lambda: nn.Upsample(2, mode="linear")(torch.zeros(1, 1, 3, 4)), ShapeError, r"N, C, L\), got"),
+    Bad("Upsample-sizes", lambda: nn.Upsample((2, 3))(torch.zeros(1, 1, 3)), ShapeError, r"as many spatial"),
+    Bad("Upsample-empty", lambda: nn.Upsample(2)(torch.zeros(1, 1, 0)), ShapeError, r"at least one place"),
+    Bad("Upsample-nothing", lambda: nn.Upsample(None, 0.1)(torch.zeros(1, 1, 3)), ShapeError, r"\(0,\) of \(3,\)"),
+    Bad("Upsample-integers", lambda: nn.Upsample(2)(torch.zeros(1, 1, 3, dtype=INT)), DTypeError, r"int64"),
     Bad("ZeroPad1d-rank", lambda: nn.ZeroPad1d(1)(torch.zeros(3)), ShapeError, r"\(N, C, L\), got \(3,\)"),
     Bad("ZeroPad2d-rank", lambda: nn.ZeroPad2d(1)(torch.zeros(3, 4)), ShapeError, r"\(N, C, H, W\)"),
     Bad("ZeroPad2d-list", lambda: nn.ZeroPad2d(1)([[1.0]]), DTypeError, r"got list"),
@@ -122,6 +156,14 @@ BAD_OPTIONS: list[Bad] = [
     Bad("Permute-twice", lambda: nn.Permute(0, 0), ArgumentError, r"0 to 1 in some order"),
     Bad("Permute-list", lambda: nn.Permute([1, 0]), ArgumentError, r"Permute\(0, 2, 1\)"),  # type: ignore[arg-type]
     Bad("Permute-far", lambda: nn.Permute(0, 2), ArgumentError, r"0 to 1 in some order"),
+    Bad("Upsample-none", lambda: nn.Upsample(), ArgumentError, r"size or scale_factor, got neither"),
+    Bad("Upsample-both", lambda: nn.Upsample(2, 2), ArgumentError, r"got both"),
+    Bad("Upsample-size-float", lambda: nn.Upsample(2.5), ArgumentError, r"2\.5"),  # type: ignore[arg-type]
+    Bad("Upsample-scale-0", lambda: nn.Upsample(None, (2, 0)), ArgumentError, r"positive numbers, got \(2, 0\)"),
+    Bad("Upsample-corners-nearest", lambda: nn.Upsample(2, align_corners=True), ArgumentError, r"no align_corners"),
+    Bad("Upsample-ratio-size", lambda: nn.Upsample(2, recompute_scale_factor=True), ArgumentError, r"ratio"),
+    Bad("Upsample-area", lambda: nn.Upsample(2, mode="area"), NotImplementedError, r"mode='area'"),
+    Bad("PixelShuffle-0", lambda: nn.PixelShuffle(0), ArgumentError, r"upscale_factor"),
     Bad("ZeroPad1d-three", lambda: nn.ZeroPad1d((1, 2, 3)), ArgumentError, r"2 of them"),
     Bad("ZeroPad2d-two", lambda: nn.ZeroPad2d((1, 2)), ArgumentError, r"4 of them, got \(1, 2\)"),
     Bad("CircularPad2d-float", lambda: nn.CircularPad2d(1.0), ArgumentError, r"got 1\.0"),  # type: ignore[arg-type]

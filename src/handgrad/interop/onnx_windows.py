@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -100,6 +101,50 @@ writes(nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d)(_padded("
 writes(nn.ReflectionPad1d, nn.ReflectionPad2d)(_padded("reflect"))
 writes(nn.ReplicationPad1d, nn.ReplicationPad2d)(_padded("edge"))
 writes(nn.CircularPad1d, nn.CircularPad2d)(_padded("wrap"))
+
+
+# Upsampling
+
+
+@writes(nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
+def upsample(g: Graph, m: nn.Upsample, x: Value) -> str:
+    """ONNX's operator, told the scales, or the sizes, whose ratio it then takes."""
+    sizes = list(m(x.like).shape[2:])
+    scaled = m.scale_factor is not None and not m.recompute_scale_factor
+    factors = torch.ones(len(sizes)) * torch.tensor(m.scale_factor if scaled else 1.0)
+    coordinates = "asymmetric" if m.mode == "nearest" else "align_corners" if m.align_corners else "half_pixel"
+    return g.op(
+        "Resize",
+        x,
+        "",
+        g.constant("scales", factors) if scaled else "",
+        "" if scaled else sizes,
+        axes=list(range(2, x.like.ndim)),
+        mode={"nearest": "nearest", "bicubic": "cubic"}.get(m.mode, "linear"),
+        coordinate_transformation_mode=coordinates,
+        nearest_mode="floor",
+        cubic_coeff_a=-0.75,
+    )
+
+
+def _mixed(order: list[int], factor: Callable[[Any], int], back: bool) -> Any:
+    """Channels and places parted, put into another order and joined."""
+
+    def write(g: Graph, m: Any, x: Value) -> str:
+        f, (*lead, C, H, W) = factor(m), x.like.shape
+        parts = [C, H // f, f, W // f, f] if back else [C // f**2, f, f, H, W]
+        joined = [C * f**2, H // f, W // f] if back else [C // f**2, H * f, W * f]
+        n = len(lead)
+        y = _joined(g, x, n, n + 3, parts)
+        y = g.swap(y, *range(n), *(n + place for place in order))
+        shape = g.constant("sizes", torch.tensor(joined))
+        return g.op("Reshape", y, g.op("Concat", g.op("Shape", x, start=0, end=n), shape, axis=0) if n else shape)
+
+    return write
+
+
+writes(nn.PixelShuffle)(_mixed([0, 3, 1, 4, 2], lambda m: m.upscale_factor, back=False))
+writes(nn.PixelUnshuffle)(_mixed([0, 2, 4, 1, 3], lambda m: m.downscale_factor, back=True))
 
 
 # Shapes

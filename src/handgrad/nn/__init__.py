@@ -62,6 +62,7 @@ from handgrad.nn.sequential import Sequential
 from handgrad.nn.shape import Flatten, Permute, Select, Transpose, Unflatten
 from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
 from handgrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from handgrad.nn.upsampling import PixelShuffle, PixelUnshuffle, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "CELU",
@@ -144,6 +145,8 @@ __all__ = [
     "Parallel",
     "Parameter",
     "Permute",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PoissonNLLLoss",
     "PositionalEmbedding",
     "PositionalEncoding",
@@ -177,6 +180,9 @@ __all__ = [
     "TransformerEncoderLayer",
     "Transpose",
     "Unflatten",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
     "fuse",
