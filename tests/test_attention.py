@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from handgrad import nn
+from handgrad import nn, optim
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.testing import gradcheck
 from tests.cases import close
@@ -76,6 +78,57 @@ def test_dropout_of_a_transformer_layer(norm_first: bool) -> None:
     layer = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.3, norm_first=norm_first)
     gradcheck(layer, torch.randn(4, 3, 6))
     gradcheck(nn.replicate(layer, seeds=[1, 2]), torch.randn(2, 4, 3, 6))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_dropout_of_a_decoder_layer(norm_first: bool) -> None:
+    layer = nn.TransformerDecoderLayer(6, 2, 8, dropout=0.3, norm_first=norm_first)
+    gradcheck(layer, torch.randn(4, 3, 6), torch.randn(5, 3, 6))
+    many = nn.replicate(layer, seeds=[1, 2])
+    gradcheck(many, torch.randn(2, 4, 3, 6), torch.randn(5, 3, 6))  # a memory that the replicas share
+
+
+def test_an_encoder_and_a_decoder_train_as_torchs() -> None:
+    """Sequences reversed, with padding: five steps from the same weights."""
+
+    def build(n: Any) -> list[Any]:
+        torch.manual_seed(0)
+        options: Any = {"dropout": 0.0, "batch_first": True, "norm_first": True}
+        encoder, decoder = n.TransformerEncoderLayer(6, 2, 8, **options), n.TransformerDecoderLayer(6, 2, 8, **options)
+        fast: Any = {"enable_nested_tensor": False}
+        parts = [n.Embedding(7, 6), n.TransformerEncoder(encoder, 2, n.LayerNorm(6), **fast)]
+        return [*parts, n.TransformerDecoder(decoder, 2, n.LayerNorm(6)), n.Linear(6, 7)]
+
+    source = torch.randint(1, 7, (4, 5))
+    source[:2, 3:] = 0
+    padding, given, wanted = source == 0, source.flip(1).roll(1, 1), source.flip(1)
+    mask = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    ours, theirs = (build(n) for n in (nn, torch.nn))
+    for own, other in zip(ours, theirs):
+        own.double().load_state_dict(other.double().state_dict())
+    embedding, encoder, decoder, last = ours
+    second = nn.Embedding(7, 6).double()  # the same matrix, for the decoder's own forward and backward
+    second.weight = embedding.weight
+    criterion, optimizer = nn.CrossEntropyLoss(), optim.Adam([p for part in ours for p in part.parameters()], lr=0.1)
+    values = [p for part in theirs for p in part.parameters()]
+    adam = torch.optim.Adam(values, lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        memory = encoder(embedding(source), src_key_padding_mask=padding)
+        decoded = decoder(second(given), memory, tgt_is_causal=True, memory_key_padding_mask=padding)
+        loss = criterion(last(decoded).mT, wanted)
+        dx, dm = decoder.backward(last.backward(criterion.backward().mT))
+        second.backward(dx)
+        embedding.backward(encoder.backward(dm))
+        optimizer.step()
+        adam.zero_grad()
+        memory = theirs[1](theirs[0](source), src_key_padding_mask=padding)
+        decoded = theirs[2](theirs[0](given), memory, tgt_mask=mask, memory_key_padding_mask=padding)
+        right = torch.nn.functional.cross_entropy(theirs[3](decoded).mT, wanted)
+        right.backward()
+        adam.step()
+        close(loss, right.detach())
+    close(embedding.weight.value, theirs[0].weight.detach(), rough=1e-8)
 
 
 def test_copies_in_an_encoder_draw_dropout_of_their_own() -> None:

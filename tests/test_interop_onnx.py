@@ -52,11 +52,12 @@ def run(path: Path, *inputs: Tensor) -> list[Tensor]:
 def batch_dims(module: Any, inputs: list[Any]) -> Any:
     """Where each tensor counts its samples: behind the steps of a sequence, unless batch_first."""
     inner = getattr(module, "module", module)
-    sequence = isinstance(inner, (nn.RNN, nn.GRU, nn.LSTM, nn.MultiheadAttention, nn.TransformerEncoderLayer))
+    attending = isinstance(inner, (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer))
+    sequence = attending or isinstance(inner, (nn.RNN, nn.GRU, nn.LSTM))
     batch_first = getattr(inner, "batch_first", getattr(getattr(inner, "self_attn", None), "batch_first", False))
     first = 1 if sequence and not batch_first else 0
     tensors = leaves(inputs)
-    later = 1 if sequence and not isinstance(inner, nn.MultiheadAttention) else first  # states
+    later = 1 if sequence and not attending else first  # states
     return tuple([first] + [later] * (len(tensors) - 1))
 
 

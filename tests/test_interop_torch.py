@@ -211,6 +211,16 @@ def test_transformer_options() -> None:
         torch.testing.assert_close(to_torch(causal)(x[0]).detach(), causal(x[0]))
 
 
+def test_decoders() -> None:
+    theirs = torch.nn.TransformerDecoderLayer(6, 3, 10, 0.0, torch.nn.functional.gelu, 1e-3, True, True, bias=False)
+    x, memory = torch.randn(2, 4, 6), torch.randn(2, 5, 6)
+    stacked = torch.nn.TransformerDecoder(theirs, 2)
+    torch.testing.assert_close(from_torch(stacked)(x, memory), stacked(x, memory).detach())
+    causal: Any = nn.TransformerDecoderLayer(6, 2, 8, 0.0, is_causal=True, batch_first=True)
+    torch.testing.assert_close(to_torch(causal)(x, memory).detach(), causal(x, memory))
+    assert type(to_torch(from_torch(stacked))) is torch.nn.TransformerDecoder
+
+
 def relu(x: Tensor) -> Tensor:
     """The name alone does not make it PyTorch's."""
     return x * 2

@@ -127,6 +127,45 @@ def _encoder(n: Any, last: bool = False) -> Any:
     return n.TransformerEncoder(layer, 2, n.LayerNorm(E) if last else None, enable_nested_tensor=False)
 
 
+def _decoding(name: str, shapes: tuple[Any, ...], *args: Any, causal: bool = False, **options: Any) -> Case:
+    """A row of one decoder layer."""
+
+    def peer() -> torch.nn.Module:
+        layer = torch.nn.TransformerDecoderLayer(E, 2, 8, *args, **options)
+        if causal:
+            mask = torch.ones(4, 4, dtype=torch.bool).triu(1)
+            layer.forward = partial(layer.forward, tgt_mask=mask)  # type: ignore[method-assign]
+        return layer
+
+    extra = {"is_causal": True} if causal else {}
+    return Case(
+        f"TransformerDecoderLayer-{name}",
+        lambda n: n.TransformerDecoderLayer(E, 2, 8, *args, **options, **extra),
+        shapes,
+        peer=peer,
+        rank=3,
+        rough=1e-3,
+    )
+
+
+def _decoder(n: Any, last: bool = False) -> Any:
+    replicas: Any = {"replicas": len(n.seeds)} if isinstance(n, Replicated) else {}
+    build = nn.TransformerDecoderLayer if replicas else n.TransformerDecoderLayer
+    layer = build(E, 2, 8, 0.0, batch_first=True, **replicas)
+    return n.TransformerDecoder(layer, 2, n.LayerNorm(E) if last else None)
+
+
+def _stacked(name: str, last: bool) -> Case:
+    return Case(
+        f"TransformerDecoder{name}",
+        lambda n: _decoder(n, last),
+        (((2, 4, E), (2, 3, E)),),
+        peer=lambda: _decoder(torch.nn, last),
+        rank=3,
+        rough=1e-3,
+    )
+
+
 CASES: list[Case] = [
     Case(
         "PositionalEncoding",
@@ -156,6 +195,12 @@ CASES: list[Case] = [
         rank=3,
         rough=1e-3,
     ),
+    _decoding("post", (((4, 2, E), (5, 2, E)), ((4, E), (3, E))), dropout=0.0),
+    _decoding("pre", (((4, 2, E), (5, 2, E)),), dropout=0.0, norm_first=True),
+    _decoding("gelu", (((2, 4, E), (2, 4, E)),), 0.0, "gelu", 1e-3, batch_first=True, bias=False),
+    _decoding("causal", (((2, 4, E), (2, 5, E)),), 0.0, batch_first=True, causal=True),
+    _stacked("", False),
+    _stacked("-norm", True),
     alone("self", ((4, 3, E), (4, E), (1, 2, E))),
     alone("batch-first", ((2, 4, E),), batch_first=True),
     alone("no-bias", ((4, 2, E),), bias=False),
@@ -180,6 +225,12 @@ BAD_INPUTS: list[Bad] = [
         lambda: nn.MultiheadAttention(E, 2, kdim=4)(torch.zeros(4, 2, E)),
         ShapeError,
         r"three inputs",
+    ),
+    Bad(
+        "TransformerDecoderLayer-memory",
+        lambda: nn.TransformerDecoderLayer(E, 2, 8)(torch.zeros(4, 2, E), torch.zeros(4, 2, 5)),
+        ShapeError,
+        r"\(T, N, 6\), got \(4, 2, 5\)",
     ),
     Bad("PositionalEncoding-width", lambda: nn.PositionalEncoding(6)(torch.zeros(4, 5)), ShapeError, r"\(…, T, 6\)"),
     Bad(

@@ -150,7 +150,36 @@ class TransformerEncoderLayer(torch.nn.TransformerEncoderLayer):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        if src_mask is None and (is_causal or self.is_causal):
-            T = src.shape[1 if self.self_attn.batch_first and src.ndim == 3 else 0]
-            src_mask = torch.ones(T, T, dtype=torch.bool, device=src.device).triu(1)
+        src_mask = _later(self, src, src_mask, is_causal)
         return super().forward(src, src_mask, src_key_padding_mask)
+
+
+class TransformerDecoderLayer(torch.nn.TransformerDecoderLayer):
+    """torch.nn's, whose tokens may look at no later one of their own with `is_causal`."""
+
+    def __init__(self, *args: Any, is_causal: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.is_causal = is_causal
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        tgt_mask = _later(self, tgt, tgt_mask, tgt_is_causal)
+        padding = (tgt_key_padding_mask, memory_key_padding_mask)
+        return super().forward(tgt, memory, tgt_mask, memory_mask, *padding, memory_is_causal=memory_is_causal)
+
+
+def _later(layer: Any, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor | None:
+    """The mask given, or where a layer is causal that of the later tokens."""
+    if mask is not None or not (causal or layer.is_causal):
+        return mask
+    T = x.shape[1 if layer.self_attn.batch_first and x.ndim == 3 else 0]
+    return torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -132,31 +134,43 @@ def _three(m: nn.MultiheadAttention) -> list[Tensor]:
 
 
 @writes(nn.TransformerEncoderLayer)
-def encoder_layer(g: Graph, m: nn.TransformerEncoderLayer, x: Value) -> Any:
-    def attend(u: Value) -> Value:
-        y, _ = attended(g, m.self_attn, [u], m.is_causal)
-        return Value(y, u.like)
-
-    def feed(u: Value) -> Value:
-        between: Any = m.activation if isinstance(m.activation, nn.Module) else m.between
-        h = g.module(between, "activation", g.module(m.linear1, "linear1", u))
-        y: Value = g.module(m.linear2, "linear2", h)
-        return y
-
-    def add(a: Value, b: Value) -> Value:
-        return Value(g.op("Add", a, b), a.like)
-
-    if m.norm_first:
-        u = add(x, attend(g.module(m.norm1, "norm1", x)))
-        return add(u, feed(g.module(m.norm2, "norm2", u)))
-    u = g.module(m.norm1, "norm1", add(x, attend(x)))
-    return g.module(m.norm2, "norm2", add(u, feed(u)))
+def encoder_layer(g: Graph, m: nn.TransformerEncoderLayer, x: Value) -> Value:
+    return _blocks(g, m, x, [partial(_looked, g, m), partial(_fed, g, m)])
 
 
-@writes(nn.TransformerEncoder)
-def encoder(g: Graph, m: nn.TransformerEncoder, x: Value) -> Any:
+@writes(nn.TransformerDecoderLayer)
+def decoder_layer(g: Graph, m: nn.TransformerDecoderLayer, x: Value, memory: Value) -> Value:
+    return _blocks(g, m, x, [partial(_looked, g, m), partial(_looked, g, m, memory=memory), partial(_fed, g, m)])
+
+
+def _blocks(g: Graph, m: Any, x: Value, blocks: list[Callable[[Value], Value]]) -> Value:
+    """Add what each block makes of x to it, with its normalisation before or after."""
+    for index, block in enumerate(blocks, 1):
+        name = f"norm{index}"
+        inner = block(g.module(getattr(m, name), name, x) if m.norm_first else x)
+        x = Value(g.op("Add", x, inner), x.like)
+        x = x if m.norm_first else g.module(getattr(m, name), name, x)
+    return x
+
+
+def _looked(g: Graph, m: Any, u: Value, memory: Value | None = None) -> Value:
+    """Attention of u to itself, or to the memory."""
+    if memory is None:
+        return Value(attended(g, m.self_attn, [u], m.is_causal)[0], u.like)
+    return Value(attended(g, m.multihead_attn, [u, memory, memory])[0], u.like)
+
+
+def _fed(g: Graph, m: Any, u: Value) -> Value:
+    between: Any = m.activation if isinstance(m.activation, nn.Module) else m.between
+    h = g.module(between, "activation", g.module(m.linear1, "linear1", u))
+    y: Value = g.module(m.linear2, "linear2", h)
+    return y
+
+
+@writes(nn.TransformerEncoder, nn.TransformerDecoder)
+def stack(g: Graph, m: nn.TransformerEncoder, x: Value, *memory: Value) -> Any:
     for name, layer in m.layers.named_parts():
-        x = g.module(layer, f"layers.{name}", x)
+        x = g.module(layer, f"layers.{name}", x, *memory)
     return x if m.norm is None else g.module(m.norm, "norm", x)
 
 

@@ -157,7 +157,7 @@ def _own(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 
 def _make(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
-    plain = name == "TransformerEncoderLayer" and "is_causal" not in arguments
+    plain = name.startswith("Transformer") and "is_causal" not in arguments
     kind: Any = getattr(torch.nn if plain else modules, name, None) or getattr(torch.nn, name, None)
     if kind is None:
         raise UnsupportedError("a module that torch.nn has", name, "Convert its parts.", "to_torch")

@@ -1,9 +1,9 @@
-"""TransformerEncoderLayer and TransformerEncoder (Vaswani et al. 2017)."""
+"""TransformerEncoderLayer and TransformerEncoder (Vaswani et al. 2017), on bases that they share with the decoder's."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,7 +20,99 @@ from handgrad.nn.parameter import Generators
 from handgrad.seeds import derive
 
 
-class TransformerEncoderLayer(Module):
+class TransformerLayer(Module):
+    """Base of the layers of encoder and decoder: attention once or twice, then FF, each with its norm and dropout."""
+
+    blocks: ClassVar[int]
+
+    norm1: LayerNorm
+    norm2: LayerNorm
+    norm3: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
+    dropout3: Dropout
+
+    found = {  # noqa: RUF012
+        "d_model": "self_attn.embed_dim",
+        "nhead": "self_attn.num_heads",
+        "dim_feedforward": "linear1.out_features",
+        "dropout": "self_attn.dropout",
+        "layer_norm_eps": "norm1.eps",
+        "batch_first": "self_attn.batch_first",
+        "bias": "linear1.bias",
+    }
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Module = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        is_causal: bool = False,
+        generator: Generators = None,
+        replicas: int | None = None,
+    ) -> None:
+        super().__init__(replicas)
+        source = None if generator is None else torch.Generator()
+        options: dict[str, Any] = {"generator": source, "replicas": replicas}
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        noise: dict[str, Any] = {"p": dropout, **options}
+
+        def attention() -> MultiheadAttention:
+            return MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **place, **options)
+
+        self.self_attn = attention()
+        if self.blocks == 3:
+            self.multihead_attn = attention()
+        self.linear1 = Linear(d_model, dim_feedforward, bias, **place, **options)
+        self.dropout = Dropout(**noise)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, **place, **options)
+        for block in range(1, self.blocks + 1):
+            setattr(self, f"norm{block}", LayerNorm(d_model, layer_norm_eps, bias=bias, **place, replicas=replicas))
+        for block in range(1, self.blocks + 1):
+            setattr(self, f"dropout{block}", Dropout(**noise))
+        self.norm_first, self.is_causal = norm_first, is_causal
+        self.activation = activation
+        if not isinstance(activation, Module):  # in a tuple, as PyTorch's function is no part of the tree either
+            checks.one_of("activation", activation, ("relu", "gelu"), self.label)
+            self._activation = (ReLU() if activation == "relu" else GELU(),)
+        if generator is not None:
+            self.reset(generator)
+
+    def _attended(self, x: Tensor, masks: dict[str, Any]) -> Tensor:
+        y: Tensor = self.dropout1(self.self_attn(x, need_weights=False, **masks)[0])
+        return y
+
+    def _backward_attended(self, dy: Tensor) -> Tensor:
+        dx: Tensor = self.self_attn.backward(self.dropout1.backward_within(dy))
+        return dx
+
+    @property
+    def between(self) -> Module:
+        return self.activation if isinstance(self.activation, Module) else self._activation[0]
+
+    @property
+    def _last_dropout(self) -> Dropout:
+        return self.dropout2 if self.blocks == 2 else self.dropout3
+
+    def _fed(self, u: Tensor) -> Tensor:
+        y: Tensor = self._last_dropout(self.linear2(self.dropout(self.between(self.linear1(u)))))
+        return y
+
+    def _backward_fed(self, dy: Tensor) -> Tensor:
+        dh = self.dropout.backward_within(self.linear2.backward(self._last_dropout.backward_within(dy)))
+        return self.linear1.backward(self.between.backward(dh))
+
+
+class TransformerEncoderLayer(TransformerLayer):
     r"""Self-attention and a network of two linear layers, each added to its input and normalised.
 
     $$u = \mathrm{LN}_1(x + \mathrm{SA}(x)), \quad y = \mathrm{LN}_2(u + \mathrm{FF}(u)), \qquad
@@ -62,53 +154,7 @@ class TransformerEncoderLayer(Module):
         (torch.Size([4, 5, 8]), torch.Size([4, 5, 8]))
     """
 
-    found = {  # noqa: RUF012
-        "d_model": "self_attn.embed_dim",
-        "nhead": "self_attn.num_heads",
-        "dim_feedforward": "linear1.out_features",
-        "dropout": "self_attn.dropout",
-        "layer_norm_eps": "norm1.eps",
-        "batch_first": "self_attn.batch_first",
-        "bias": "linear1.bias",
-    }
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Module = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        is_causal: bool = False,
-        generator: Generators = None,
-        replicas: int | None = None,
-    ) -> None:
-        super().__init__(replicas)
-        source = None if generator is None else torch.Generator()
-        options: dict[str, Any] = {"generator": source, "replicas": replicas}
-        place: dict[str, Any] = {"device": device, "dtype": dtype}
-        noise: dict[str, Any] = {"p": dropout, **options}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **place, **options)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, **place, **options)
-        self.dropout = Dropout(**noise)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, **place, **options)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, **place, replicas=replicas)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **place, replicas=replicas)
-        self.dropout1, self.dropout2 = Dropout(**noise), Dropout(**noise)
-        self.norm_first, self.is_causal = norm_first, is_causal
-        self.activation = activation
-        if not isinstance(activation, Module):  # in a tuple, as PyTorch's function is no part of the tree either
-            checks.one_of("activation", activation, ("relu", "gelu"), self.label)
-            self._activation = (ReLU() if activation == "relu" else GELU(),)
-        if generator is not None:
-            self.reset(generator)
+    blocks = 2
 
     def forward(
         self,
@@ -141,28 +187,23 @@ class TransformerEncoderLayer(Module):
         ds = self.norm1.backward(ds + self._backward_fed(ds))  # by x + SA(x)
         return ds + self._backward_attended(ds)
 
-    def _attended(self, x: Tensor, masks: dict[str, Any]) -> Tensor:
-        y: Tensor = self.dropout1(self.self_attn(x, need_weights=False, **masks)[0])
-        return y
 
-    def _backward_attended(self, dy: Tensor) -> Tensor:
-        dx: Tensor = self.self_attn.backward(self.dropout1.backward_within(dy))
-        return dx
+class TransformerStack(Module):
+    """Base of encoder and decoder: layers of one make, each with parameters of its own, and perhaps a last norm."""
 
-    @property
-    def between(self) -> Module:
-        return self.activation if isinstance(self.activation, Module) else self._activation[0]
-
-    def _fed(self, u: Tensor) -> Tensor:
-        y: Tensor = self.dropout2(self.linear2(self.dropout(self.between(self.linear1(u)))))
-        return y
-
-    def _backward_fed(self, dy: Tensor) -> Tensor:
-        dh = self.dropout.backward_within(self.linear2.backward(self.dropout2.backward_within(dy)))
-        return self.linear1.backward(self.between.backward(dh))
+    def __init__(self, layer: TransformerLayer, num_layers: int, norm: Module | None, generator: Generators) -> None:
+        super().__init__(layer.replicas)
+        num_layers = checks.positive_int("num_layers", num_layers, self.label)
+        self.layers = ModuleList(copy.deepcopy(layer) for _ in range(num_layers))
+        for index, own in enumerate(self.layers):
+            for part in own.modules():  # copies would draw the same dropout
+                part.seeds = part.seeds and tuple(derive(seed, "layer", index) for seed in part.seeds)
+        self.norm, self.num_layers = norm, num_layers
+        if generator is not None:
+            self.reset(generator)
 
 
-class TransformerEncoder(Module):
+class TransformerEncoder(TransformerStack):
     r"""Layers of one make, one after another, each with parameters of its own, and perhaps a last normalisation.
 
     Args:
@@ -196,16 +237,8 @@ class TransformerEncoder(Module):
         *,
         generator: Generators = None,
     ) -> None:
-        super().__init__(encoder_layer.replicas)
-        num_layers = checks.positive_int("num_layers", num_layers, self.label)
-        self.layers = ModuleList(copy.deepcopy(encoder_layer) for _ in range(num_layers))
-        for index, layer in enumerate(self.layers):
-            for part in layer.modules():  # copies would draw the same dropout
-                part.seeds = part.seeds and tuple(derive(seed, "layer", index) for seed in part.seeds)
-        self.norm, self.num_layers = norm, num_layers
+        super().__init__(encoder_layer, num_layers, norm, generator)
         self.enable_nested_tensor, self.mask_check = enable_nested_tensor, mask_check
-        if generator is not None:
-            self.reset(generator)
 
     def forward(
         self,
