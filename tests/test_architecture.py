@@ -223,7 +223,7 @@ LEVELS = [
         "handgrad.nn.attention",
     ],
     ["handgrad.nn.chain", "handgrad.nn.transformer"],
-    ["handgrad.nn.fuse"],
+    ["handgrad.nn.fuse", "handgrad.nn.decoder"],
     ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
     [
