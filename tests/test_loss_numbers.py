@@ -34,6 +34,8 @@ OPTIONS: dict[str, tuple[str, str, tuple[float, ...], dict[str, Any]]] = {
     "ranking": ("MarginRankingLoss", "margin", (0.3, 0.0, 1.7), {}),
     "classes": ("MultiMarginLoss", "margin", (0.3, 1.0, 1.7), {}),
     "squared": ("MultiMarginLoss", "margin", (0.3, 1.0, 1.7), {"p": 2}),
+    "triplet": ("TripletMarginLoss", "margin", (0.3, 1.0, 1.7), {"swap": True}),
+    "triplet eps": ("TripletMarginLoss", "eps", (1e-6, 0.0, 0.5), {}),
     "cosine": ("CosineEmbeddingLoss", "margin", (0.3, 0.0, -0.7), {}),
 }
 EACH = pytest.mark.parametrize("name", OPTIONS)
@@ -74,8 +76,9 @@ def test_each_replica_is_the_loss_of_its_number(
         place = target(many, inputs)
         weights = torch.rand(R, inputs[0].shape[1], dtype=dtype) if weighted else None
         if shared:
-            inputs[place] = inputs[place][0]
             weights = weights if weights is None else weights[0]
+        if shared and place is not None:
+            inputs[place] = inputs[place][0]
         dloss = torch.randn_like(many(*inputs))
         found = passed(many, inputs, weights, dloss)
         taken = [many.replica(r) for r in range(R)]

@@ -310,6 +310,9 @@ POINTS: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     "classes at the margin": ("MultiMarginLoss", {}, [torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([0])]),
     "zero vectors": ("CosineEmbeddingLoss", {}, [VECTORS, VECTORS.flip(0), torch.tensor([1.0, 1.0, -1.0, -1.0])]),
     "right angles": ("CosineEmbeddingLoss", {}, [VECTORS[:1], VECTORS[:1].flip(1), torch.tensor([-1.0])]),
+    "triplets that tie": ("TripletMarginLoss", {"swap": True}, [VECTORS, -VECTORS, 0 * VECTORS]),
+    "triplets without distance": ("TripletMarginLoss", {"eps": 0.0, "p": 3.0}, [VECTORS, VECTORS, VECTORS]),
+    "triplets at the margin": ("TripletMarginLoss", {"eps": 0.0}, [VECTORS[:1], VECTORS[:1], 2 * VECTORS[:1]]),
     "counts of 0 and 1": ("PoissonNLLLoss", {"full": True}, [ONES, torch.arange(7.0)]),
 }
 

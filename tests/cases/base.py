@@ -51,9 +51,9 @@ def differentiated(module: nn.Module, inputs: Any) -> list[Tensor]:
     return [x for x in leaves(given) if x.dtype.is_floating_point]
 
 
-def target(criterion: nn.Loss, inputs: list[Any]) -> int:
-    """Which of a loss's inputs are the targets."""
-    return next(i for i in range(len(inputs)) if i not in criterion.differentiated)
+def target(criterion: nn.Loss, inputs: list[Any]) -> int | None:
+    """Which of a loss's inputs are the targets; None for a loss of predictions alone."""
+    return next((i for i in range(len(inputs)) if i not in criterion.differentiated), None)
 
 
 def each(change: Callable[[Tensor], Any], tree: Any) -> Any:

@@ -115,6 +115,12 @@ KINDS: list[tuple[str, tuple[Any, ...], tuple[Draw | None, ...], list[dict[str, 
     ("MultiMarginLoss", SCORES, INDEX, [{"p": 2}, {"margin": 0.3}, {"p": 2, "margin": 2.0, "weight": W}]),
     ("MultiLabelSoftMarginLoss", LABELS[:2], (None, labels), [{"weight": W}]),
     ("CosineEmbeddingLoss", VECTORS, (None, None, signs), [{"margin": -0.4}]),
+    (
+        "TripletMarginLoss",
+        (((4, 3),) * 3, ((3,),) * 3, ((1, 1),) * 3),
+        (),
+        [{"margin": 0.3, "p": 1.5}, {"p": 1}, {"swap": True}, {"p": 3.0, "eps": 0.1, "swap": True}],
+    ),
 ]
 
 CASES: list[Case] = [

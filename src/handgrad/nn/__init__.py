@@ -24,7 +24,13 @@ from handgrad.nn.init import Initialiser
 from handgrad.nn.linear import Linear
 from handgrad.nn.localresponse import LocalResponseNorm
 from handgrad.nn.loss import Loss, MSELoss
-from handgrad.nn.margin_losses import CosineEmbeddingLoss, HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss
+from handgrad.nn.margin_losses import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from handgrad.nn.module import Module
 from handgrad.nn.norms import GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from handgrad.nn.pad import (
@@ -182,6 +188,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "Transpose",
+    "TripletMarginLoss",
     "Unflatten",
     "Upsample",
     "UpsamplingBilinear2d",

@@ -192,3 +192,83 @@ class CosineEmbeddingLoss(MarginLoss):
         loss = torch.where(near, 1 - c, over.clamp(min=0))
         p, q1, q2 = ((s * v).unsqueeze(-1) for v in (1 / n, c / a, c / b))
         return self.reduced(loss, p * x2 - q1 * x1, p * x1 - q2 * x2, weights=weights, classes=x1.ndim - 1)
+
+
+class TripletMarginLoss(Loss):
+    r"""An anchor a, to be nearer to x than to y by the margin m.
+
+    $$\ell = \max(0, h), \quad h = d(a, x) - d(a, y) + m, \qquad
+      d(u, v) = \Big( \sum_i |u_i - v_i + \epsilon|^p \Big)^{1/p}$$
+
+    $$\frac{\partial d}{\partial u_i} = -\frac{\partial d}{\partial v_i} =
+      \operatorname{sgn}(w_i) \Big( \frac{|w_i|}{d} \Big)^{p-1}, \quad w = u - v + \epsilon, \qquad
+      \frac{\partial \ell}{\partial h} = [h \ge 0]$$
+
+    With `swap` d(x, y) stands for d(a, y) where it is the smaller. Backward returns the gradients by all three.
+
+    Shapes: a, x and y (N, D) or (D,) alike; loss (), or (N,) with "none". With R replicas all lead with R, and the loss
+    is (R,).
+
+    Args: as of `Loss`, and
+        margin: m, above 0; with R replicas it may be R numbers.
+        p: of the norm, at least 1.
+        eps: ε; with R replicas it may be R numbers.
+        swap: whether the anchor and x may change places.
+
+    Errors: ShapeError for unequal shapes or an empty batch, DTypeError and DeviceError for others unlike the first.
+
+    Source: Schroff et al. 2015, arXiv:1503.03832; Balntas et al. 2016 for swap.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> criterion = nn.TripletMarginLoss(eps=0)
+        >>> criterion(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 5.0]]))
+        tensor(1.)
+        >>> criterion.backward()
+        (tensor([[-0.6000,  0.2000]]), tensor([[0.6000, 0.8000]]), tensor([[ 0., -1.]]))
+    """
+
+    differentiated = (0, 1, 2)
+    number_names = ("margin", "eps")
+
+    def __init__(
+        self,
+        margin: Numbers = 1.0,
+        p: float = 2.0,
+        eps: Numbers = 1e-6,
+        swap: bool = False,
+        size_average: None = None,
+        reduce: None = None,
+        reduction: str = "mean",
+        *,
+        replicas: int | None = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction, replicas=replicas)
+        self.margin, self.eps = self.number("margin", margin, 0, least_too=False), self.number("eps", eps, 0)
+        self.p, self.swap = checks.at_least("p", p, 1, self.label), swap
+
+    def forward(  # type: ignore[override]
+        self, anchor: Tensor, positive: Tensor, negative: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        self.predictions(anchor, positive, negative)
+        near, dnear = self._from_distance(anchor - positive)  # (N,), (N, D)
+        far, dfar = self._from_distance(anchor - negative)
+        h = near - far
+        da, dx, dy = dnear - dfar, -dnear, dfar
+        if self.swap:
+            across, dacross = self._from_distance(positive - negative)
+            h = near - torch.minimum(far, across)
+            share = (far < across).to(h.dtype).add_(far == across, alpha=0.5).unsqueeze(-1)  # of d(a, y), ½ where equal
+            da, dx, dy = dnear - share * dfar, (share - 1) * dacross - dnear, share * dfar + (1 - share) * dacross
+        h.add_(column(self.margin, h))
+        active = (h >= 0).to(h.dtype).unsqueeze(-1)
+        grads = (active * d for d in (da, dx, dy))
+        return self.reduced(h.clamp_(min=0), *grads, weights=weights, classes=anchor.ndim - 1)
+
+    def _from_distance(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """d and its derivative by w, which is 0 where d is, of w without ε."""
+        w = w.add_(column(self.eps, w))
+        d = torch.linalg.vector_norm(w, self.p, -1, keepdim=True)  # (N, 1)
+        slope = torch.where(d > 0, w.abs() / d, 0).pow_(self.p - 1).mul_(w.sign())
+        return d.squeeze(-1), slope
