@@ -126,7 +126,7 @@ def test_networks_of_any_shape_go_everywhere(
 def test_every_class_is_exported_or_known_not_to_be() -> None:
     without = {name for name, kind in CLASSES.items() if kind not in WRITERS and not issubclass(kind, nn.Loss)}
     assert without == {"Module", "Elementwise", "Random", "LinearChain", "AveragedModel"}
-    rows = {type(part) for case in ROWS for part in case.ours().modules()} | {nn.ModuleList}
+    rows = {type(part) for case in ROWS for part in case.ours().modules()} | {nn.ModuleList, nn.ModuleDict}
     assert set(WRITERS) <= rows
 
 
@@ -265,7 +265,7 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     x, path = torch.randn(5, 3), tmp_path / "m.onnx"
     changed = nn.Tanh()
     changed.forward = lambda x: x * 2  # type: ignore[method-assign]
-    for part in (Own(), changed, nn.ModuleList([nn.Tanh()]), nn.MSELoss()):
+    for part in (Own(), changed, nn.ModuleList([nn.Tanh()]), nn.ModuleDict({"a": nn.Tanh()}), nn.MSELoss()):
         with pytest.raises(UnsupportedError, match=r"model\.0\.1 \(\w+\): ") as raised:
             to_onnx(nn.Sequential(nn.Sequential(nn.ReLU(), part)), path, x)
         assert isinstance(raised.value, NotImplementedError)

@@ -22,10 +22,10 @@ from handgrad.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from handgrad.saving import load, save
 from handgrad.tensorfile import load_tensors, save_tensors
 from tests.cases import CASES, Case, explains, ids, leaves, network
-from tests.cases.containers import Stack
+from tests.cases.containers import Heads, Stack
 
 EACH = pytest.mark.parametrize("case", CASES, ids=ids(CASES))
-OWN = [Stack]
+OWN = [Stack, Heads]
 """Classes of the table that are not handgrad's."""
 
 

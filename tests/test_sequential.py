@@ -156,3 +156,23 @@ def test_names_that_are_no_steps_of_a_path(name: Any) -> None:
     with pytest.raises(ArgumentError, match="names") as raised:
         nn.Sequential(OrderedDict([(name, nn.Linear(2, 2)), ("a", nn.Sequential(OrderedDict(b=nn.Linear(2, 2))))]))
     assert explains(raised.value)
+
+
+def test_a_dictionary_of_modules_is_pytorchs() -> None:
+    ours, theirs = (n.ModuleDict({"a": n.Linear(2, 3)}) for n in (nn, torch.nn))
+    for n, held in ((nn, ours), (torch.nn, theirs)):
+        held["b"] = n.Tanh()
+        held.update({"c": n.Linear(3, 1), "a": n.Linear(2, 2)})
+        assert "c" in held
+        assert "d" not in held
+    assert repr(ours) == repr(theirs)
+    assert list(ours) == list(ours.keys()) == list(theirs)
+    assert [type(part).__name__ for part in ours.values()] == [type(part).__name__ for _, part in theirs.items()]
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert ours.pop("b") not in ours.values()
+    del ours["c"]
+    assert [name for name, _ in ours.items()] == ["a"]
+    ours.clear()
+    assert len(ours) == 0
+    with pytest.raises(KeyError, match="a"):
+        ours["a"]

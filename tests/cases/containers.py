@@ -81,6 +81,43 @@ class TorchStack(torch.nn.Module):
         return self.layers[1](self.layers[0](x))
 
 
+class Heads(Stack):
+    """What a user writes around a ModuleDict."""
+
+    def __init__(self, *, replicas: int | None = None, generator: Any = None) -> None:
+        super().__init__(replicas=replicas, generator=generator)
+        self.heads = nn.ModuleDict({"a": self.layers[0], "b": self.layers[1]})
+        self.layers = nn.ModuleList()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.heads["a"](x) - 2 * self.heads["b"](x)
+        return self.keep(y)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        self.take(dy)
+        dx: Tensor = self.heads["a"].backward(dy) + self.heads["b"].backward(-2 * dy)
+        return dx
+
+
+class TorchHeads(torch.nn.Module):
+    def _get_name(self) -> str:
+        return "Heads"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList()
+        self.heads = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 3), "b": torch.nn.Linear(3, 3)})
+
+    def forward(self, x: Tensor) -> Any:
+        return self.heads["a"](x) - 2 * self.heads["b"](x)
+
+
+def _heads(n: Any) -> Any:
+    if isinstance(n, Replicated):
+        return Heads(replicas=len(n.seeds), generator=n.generators)
+    return Heads()
+
+
 def _stack(n: Any) -> Any:
     if isinstance(n, Replicated):
         return Stack(replicas=len(n.seeds), generator=n.generators)
@@ -144,6 +181,7 @@ CASES: list[Case] = [
     side_by_side("Concat-rows", lambda n: n.Concat(n.Tanh(), n.Linear(3, 3), dim=-2), ((5, 3), (2, 5, 3)), lone=True),
     side_by_side("Parallel", lambda n: n.Parallel(_branch(n, 2), n.Linear(3, 1)), VECTORS),
     Case("ModuleList", _stack, VECTORS, peer=TorchStack),
+    Case("ModuleDict", _heads, VECTORS, peer=TorchHeads),
 ]
 
 BAD_INPUTS: list[Bad] = [
@@ -166,6 +204,8 @@ BAD_INPUTS: list[Bad] = [
 BAD_OPTIONS: list[Bad] = [
     Bad("Residual-torch", lambda: nn.Residual(torch.nn.Tanh()), DTypeError, r"Residual part 0.*got torch\.nn"),  # type: ignore[arg-type]
     Bad("ModuleList-class", lambda: nn.ModuleList([nn.ReLU]), DTypeError, r"handgrad module"),  # type: ignore[list-item]
+    Bad("ModuleDict-dot", lambda: nn.ModuleDict({"a.b": nn.ReLU()}), ArgumentError, r"without dots, got 'a\.b'"),
+    Bad("ModuleDict-class", lambda: nn.ModuleDict().update([("a", nn.ReLU)]), DTypeError, r"part a"),  # type: ignore[list-item]
     Bad("Sequential-torch", lambda: nn.Sequential(torch.nn.Tanh()), DTypeError, r"got torch\.nn"),  # type: ignore[arg-type]
     Bad("Sequential-class", lambda: nn.Sequential(nn.ReLU), DTypeError, r"handgrad module"),  # type: ignore[arg-type]
     Bad("Sequential-list", lambda: nn.Sequential([nn.ReLU()]), DTypeError, r"got builtins\.list"),  # type: ignore[arg-type]

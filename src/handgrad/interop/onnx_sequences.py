@@ -174,7 +174,7 @@ def stack(g: Graph, m: nn.TransformerEncoder, x: Value, *memory: Value) -> Any:
     return x if m.norm is None else g.module(m.norm, "norm", x)
 
 
-@writes(nn.ModuleList)
-def module_list(g: Graph, m: nn.ModuleList, *inputs: Any) -> Any:  # noqa: ARG001
+@writes(nn.ModuleList, nn.ModuleDict)
+def modules_alone(g: Graph, m: nn.Module, *inputs: Any) -> Any:  # noqa: ARG001
     remedy = "Put its modules into a Sequential."
-    raise UnsupportedError("a module with a forward", "a list of modules", remedy, m.label)
+    raise UnsupportedError("a module with a forward", "modules alone", remedy, m.label)

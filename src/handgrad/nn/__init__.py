@@ -10,7 +10,7 @@ from handgrad.nn.binary_losses import BCELoss, BCEWithLogitsLoss, MultiLabelSoft
 from handgrad.nn.cells import GRUCell, LSTMCell, RNNCell
 from handgrad.nn.chain import LinearChain
 from handgrad.nn.classification_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
-from handgrad.nn.container import ModuleList
+from handgrad.nn.container import ModuleDict, ModuleList
 from handgrad.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from handgrad.nn.decoder import TransformerDecoder, TransformerDecoderLayer
 from handgrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, FeatureAlphaDropout
@@ -143,6 +143,7 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",

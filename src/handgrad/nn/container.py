@@ -1,9 +1,9 @@
-"""Container: the base of modules that hold other modules by name, and ModuleList, which does nothing more."""
+"""Container: the base of modules that hold other modules by name; ModuleList and ModuleDict, which do nothing more."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import groupby
 from typing import Any, TypeVar, overload
 
@@ -37,13 +37,13 @@ class Container(Module):
         if len(modules) == 1 and isinstance(modules[0], OrderedDict):
             named = dict(modules[0])
         for name, module in named.items():
-            if not isinstance(name, str) or not name or "." in name:  # a path could then mean two parts
-                remedy = "Name the parts otherwise, such as 'hidden'."
-                raise ArgumentError("names that are texts without dots", repr(name), remedy, type(self).__name__)
             self._parts[name] = self._checked(module, name)
         self.replicas = replicas_of(self)
 
     def _checked(self, module: Any, name: str) -> Module:
+        if not isinstance(name, str) or not name or "." in name:  # a path could then mean two parts
+            remedy = "Name the parts otherwise, such as 'hidden'."
+            raise ArgumentError("names that are texts without dots", repr(name), remedy, type(self).__name__)
         if not isinstance(module, Module):
             remedy = "Build it from handgrad.nn, or derive it from nn.Module."
             got = f"{type(module).__module__}.{type(module).__qualname__}"
@@ -150,3 +150,66 @@ class ModuleList(Container):
             lines.append(f"  {name if last > first else name + ':'} " + text.replace("\n", "\n  "))
             first = last + 1
         return "ModuleList(" + ("\n" + "\n".join(lines) + "\n" if lines else "") + ")"
+
+
+class ModuleDict(Container):
+    """Modules by name, whose parameters are found; what is done with them is written by the module that holds them.
+
+    A dictionary, with `keys`, `values`, `items`, `update`, `pop` and `clear`; iterating gives the names.
+
+    Args:
+        modules: a mapping from names to modules, or pairs of them.
+
+    Errors: DTypeError for a part that is not a handgrad module, ArgumentError for a name that is empty or has a dot.
+
+    Source: torch.nn.ModuleDict.
+
+    Example:
+        >>> from handgrad import nn
+        >>> heads = nn.ModuleDict({"value": nn.Linear(8, 1), "policy": nn.Linear(8, 4)})
+        >>> heads["policy"], list(heads), len(heads.state_dict())
+        (Linear(in_features=8, out_features=4, bias=True), ['value', 'policy'], 4)
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+        super().__init__(OrderedDict(modules or {}))
+
+    def __getitem__(self, name: str) -> Module:  # type: ignore[override]
+        return self._parts[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:  # type: ignore[override]
+        self._parts[name] = self._checked(module, name)
+
+    def __delitem__(self, name: str) -> None:
+        del self._parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter(self._parts)
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._parts.keys()
+
+    def values(self) -> ValuesView[Module]:
+        """The modules."""
+        return self._parts.values()
+
+    def items(self) -> ItemsView[str, Module]:
+        """Name and module of each."""
+        return self._parts.items()
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add modules, or put them in the place of those of their names."""
+        for name, module in OrderedDict(modules).items():
+            self[name] = module
+
+    def pop(self, name: str) -> Module:
+        """Take a module out; return it."""
+        return self._parts.pop(name)
+
+    def clear(self) -> None:
+        """Take all out."""
+        self._parts.clear()
