@@ -295,7 +295,7 @@ def multiplied(x: Tensor, matrices: list[Tensor]) -> Tensor:
     return (rows[0].mT @ y if rows else y).to(x.dtype)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def weights(
     mode: str, inputs: int, outputs: int, scale: float | None, align: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
