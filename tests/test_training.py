@@ -563,7 +563,7 @@ def test_a_refused_checkpoint_shows_what_differs(change, expected, got, tmp_path
 
 def test_a_checkpoint_of_an_earlier_format_is_refused(tmp_path):
     save_tensors(tmp_path / "checkpoint-1.safetensors", {}, {"format": 1, "identity": {}, "state": {}})
-    with pytest.raises(OutputError, match=r"a checkpoint of format 2, got format 1"):
+    with pytest.raises(OutputError, match=r"a checkpoint of format 3, got format 1"):
         trained([3], checkpoint=tmp_path)
 
 

@@ -323,3 +323,85 @@ def test_a_checkpoint_of_other_frozen_parameters_is_refused(tmp_path):
     assert run(True, 1)
     with pytest.raises(StateError, match="frozen"):
         run(False, 2)
+
+
+class At(Callback):
+    """Does something of the trainer after an epoch, or before the first."""
+
+    def __init__(self, epoch, action):
+        self.epoch, self.action = epoch, action
+
+    def on_start(self, trainer):
+        if self.epoch == trainer.epoch == 0:
+            self.action(trainer)
+
+    def on_epoch_end(self, trainer):
+        if trainer.epoch == self.epoch:
+            self.action(trainer)
+
+
+def slower(trainer):
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = group["lr"] * 0.3
+
+
+CHANGES: dict[str, list[Callback]] = {
+    "freezes": [At(2, lambda trainer: trainer.model[0].freeze())],
+    "unfreezes": [
+        At(0, lambda trainer: trainer.model[0].freeze()),
+        At(4, lambda trainer: trainer.model[0].freeze(False)),
+    ],
+    "sets the learning rate": [At(3, slower)],
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_what_a_callback_changes_stays_when_a_run_goes_on(changes, tmp_path):
+    """Also a learning rate that lasts until the schedule's next step."""
+
+    def run(folder, *more):
+        model = network(SEEDS)
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        options: dict[str, Any] = {
+            "epochs": 6,
+            "schedule": optim.lr_scheduler.ExponentialLR(sgd, 0.9),
+            "checkpoint": folder,
+        }
+        fit(model, nn.MSELoss(replicas=3), sgd, (X, T), callbacks=[*changes, *more], **options)
+        return model
+
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "parts", At(3, lambda trainer: trainer.stop()))
+    again = run(tmp_path / "parts")
+    assert [p.frozen for p in whole.parameters()] == [p.frozen for p in again.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_callback_unfreezes_and_sets_dropout_in_any_precision(precision):
+    def run(action):
+        model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.0), nn.Linear(8, 1))
+        model = nn.replicate(model, SEEDS)
+        model[0].freeze()
+        options: dict[str, Any] = {"epochs": 4, "precision": precision, "callbacks": [At(2, action)]}
+        fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters(), 0.1), (X.float(), T.float()), **options)
+        return model
+
+    plain = run(lambda _: None)
+    moved = run(lambda trainer: trainer.model[0].freeze(False))
+    assert not torch.equal(plain[0].weight.value, moved[0].weight.value)
+    dropped = run(lambda trainer: setattr(trainer.model[2], "p", 0.5))
+    assert not torch.equal(plain[3].weight.value, dropped[3].weight.value)
+
+
+def test_a_replica_that_has_stopped_does_not_diverge():
+    """It is computed on with its group, but alone it would have ended."""
+    too_far = At(4, lambda trainer: trainer.optimizer.param_groups[0].update(lr=torch.tensor([1e-3, 1e200])))
+    model = network(SEEDS[:2])
+    sgd = optim.SGD(model.parameters(), lr=[1e-3, 0.0])
+    options: dict[str, Any] = {"epochs": 12, "validation": (X, T), "early_stopping": 2, "callbacks": [too_far]}
+    history = fit(model, nn.MSELoss(replicas=2), sgd, (X, T), batch_size=60, **options)
+    assert history.epochs == 12
+    assert history.diverged == [None, None]
+    assert history.loss[1].isfinite().tolist() == [True] * 3 + [False] * 9
+    assert all(bool(p.value.isfinite().all()) for p in model.parameters())
