@@ -405,3 +405,18 @@ def test_a_replica_that_has_stopped_does_not_diverge():
     assert history.diverged == [None, None]
     assert history.loss[1].isfinite().tolist() == [True] * 3 + [False] * 9
     assert all(bool(p.value.isfinite().all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_replicas_over_cores_end_with_the_averaged_weights_that_were_measured(early_stopping):
+    def trainer(model, seeds):
+        criterion, adam = nn.MSELoss(replicas=len(seeds)), optim.Adam(model.parameters(), lr=0.3)
+        options: dict[str, Any] = {"metrics": Evaluation(X, T, criterion, prefix="test_")}
+        options["stopping"] = EarlyStopping("test_loss", patience=3) if early_stopping else None
+        average = optim.swa_utils.AveragedModel(model)
+        return Trainer(model, criterion, adam, Batches(X, T, 20, seeds), 20, average=average, **options)
+
+    model, history = train_replicas(network, trainer, SEEDS, size=2, workers_=2)
+    ends = history.best if early_stopping else [history.epochs - 1] * 3
+    wanted = torch.stack([history.metrics["test_loss"][r, end] for r, end in enumerate(ends)])
+    torch.testing.assert_close(Evaluation(X, T, nn.MSELoss(replicas=3))(model)["loss"].double(), wanted)
