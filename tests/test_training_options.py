@@ -420,3 +420,15 @@ def test_replicas_over_cores_end_with_the_averaged_weights_that_were_measured(ea
     ends = history.best if early_stopping else [history.epochs - 1] * 3
     wanted = torch.stack([history.metrics["test_loss"][r, end] for r, end in enumerate(ends)])
     torch.testing.assert_close(Evaluation(X, T, nn.MSELoss(replicas=3))(model)["loss"].double(), wanted)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_measure_with_the_name_of_the_training_loss_is_refused(known):
+    """It would hide that in arrays and curves, while early stopping watched the training loss."""
+    model, criterion = network(SEEDS), nn.MSELoss(replicas=3)
+    found = Evaluation(X, T, criterion)
+    metrics: Any = found if known else lambda model: found(model)
+    options: dict[str, Any] = {"metrics": metrics, "stopping": EarlyStopping("loss")}
+    sgd = optim.SGD(model.parameters())
+    with pytest.raises(ArgumentError, match=r"other names than the training loss, got loss.*prefix="):
+        Trainer(model, criterion, sgd, Batches(X, T, 20, SEEDS), 3, **options).run()

@@ -96,12 +96,19 @@ def _scheduled(trainer: Trainer, schedule: LRScheduler) -> None:
             raise ArgumentError(f"OneCycleLR of at least {steps} steps", str(schedule.total_steps), remedy, "Trainer")
 
 
-def watchable(monitor: str, names: Any) -> None:
-    """Raise if a measure that is to be watched is none of these names; a function's are not known before it is called.
+def check_names(names: Any, monitor: str) -> None:
+    """Raise unless measures have other names than the training loss, and one that is to be watched is among them.
 
-    Errors: ArgumentError for another measure.
+    The names that a function gives are not known before it is called.
+
+    Errors: ArgumentError for "loss", or for another measure to watch.
     """
-    if isinstance(names, Iterable) and monitor not in ("loss", *names):
+    if not isinstance(names, Iterable):
+        return
+    if "loss" in names:
+        remedy = 'Give it another, by Evaluation(…, prefix="test_"), say.'
+        raise ArgumentError("measures of other names than the training loss", "loss", remedy, "Trainer")
+    if monitor not in ("loss", *names):
         expected = f"early stopping to watch one of {', '.join(['loss', *names])}"
         raise ArgumentError(expected, monitor, "Name one of these, or measure it.", "EarlyStopping")
 

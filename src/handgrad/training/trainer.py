@@ -26,7 +26,7 @@ from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
-from handgrad.training.agreement import agree, watchable
+from handgrad.training.agreement import agree, check_names
 from handgrad.training.callbacks import Callback
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import diverged, first_layers
@@ -62,7 +62,7 @@ class Trainer:
         epochs: how often all data are seen.
         steps: the optimiser's steps after which training ends, in the midst of an epoch if need be; None for no end.
         metrics: what to measure of the model in evaluation mode: functions by name, or one that returns numbers by
-            name, such as an `Evaluation`.
+            name, such as an `Evaluation`. "loss" is the training loss's name.
         every: measure after every so many epochs, and after the last.
         schedule: of the learning rate. OneCycleLR, CyclicLR and what is composed with them move with each of the
             optimiser's steps, others with each epoch; ReduceLROnPlateau listens to the measure that early stopping
@@ -82,9 +82,9 @@ class Trainer:
 
     Errors: ArgumentError before training for an option out of range, for seeds or a loss of other replicas than the
     model's, an optimiser of other parameters or a schedule of another optimiser, if a batch normalisation would meet a
-    batch of one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, or if early
-    stopping watches what is not measured; DTypeError for bfloat16 of a model that is not of float32; ShapeError for a
-    metric that gives another count of numbers than one for each replica.
+    batch of one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, if a
+    measure is named "loss", or if early stopping watches what is not measured; DTypeError for bfloat16 of a model that
+    is not of float32; ShapeError for a metric that gives another count of numbers than one for each replica.
 
     Example:
         >>> import torch
@@ -133,7 +133,7 @@ class Trainer:
         if self.stopping is not None:
             self.stopping.reset()
         # what a function gives by name is known once it is called
-        watchable(self._watched, () if self.metrics is None else getattr(self.metrics, "names", self.metrics))
+        check_names(() if self.metrics is None else getattr(self.metrics, "names", self.metrics), self._watched)
 
     def stop(self) -> None:
         """Let the epoch under way be the last."""
@@ -270,7 +270,7 @@ class Trainer:
             values[gone, epoch] = math.nan
         watched = self._watched
         if found:
-            watchable(watched, found)
+            check_names(found, watched)
         in_turn = watched == "loss" or (epoch + 1) % self.every == 0
         # a run that a callback stopped may go on, and then has not been measured here
         if (watched == "loss" or watched in found) and (in_turn or self._ended(epoch + 1)):
