@@ -432,3 +432,12 @@ def test_a_measure_with_the_name_of_the_training_loss_is_refused(known):
     sgd = optim.SGD(model.parameters())
     with pytest.raises(ArgumentError, match=r"other names than the training loss, got loss.*prefix="):
         Trainer(model, criterion, sgd, Batches(X, T, 20, SEEDS), 3, **options).run()
+
+
+def test_batches_left_over_make_a_step_where_all_is_frozen_until_later():
+    model = network(SEEDS).freeze()
+    before = [p.value.clone() for p in model.parameters()]
+    thaw = At(1, lambda trainer: trainer.model.freeze(False))
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 20, "accumulate": 2, "callbacks": [thaw]}
+    fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters(), lr=0.1), (X, T), **options)
+    assert not any(torch.equal(p.value, value) for p, value in zip(model.parameters(), before))

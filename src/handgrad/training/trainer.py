@@ -236,8 +236,8 @@ class Trainer:
     def _step(self, scale: float) -> None:
         """One step of the optimiser along the gradient; `scale` makes up for batches that were fewer."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if scale != 1:
-            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
+        if scale != 1 and (grads := [p.grad for p in parameters if p.grad is not None]):
+            torch._foreach_mul_(grads, scale)
         if self.clip_norm is not None:
             clip_grad_norm_(parameters, self.clip_norm)
         if self.clip_value is not None:
