@@ -1,5 +1,6 @@
 """Training: options meet each other as each does what it says alone."""
 
+import copy
 import itertools
 from typing import Any
 
@@ -441,3 +442,26 @@ def test_batches_left_over_make_a_step_where_all_is_frozen_until_later():
     options: dict[str, Any] = {"epochs": 2, "batch_size": 20, "accumulate": 2, "callbacks": [thaw]}
     fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters(), lr=0.1), (X, T), **options)
     assert not any(torch.equal(p.value, value) for p, value in zip(model.parameters(), before))
+
+
+def test_what_a_callback_keeps_can_be_trained_and_loaded_into_afterwards():
+    """PyTorch forbids it of tensors that were made in inference mode."""
+    kept: dict[str, Any] = {}
+
+    def keep(trainer):
+        kept.update(copy=copy.deepcopy(trainer.model), one=trainer.model.replica(0))
+        kept["mean"] = optim.swa_utils.AveragedModel(trainer.model)
+        for state in trainer.optimizer.state.values():
+            state["exp_avg"].zero_()
+
+    model = network(SEEDS)
+    adam, criterion = optim.Adam(model.parameters()), nn.MSELoss(replicas=3)
+    fit(model, criterion, adam, (X, T), epochs=3, callbacks=[At(2, keep)])
+    kept["mean"].update_parameters(model)
+    optim.swa_utils.update_bn([X], kept["mean"])
+    for part in (kept["copy"], kept["one"]):
+        loss = nn.MSELoss(replicas=part[0].replicas)
+        loss(part(X), T)
+        part.backward(loss.backward())
+        optim.SGD(part.parameters()).step()
+        part.load_state_dict(part.state_dict())

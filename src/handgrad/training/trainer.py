@@ -119,10 +119,8 @@ class Trainer:
     epoch: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "every", "accumulate"):
+        for name in ("epochs", "every", "accumulate", *(("steps",) if self.steps is not None else ())):
             setattr(self, name, checks.positive_int(name, getattr(self, name), "Trainer"))
-        if self.steps is not None:
-            self.steps = checks.positive_int("steps", self.steps, "Trainer")
         checks.one_of("precision", self.precision, ("float32", "bfloat16"), "Trainer")
         agree(self)
         self.single = replicas_of(self.model) is None
@@ -167,9 +165,6 @@ class Trainer:
         finally:
             fast.forget()
             self._zero_grad()
-            for made in (*self.optimizer.state.values(), self.history.metrics):
-                # in inference mode, which tensors do not leave by themselves
-                made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
             self.history.interrupted = not self._over()
             self._tell("on_end")
             if self.checkpoints is not None:
@@ -305,8 +300,13 @@ class Trainer:
         return [self.model, *([self.average] if self.average is not None else [])]
 
     def _tell(self, event: str) -> None:
-        for callback in self.callbacks:
-            getattr(callback, event)(self)
+        """Call the callbacks out of inference mode: a copy of the model that they keep may be trained afterwards."""
+        if self.callbacks or event == "on_end":
+            with torch.inference_mode(False):
+                for made in (*self.optimizer.state.values(), self.history.metrics):  # which tensors do not leave
+                    made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
+                for callback in self.callbacks:
+                    getattr(callback, event)(self)
 
     def _note(self, model: Module, x: Tensor, bad: list[int], step: int) -> None:
         """Record, for each replica that counts and has a loss that is not finite, where the first bad number arose."""
