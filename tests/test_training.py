@@ -563,7 +563,7 @@ def test_a_refused_checkpoint_shows_what_differs(change, expected, got, tmp_path
 
 def test_a_checkpoint_of_an_earlier_format_is_refused(tmp_path):
     save_tensors(tmp_path / "checkpoint-1.safetensors", {}, {"format": 1, "identity": {}, "state": {}})
-    with pytest.raises(OutputError, match=r"a checkpoint of format 2, got format 1"):
+    with pytest.raises(OutputError, match=r"a checkpoint of format 3, got format 1"):
         trained([3], checkpoint=tmp_path)
 
 
@@ -973,13 +973,13 @@ def test_a_group_that_has_measured_nothing_keeps_its_losses():
 
     def trainer(model, seeds):
         criterion, sgd = nn.MSELoss(replicas=len(seeds)), optim.SGD(model.parameters(), 0.05)
-        metrics = Evaluation(X, T, criterion) if len(seeds) == 2 else None
+        metrics = Evaluation(X, T, criterion, prefix="test_") if len(seeds) == 2 else None
         return Trainer(model, criterion, sgd, Batches(X, T, 30, seeds), 3, metrics=metrics)
 
     _, history = train_replicas(build, trainer, [0, 1, 2], size=2, workers_=1)
     assert history.epochs == 3
     assert bool(history.loss.isfinite().all())
-    assert history.metrics["loss"].isnan().tolist() == [[False] * 3, [False] * 3, [True] * 3]
+    assert history.metrics["test_loss"].isnan().tolist() == [[False] * 3, [False] * 3, [True] * 3]
     assert not history.interrupted
 
 

@@ -1,5 +1,6 @@
 """Training: options meet each other as each does what it says alone."""
 
+import copy
 import itertools
 from typing import Any
 
@@ -323,3 +324,144 @@ def test_a_checkpoint_of_other_frozen_parameters_is_refused(tmp_path):
     assert run(True, 1)
     with pytest.raises(StateError, match="frozen"):
         run(False, 2)
+
+
+class At(Callback):
+    """Does something of the trainer after an epoch, or before the first."""
+
+    def __init__(self, epoch, action):
+        self.epoch, self.action = epoch, action
+
+    def on_start(self, trainer):
+        if self.epoch == trainer.epoch == 0:
+            self.action(trainer)
+
+    def on_epoch_end(self, trainer):
+        if trainer.epoch == self.epoch:
+            self.action(trainer)
+
+
+def slower(trainer):
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = group["lr"] * 0.3
+
+
+CHANGES: dict[str, list[Callback]] = {
+    "freezes": [At(2, lambda trainer: trainer.model[0].freeze())],
+    "unfreezes": [
+        At(0, lambda trainer: trainer.model[0].freeze()),
+        At(4, lambda trainer: trainer.model[0].freeze(False)),
+    ],
+    "sets the learning rate": [At(3, slower)],
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_what_a_callback_changes_stays_when_a_run_goes_on(changes, tmp_path):
+    """Also a learning rate that lasts until the schedule's next step."""
+
+    def run(folder, *more):
+        model = network(SEEDS)
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        options: dict[str, Any] = {
+            "epochs": 6,
+            "schedule": optim.lr_scheduler.ExponentialLR(sgd, 0.9),
+            "checkpoint": folder,
+        }
+        fit(model, nn.MSELoss(replicas=3), sgd, (X, T), callbacks=[*changes, *more], **options)
+        return model
+
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "parts", At(3, lambda trainer: trainer.stop()))
+    again = run(tmp_path / "parts")
+    assert [p.frozen for p in whole.parameters()] == [p.frozen for p in again.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_callback_unfreezes_and_sets_dropout_in_any_precision(precision):
+    def run(action):
+        model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.0), nn.Linear(8, 1))
+        model = nn.replicate(model, SEEDS)
+        model[0].freeze()
+        options: dict[str, Any] = {"epochs": 4, "precision": precision, "callbacks": [At(2, action)]}
+        fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters(), 0.1), (X.float(), T.float()), **options)
+        return model
+
+    plain = run(lambda _: None)
+    moved = run(lambda trainer: trainer.model[0].freeze(False))
+    assert not torch.equal(plain[0].weight.value, moved[0].weight.value)
+    dropped = run(lambda trainer: setattr(trainer.model[2], "p", 0.5))
+    assert not torch.equal(plain[3].weight.value, dropped[3].weight.value)
+
+
+def test_a_replica_that_has_stopped_does_not_diverge():
+    """It is computed on with its group, but alone it would have ended."""
+    too_far = At(4, lambda trainer: trainer.optimizer.param_groups[0].update(lr=torch.tensor([1e-3, 1e200])))
+    model = network(SEEDS[:2])
+    sgd = optim.SGD(model.parameters(), lr=[1e-3, 0.0])
+    options: dict[str, Any] = {"epochs": 12, "validation": (X, T), "early_stopping": 2, "callbacks": [too_far]}
+    history = fit(model, nn.MSELoss(replicas=2), sgd, (X, T), batch_size=60, **options)
+    assert history.epochs == 12
+    assert history.diverged == [None, None]
+    assert history.loss[1].isfinite().tolist() == [True] * 3 + [False] * 9
+    assert all(bool(p.value.isfinite().all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_replicas_over_cores_end_with_the_averaged_weights_that_were_measured(early_stopping):
+    def trainer(model, seeds):
+        criterion, adam = nn.MSELoss(replicas=len(seeds)), optim.Adam(model.parameters(), lr=0.3)
+        options: dict[str, Any] = {"metrics": Evaluation(X, T, criterion, prefix="test_")}
+        options["stopping"] = EarlyStopping("test_loss", patience=3) if early_stopping else None
+        average = optim.swa_utils.AveragedModel(model)
+        return Trainer(model, criterion, adam, Batches(X, T, 20, seeds), 20, average=average, **options)
+
+    model, history = train_replicas(network, trainer, SEEDS, size=2, workers_=2)
+    ends = history.best if early_stopping else [history.epochs - 1] * 3
+    wanted = torch.stack([history.metrics["test_loss"][r, end] for r, end in enumerate(ends)])
+    torch.testing.assert_close(Evaluation(X, T, nn.MSELoss(replicas=3))(model)["loss"].double(), wanted)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_measure_with_the_name_of_the_training_loss_is_refused(known):
+    """It would hide that in arrays and curves, while early stopping watched the training loss."""
+    model, criterion = network(SEEDS), nn.MSELoss(replicas=3)
+    found = Evaluation(X, T, criterion)
+    metrics: Any = found if known else lambda model: found(model)
+    options: dict[str, Any] = {"metrics": metrics, "stopping": EarlyStopping("loss")}
+    sgd = optim.SGD(model.parameters())
+    with pytest.raises(ArgumentError, match=r"other names than the training loss, got loss.*prefix="):
+        Trainer(model, criterion, sgd, Batches(X, T, 20, SEEDS), 3, **options).run()
+
+
+def test_batches_left_over_make_a_step_where_all_is_frozen_until_later():
+    model = network(SEEDS).freeze()
+    before = [p.value.clone() for p in model.parameters()]
+    thaw = At(1, lambda trainer: trainer.model.freeze(False))
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 20, "accumulate": 2, "callbacks": [thaw]}
+    fit(model, nn.MSELoss(replicas=3), optim.SGD(model.parameters(), lr=0.1), (X, T), **options)
+    assert not any(torch.equal(p.value, value) for p, value in zip(model.parameters(), before))
+
+
+def test_what_a_callback_keeps_can_be_trained_and_loaded_into_afterwards():
+    """PyTorch forbids it of tensors that were made in inference mode."""
+    kept: dict[str, Any] = {}
+
+    def keep(trainer):
+        kept.update(copy=copy.deepcopy(trainer.model), one=trainer.model.replica(0))
+        kept["mean"] = optim.swa_utils.AveragedModel(trainer.model)
+        for state in trainer.optimizer.state.values():
+            state["exp_avg"].zero_()
+
+    model = network(SEEDS)
+    adam, criterion = optim.Adam(model.parameters()), nn.MSELoss(replicas=3)
+    fit(model, criterion, adam, (X, T), epochs=3, callbacks=[At(2, keep)])
+    kept["mean"].update_parameters(model)
+    optim.swa_utils.update_bn([X], kept["mean"])
+    for part in (kept["copy"], kept["one"]):
+        loss = nn.MSELoss(replicas=part[0].replicas)
+        loss(part(X), T)
+        part.backward(loss.backward())
+        optim.SGD(part.parameters()).step()
+        part.load_state_dict(part.state_dict())

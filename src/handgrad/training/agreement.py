@@ -11,6 +11,7 @@ from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
+from handgrad.nn.utils import bound
 from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
@@ -23,7 +24,8 @@ def agree(trainer: Trainer) -> None:
 
     Errors: ArgumentError for seeds or a loss of other replicas than the model's, a loss that is not reduced, LBFGS, an
     optimiser of other parameters, a schedule of another optimiser, one that waits for a measure to rise which should
-    fall, or OneCycleLR that ends before training does; and what batches and loss find of the model.
+    fall, OneCycleLR that ends before training does, or a bound of clipping out of range; and what batches and loss find
+    of the model.
     """
     model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
     R = replicas_of(model)
@@ -48,6 +50,9 @@ def agree(trainer: Trainer) -> None:
         raise ArgumentError("an optimiser of parameters of the model", "other parameters alone", remedy, "Trainer")
     if trainer.schedule is not None:
         _scheduled(trainer, trainer.schedule)
+    for name in ("clip_norm", "clip_value"):
+        if getattr(trainer, name) is not None:
+            bound(name, getattr(trainer, name), R, "Trainer")
     average: Any = trainer.average
     if average is not None:
         remedy = "Pass average=AveragedModel(model)."
@@ -89,6 +94,23 @@ def _scheduled(trainer: Trainer, schedule: LRScheduler) -> None:
         if steps > schedule.total_steps:
             remedy = f"Build it with total_steps={steps}."
             raise ArgumentError(f"OneCycleLR of at least {steps} steps", str(schedule.total_steps), remedy, "Trainer")
+
+
+def check_names(names: Any, monitor: str) -> None:
+    """Raise unless measures have other names than the training loss, and one that is to be watched is among them.
+
+    The names that a function gives are not known before it is called.
+
+    Errors: ArgumentError for "loss", or for another measure to watch.
+    """
+    if not isinstance(names, Iterable):
+        return
+    if "loss" in names:
+        remedy = 'Give it another, by Evaluation(…, prefix="test_"), say.'
+        raise ArgumentError("measures of other names than the training loss", "loss", remedy, "Trainer")
+    if monitor not in ("loss", *names):
+        expected = f"early stopping to watch one of {', '.join(['loss', *names])}"
+        raise ArgumentError(expected, monitor, "Name one of these, or measure it.", "EarlyStopping")
 
 
 def _shapes(model: Module) -> dict[str, tuple[int, ...]]:

@@ -42,7 +42,7 @@ class Callback:
         """Before the first epoch, or the first after a checkpoint was loaded."""
 
     def on_step_end(self, trainer: Trainer, loss: Tensor) -> None:
-        """After each batch, with its loss, () or (R,)."""
+        """After each batch, with its loss, () or (R,); in PyTorch's inference mode, for speed, the others are not."""
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """After each epoch, when `trainer.history` has its numbers and `trainer.epoch` counts it."""

@@ -19,7 +19,7 @@ from handgrad.tensorfile import load_tensors, save_tensors
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer
 
-FORMAT = 2
+FORMAT = 3
 """Of the state in a checkpoint, and of what tells its run from others."""
 SHOWN, WIDTH = 3, 80
 """How many entries that differ an error shows, and how much of each."""

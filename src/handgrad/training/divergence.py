@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 from handgrad.nn.sequential import Sequential
 
 
@@ -43,13 +44,19 @@ def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared:
     return bad
 
 
-def first_layers(model: Module, x: Tensor, replicas: Sequence[int], *, single: bool) -> dict[int, str]:
-    """Of each of these replicas the first layer with an output that is not finite, or the loss; x leads with R."""
+def first_layers(model: Module, x: Tensor, replicas: Sequence[int]) -> dict[int, str]:
+    """Of each of these replicas the first layer with an output that is not finite, or the loss.
+
+    With R replicas x leads with R, or with 1 if it is shared.
+    """
+    R = replicas_of(model)
+    if R is not None:
+        x = x.expand(R, *x.shape[1:])
     found = dict.fromkeys(replicas, "the loss")
     if isinstance(model, Sequential) and model.plain:
         for name, part in copy.deepcopy(model).named_parts():
             x = part(x)
             for r in (r for r in replicas if found[r] == "the loss"):
-                if not (x if single else x[r]).isfinite().all():
+                if not (x if R is None else x[r]).isfinite().all():
                     found[r] = f"model.{name} ({part.label})"
     return found

@@ -27,6 +27,8 @@ def train_replicas(
 ) -> tuple[Module, History]:
     """Train R replicas as groups over the cores, and return one model of all of them with their history.
 
+    With an average of the weights the model has the average's, which is what the history measures, and its buffers.
+
     The numbers do not depend on how many cores there are: the cut into groups does not.
 
     Ctrl-C or SIGTERM ends training after the epochs under way; groups that were not begun keep their initial weights,
@@ -66,9 +68,10 @@ def train_replicas(
 
     def task(index: int) -> workers.Task[tuple[dict[str, Any], History]]:
         def run(stop: workers.Stop, send: workers.Send) -> tuple[dict[str, Any], History]:
-            model = models[index]
-            history = trainer(model, seeds[cut[index]]).run(stop, send)
-            return dict(model.state_dict()), history
+            made = trainer(models[index], seeds[cut[index]])
+            history = made.run(stop, send)
+            measured = made.model if made.average is None else made.average.module
+            return dict(measured.state_dict()), history
 
         return run
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from handgrad import checks
 from handgrad.data import Batches, Loader, fingerprint
-from handgrad.errors import ArgumentError, StateError
+from handgrad.errors import StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
@@ -21,11 +22,11 @@ from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
-from handgrad.nn.utils import bound, clip_grad_norm_, clip_grad_value_
+from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
-from handgrad.training.agreement import agree
+from handgrad.training.agreement import agree, check_names
 from handgrad.training.callbacks import Callback
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import diverged, first_layers
@@ -61,7 +62,7 @@ class Trainer:
         epochs: how often all data are seen.
         steps: the optimiser's steps after which training ends, in the midst of an epoch if need be; None for no end.
         metrics: what to measure of the model in evaluation mode: functions by name, or one that returns numbers by
-            name, such as an `Evaluation`.
+            name, such as an `Evaluation`. "loss" is the training loss's name.
         every: measure after every so many epochs, and after the last.
         schedule: of the learning rate. OneCycleLR, CyclicLR and what is composed with them move with each of the
             optimiser's steps, others with each epoch; ReduceLROnPlateau listens to the measure that early stopping
@@ -81,9 +82,9 @@ class Trainer:
 
     Errors: ArgumentError before training for an option out of range, for seeds or a loss of other replicas than the
     model's, an optimiser of other parameters or a schedule of another optimiser, if a batch normalisation would meet a
-    batch of one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, or if early
-    stopping watches what is not measured; DTypeError for bfloat16 of a model that is not of float32; ShapeError for a
-    metric that gives another count of numbers than one for each replica.
+    batch of one sample, if the last layer does not go with the loss, as a softmax before CrossEntropyLoss, if a
+    measure is named "loss", or if early stopping watches what is not measured; DTypeError for bfloat16 of a model that
+    is not of float32; ShapeError for a metric that gives another count of numbers than one for each replica.
 
     Example:
         >>> import torch
@@ -118,17 +119,11 @@ class Trainer:
     epoch: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "every", "accumulate"):
+        for name in ("epochs", "every", "accumulate", *(("steps",) if self.steps is not None else ())):
             setattr(self, name, checks.positive_int(name, getattr(self, name), "Trainer"))
-        if self.steps is not None:
-            self.steps = checks.positive_int("steps", self.steps, "Trainer")
         checks.one_of("precision", self.precision, ("float32", "bfloat16"), "Trainer")
         agree(self)
-        R = replicas_of(self.model)
-        self.single = R is None
-        for name in ("clip_norm", "clip_value"):
-            if getattr(self, name) is not None:
-                bound(name, getattr(self, name), R, "Trainer")
+        self.single = replicas_of(self.model) is None
         trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         self._untrained = [p for p in self.model.parameters() if id(p) not in trained]
         self.history = History.empty(self.batches.replicas, self.epochs, ())
@@ -136,9 +131,7 @@ class Trainer:
         if self.stopping is not None:
             self.stopping.reset()
         # what a function gives by name is known once it is called
-        names = () if self.metrics is None else getattr(self.metrics, "names", self.metrics)
-        if isinstance(names, Iterable) and self._watched not in ("loss", *names):
-            self._refuse_to_watch(names)
+        check_names(() if self.metrics is None else getattr(self.metrics, "names", self.metrics), self._watched)
 
     def stop(self) -> None:
         """Let the epoch under way be the last."""
@@ -172,9 +165,6 @@ class Trainer:
         finally:
             fast.forget()
             self._zero_grad()
-            for made in (*self.optimizer.state.values(), self.history.metrics):
-                # in inference mode, which tensors do not leave by themselves
-                made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
             self.history.interrupted = not self._over()
             self._tell("on_end")
             if self.checkpoints is not None:
@@ -241,8 +231,8 @@ class Trainer:
     def _step(self, scale: float) -> None:
         """One step of the optimiser along the gradient; `scale` makes up for batches that were fewer."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if scale != 1:
-            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
+        if scale != 1 and (grads := [p.grad for p in parameters if p.grad is not None]):
+            torch._foreach_mul_(grads, scale)
         if self.clip_norm is not None:
             clip_grad_norm_(parameters, self.clip_norm)
         if self.clip_value is not None:
@@ -270,14 +260,12 @@ class Trainer:
     def _close(self, found: dict[str, Tensor]) -> None:
         """Strike out the numbers of replicas that have diverged or stopped, and let the epoch count."""
         history, epoch, stopping = self.history, self.epoch, self.stopping
-        gone = [note is not None for note in history.diverged]
-        if stopping is not None and stopping.stopped.numel():
-            gone = [a or b for a, b in zip(gone, stopping.stopped.tolist())]
+        gone = self._gone()
         for values in (history.loss, *history.metrics.values()) if any(gone) else ():
             values[gone, epoch] = math.nan
         watched = self._watched
-        if found and watched not in ("loss", *found):
-            self._refuse_to_watch(found)
+        if found:
+            check_names(found, watched)
         in_turn = watched == "loss" or (epoch + 1) % self.every == 0
         # a run that a callback stopped may go on, and then has not been measured here
         if (watched == "loss" or watched in found) and (in_turn or self._ended(epoch + 1)):
@@ -293,6 +281,11 @@ class Trainer:
             self._move(self.schedule)
         self.epoch = history.epochs = epoch + 1
 
+    def _gone(self) -> list[bool]:
+        """Which replicas no longer count: those that have diverged, or stopped."""
+        stopped = [] if self.stopping is None else self.stopping.stopped.tolist()
+        return [note is not None or bool(over) for note, over in zip_longest(self.history.diverged, stopped)]
+
     def _move(self, schedule: LRScheduler, *measured: Any) -> None:
         with torch.inference_mode(False):  # what it sets outlives training, and may be changed in place then
             schedule.step(*measured)
@@ -302,39 +295,47 @@ class Trainer:
         """The measure that early stopping and ReduceLROnPlateau listen to."""
         return "loss" if self.stopping is None else self.stopping.monitor
 
-    def _refuse_to_watch(self, names: Iterable[str]) -> NoReturn:
-        expected = f"early stopping to watch one of {', '.join(['loss', *names])}"
-        raise ArgumentError(expected, self._watched, "Name one of these, or measure it.", "EarlyStopping")
-
     def _models(self) -> list[Module]:
         """What training changes: the model, and the average of its weights if there is one."""
         return [self.model, *([self.average] if self.average is not None else [])]
 
     def _tell(self, event: str) -> None:
-        for callback in self.callbacks:
-            getattr(callback, event)(self)
+        """Call the callbacks out of inference mode: a copy of the model that they keep may be trained afterwards."""
+        if self.callbacks or event == "on_end":
+            with torch.inference_mode(False):
+                for made in (*self.optimizer.state.values(), self.history.metrics):  # which tensors do not leave
+                    made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
+                for callback in self.callbacks:
+                    getattr(callback, event)(self)
 
     def _note(self, model: Module, x: Tensor, bad: list[int], step: int) -> None:
-        """Record, for each replica whose loss has just stopped being finite, where the first bad number arose."""
-        fresh = [r for r in bad if self.history.diverged[r] is None]
-        if self.batches.shared and not self.single:
-            x = x.expand(self.batches.replicas, *x.shape[1:])
-        for r, layer in first_layers(model, x, fresh, single=self.single).items() if fresh else ():
+        """Record, for each replica that counts and has a loss that is not finite, where the first bad number arose."""
+        gone = self._gone()
+        fresh = [r for r in bad if not gone[r]]
+        for r, layer in first_layers(model, x, fresh).items() if fresh else ():
             self.history.diverged[r] = {"epoch": self.epoch, "step": step, "layer": layer}
 
     # State
 
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own; the optimiser last, whose rates a callback may have set after the schedule."""
+        names = ("model", "schedule", "average", "stopping", "optimizer")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def _frozen(self) -> list[str]:
+        return [name for name, p in self.model.named_parameters() if p.frozen]
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes while training, after a whole epoch."""
-        parts = {"schedule": self.schedule, "average": self.average, "stopping": self.stopping}
         return {
             "epoch": self.epoch,
             "taken": self.taken,
             "apart": self._apart,
-            "model": dict(self.model.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            "frozen": self._frozen,
             "history": vars(self.history),
-            **{name: dict(part.state_dict()) for name, part in parts.items() if part is not None},
+            **{name: dict(part.state_dict()) for name, part in self._parts.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -352,11 +353,10 @@ class Trainer:
         if (apart := state["apart"]) and not any(had[name] == limits[name] for name in {apart, "steps"}):
             remedy = "Ask for as many, or choose another folder."
             raise StateError(f"a run that ended after {had[apart]} {apart}", "a longer run", remedy, "Trainer")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for part, name in ((self.schedule, "schedule"), (self.average, "average"), (self.stopping, "stopping")):
-            if part is not None:
-                part.load_state_dict(state[name])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        for name, p in self.model.named_parameters():
+            p.frozen = name in state["frozen"]
         self.epoch, self.taken, self._apart = state["epoch"], state["taken"], state["apart"]
         self.history = History(**state["history"]).resized(self.epochs)
 
@@ -371,7 +371,7 @@ class Trainer:
             "data": dict(zip(("samples", "first and last batch", "own", "shuffle"), self.batches.fingerprint())),
             "model": " ".join(repr(self.model).split()),
             "starting values": fingerprint(**self.model.state_dict()),
-            "frozen": [name for name, p in self.model.named_parameters() if p.frozen],
+            "frozen": self._frozen,
             "measured on": getattr(self.metrics, "fingerprint", lambda: None)(),
             "criterion": [repr(self.criterion), dict(self.criterion.state_dict())],
             **{name: type(getattr(self, name)).__name__ for name in ("optimizer", "schedule")},
