@@ -190,6 +190,17 @@ def test_more_seeds_settle_it(effect: float) -> None:
     assert power(effect, 6 + more - 2) < 0.82
 
 
+@pytest.mark.parametrize(("n", "effect"), [(3, 2.4), (3, 9.0), (4, 1.5), (5, 1.3), (5, 9.0)])
+def test_as_many_more_seeds_can_settle_it(n: int, effect: float) -> None:
+    """Of five pairs no sign-flip p is below 0.05, however large the effect."""
+    d = rng.normal(0, 1, n)
+    c = of((d - d.mean()) / d.std(ddof=1) + effect).compare(of(np.zeros(n)))
+    assert c.more_seeds
+    together = of(np.full(n + c.more_seeds, effect))
+    assert together.compare(of(np.zeros(together.n))).settled
+    assert f"about {c.more_seeds} more seed" in str(c)
+
+
 def test_many_more_seeds_are_counted_by_the_normal_distribution() -> None:
     d = np.array([1.0, -1.0, 1.0, -1.0]) + 0.02
     more = of(d).compare(of(np.zeros(4))).more_seeds
@@ -236,7 +247,7 @@ def test_differences_without_spread() -> None:
         == "A is higher than B by 0.25 (95 % bootstrap interval 0.25 to 0.25, sign-flip p = 0.002, n = 10 pairs)."
     )
     few = of([0.5] * 3).compare(of([0.25] * 3))
-    assert (few.p, few.more_seeds, few.settled) == (0.25, 0, False)
+    assert (few.p, few.more_seeds, few.settled) == (0.25, 3, False)
 
 
 def test_differences_of_rounding_are_none() -> None:

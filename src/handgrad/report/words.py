@@ -98,7 +98,8 @@ def verdict(c: Comparison, of: Kind) -> str:
     if c.mean == c.std == 0:
         return "equal"
     if not c.settled:
-        return "not settled" + (f" (needs about {c.more_seeds} more seeds)" if c.more_seeds else "")
+        more = f" (needs about {c.more_seeds} more seed{'s' * (c.more_seeds > 1)})" if c.more_seeds else ""
+        return f"not settled{more}"
     if of.larger is None:
         return "higher" if c.mean > 0 else "lower"
     return "better" if (c.mean > 0) == of.larger else "worse"
