@@ -191,7 +191,9 @@ def test_caveats_name_what_intervals_do_not_cover() -> None:
     assert "not the choice of the 20 test rows" in shared
     assert "standard error of 6.3 percentage points" in shared  # √(0.913 · 0.087 / 20)
     own = {**small()["data"], "split": {**small()["data"]["split"], "shared": False}}
-    assert "Nadeau and Bengio" in " ".join(caveats(small(data=own)))
+    assert "1.6 times as wide (Nadeau and Bengio, 2003)" in " ".join(caveats(small(data=own)))  # √(1 + 6 · 20 / 80)
+    lost = [{"epoch": 1}] * 5 + [None]
+    assert "times" not in " ".join(caveats(small(data=own, diverged=lost)))
     assert "no test split" in " ".join(caveats(small(metrics={"train": small()["metrics"]["test"]})))
     both = small(baselines={"a": {"accuracy": [0.5], "log_loss": [1.0]}, "b": {"accuracy": [0.5]}})
     assert "3 comparisons were made" in " ".join(caveats(both))
