@@ -25,7 +25,7 @@ from handgrad.distribution import Distribution
 from handgrad.errors import ArgumentError, HandgradError
 from handgrad.metrics import SCORES
 from handgrad.report import Run, confusion, reliability, render, residuals, roc
-from handgrad.report.figures import DARKEST
+from handgrad.report.figures import DARKEST, curves
 from handgrad.report.words import caveats, kind, summary, verdict, versus
 from tests import runs
 
@@ -205,6 +205,16 @@ def test_a_dead_replica_does_not_count_even_where_it_has_numbers() -> None:
     assert "over 5 replicas" in text
     assert "1 of 6 replicas diverged and is left out" in text
     assert "5 of 6" in text
+
+
+def test_a_caption_says_what_the_band_of_a_logarithmic_axis_is() -> None:
+    found = curves("c", "loss", {"train": [[1.0, 100.0], [0.1, 10.0]]}, [False] * 2, [])
+    assert "logarithmic: mean and ± standard deviation of logarithms over 2 replicas" in found.caption
+    assert found.alt.endswith("train from 10 to 1.")  # what is drawn
+    plain = curves("c", "loss", {"train": [[1.0, 3.0], [2.0, 3.0]]}, [False] * 2, [])
+    assert "epochs: mean and ± standard deviation over 2 replicas" in plain.caption
+    assert plain.alt.endswith("train from 2 to 2.5.")
+    assert curves("c", "loss", {"train": [[1.0], [2.0]]}, [False], []).caption == "Loss over the epochs: one replica."
 
 
 def test_figures_of_predictions_leave_out_what_diverged() -> None:
