@@ -151,8 +151,8 @@ def more_values(values: Sequence[float]) -> int | None:
     noncentral t distribution of n − 1 degrees and noncentrality √n · |m| / std. Fewer than 6 settle nothing, whatever
     they are (`sign_flips`).
 
-    Returns: 0 where the interval of 6 or more excludes 0 already, None for fewer than 3 values and for an effect of 0 or
-    next to it.
+    Returns: 0 where the interval of 6 or more excludes 0 already, None for fewer than 3 values and for an effect of 0
+    or next to it.
 
     Example:
         >>> more_values([3.0, -1.0, 2.0, 0.5]), more_values([1.0, 1.1, 0.9]), more_values([1.0, -1.0, 0.0])
