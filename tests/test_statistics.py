@@ -53,6 +53,29 @@ def test_t_interval_covers() -> None:
     assert abs(hits - 950) < 28  # four standard errors
 
 
+@pytest.mark.parametrize(
+    ("n", "skewed", "failing"), [(3, 0.89, 0.30), (5, 0.88, 0.41), (10, 0.90, 0.66), (20, 0.92, 0.88)]
+)
+def test_t_interval_covers_as_often_as_the_docs_say(n: int, skewed: float, failing: float) -> None:
+    draw = np.random.default_rng(7)
+    mixed = np.where(draw.random((1500, n)) < 0.1, 0.5, 0.95) + draw.normal(0, 0.01, (1500, n))
+    for values, mean, share in ((draw.exponential(size=(1500, n)), 1, skewed), (mixed, 0.905, failing)):
+        hits = sum(low <= mean <= high for low, high in (of(row).interval() for row in values))
+        assert hits / 1500 == pytest.approx(share, abs=0.04)
+
+
+def test_the_best_of_many_equal_ones_is_lucky() -> None:
+    """As docs/replicas.md says: seven of ten, and three of ten."""
+    draw = np.random.default_rng(8)
+    told = above = 0
+    for _ in range(60):
+        ordered = sorted(draw.normal(size=(15, 20)), key=np.mean)
+        told += of(ordered[-1]).compare(of(ordered[0])).settled
+        above += of(ordered[-1]).low > 0
+    assert 29 <= told <= 55
+    assert 7 <= above <= 29
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
 def test_moments_agree_with_numpy(values: list[float]) -> None:
     d = of(values)

@@ -108,8 +108,9 @@ class Results:
     def best(self, metric: str, largest: bool = True) -> dict[str, Any]:
         """Return the configuration with the largest mean of a metric, or the smallest; of equal ones the first.
 
-        It is the best of what was seen: `compare` says whether another one can be told from it. A mean leaves out the
-        replicas that diverged, so look at their number too.
+        It is the best of what was seen, and of many configurations partly lucky: its mean and interval, and `compare`
+        with another one, take no account of the choice. Train it again from other seeds to know what it is worth. A
+        mean leaves out the replicas that diverged, so look at their number too.
 
         Errors: ArgumentError for an unknown metric, and where no configuration has a finite value.
         """
