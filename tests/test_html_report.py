@@ -308,6 +308,10 @@ def test_an_undefined_metric_says_why() -> None:
     metrics = {"test": {"accuracy": [0.9] * 6, "auc": [None] * 6}}
     text = Page(render(small(metrics=metrics, undefined={"auc": "the targets have one class only"}))).text
     assert "the targets have one class only" in text
+    some = small(metrics={"test": {"auc": [0.5, 0.6, 0.5, None, None, 0.7]}}, undefined={"auc": "one class"})
+    assert summary(some)[0].endswith(" In 2 others it is undefined: one class.")
+    assert "2 of 6 without a number" in render(some)
+    assert "2 of 6 diverged" not in render(some)
     first = summary(small(metrics={"test": {"auc": [None] * 6}}, undefined={"auc": "one class"}))
     assert first == ["There is no AUC: one class."]
 

@@ -120,7 +120,7 @@ def test_pairs_are_found_by_seed() -> None:
     assert d == Distribution((1.0, NAN, 3.5), (7, 9, 10), "a − b")
     c = a.compare(b)
     assert (c.a, c.b, c.n, c.diverged, c.unpaired, c.mean) == ("a", "b", 2, 1, 1, 2.25)
-    assert "1 of 3 pairs diverged; 1 seed without a pair left out" in str(c)
+    assert "1 of 3 pairs diverged or undefined; 1 seed without a pair left out" in str(c)
 
 
 def test_seeds_not_finished_in_both_are_told() -> None:
@@ -300,7 +300,7 @@ def test_no_pair_that_both_finished() -> None:
     c = of([NAN, 1.0], "A").compare(of([1.0, NAN], "B"))
     assert (c.n, c.diverged, c.more_seeds) == (0, 2, None)
     assert all(map(math.isnan, (c.mean, c.low, c.p)))
-    assert str(c) == "No seed gave a number for both A and B; 2 of 2 pairs diverged."
+    assert str(c) == "No seed gave a number for both A and B; 2 of 2 pairs diverged or undefined."
     assert of([NAN]).spread_ratio(of([1.0])).n == 0
 
 

@@ -275,7 +275,7 @@ to +1.40, sign-flip p = 0.5); about 43 more seeds would, if effect and spread st
         a, b = self.a or "the first", self.b or "the second"
         out = ""
         if self.diverged:
-            out += f"; {self.diverged} of {_pairs(self.n + self.diverged)} diverged"
+            out += f"; {self.diverged} of {_pairs(self.n + self.diverged)} diverged or undefined"
         if self.unpaired:
             out += f"; {self.unpaired} seed{'s' * (self.unpaired > 1)} without a pair left out"
         if not self.n:

@@ -53,7 +53,7 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
         ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(5))
         ax.set_xlabel(_short(label, 26))
 
-    told = "; ".join(f"{who} {d}" for who, d in found.items())
+    told = "; ".join(f"{who} {str(d).replace('diverged', 'without a number')}" for who, d in found.items())
     caption = _upper(label) + (f", {better}." if better else ".")
     return Drawing(drawn(name, draw, 0.75 + 0.5 * max(len(rows), 1)), f"{label}: {told}.", caption)
 
