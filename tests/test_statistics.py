@@ -428,6 +428,7 @@ def test_quantities_of_nothing() -> None:
             lambda: of([1.0, 2.0], "a").compare(of([1.0], "b", 7)),
             "a and b: expected at least one seed that both have, got",
         ),
+        (lambda: of([1.0]).minus(Distribution((), (), unfinished=(0,))), "got seeds 0 and none that is finished"),
         (lambda: of(A).minus(of([1.0], start=30)), "got seeds 0, 1, 2, 3, 4, … and 30"),
         (lambda: of([1.0]).spread_ratio(of([1.0], start=1)), "at least one seed that both have"),
         (lambda: of([1.0, 2.0]).spread_ratio(of([1.0, 2.0]), level=0.0), "level between 0 and 1"),

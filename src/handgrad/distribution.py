@@ -307,7 +307,7 @@ def _check_level(level: float) -> None:
 
 
 def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds[:5])) + (", …" if len(seeds) > 5 else "")
+    return (", ".join(map(str, seeds[:5])) or "none that is finished") + (", …" if len(seeds) > 5 else "")
 
 
 def _pairs(n: int) -> str:

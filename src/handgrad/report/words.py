@@ -137,8 +137,8 @@ def summary(run: Run) -> list[str]:
     text = f"{of.label[:1].upper()}{of.label[1:]} {value}{unit} over {d.n} replica{'s' * (d.n > 1)} {where}"
     text += f" (95 % interval of the mean {interval})." if d.n > 1 else ", so without an error bar."
     if others := run["diverged"].count(None) - d.n:
-        why = run.get("undefined", {}).get(metric)
-        text += f" In {others} other{'s' * (others > 1)} it is undefined{f': {why}' if why else ''}."
+        why = run.get("undefined", {}).get(metric, "")
+        text += f" In {others} other{'s' * (others > 1)} it is undefined{': ' * bool(why)}{why}."
     found = [versus(d.compare(other), of, name) for name, other in of_baselines(run, metric).items() if d.n > 1]
     return [text, *([f"Against the baselines: {'; '.join(found)}."] if found else []), f"{diverged(run)}."]
 
