@@ -25,7 +25,7 @@ from handgrad.distribution import Distribution
 from handgrad.errors import ArgumentError, HandgradError
 from handgrad.metrics import SCORES
 from handgrad.report import Run, confusion, reliability, render, residuals, roc
-from handgrad.report.figures import DARKEST
+from handgrad.report.figures import DARKEST, curves
 from handgrad.report.words import caveats, kind, summary, verdict, versus
 from tests import runs
 
@@ -191,7 +191,9 @@ def test_caveats_name_what_intervals_do_not_cover() -> None:
     assert "not the choice of the 20 test rows" in shared
     assert "standard error of 6.3 percentage points" in shared  # √(0.913 · 0.087 / 20)
     own = {**small()["data"], "split": {**small()["data"]["split"], "shared": False}}
-    assert "Nadeau and Bengio" in " ".join(caveats(small(data=own)))
+    assert "1.6 times as wide (Nadeau and Bengio, 2003)" in " ".join(caveats(small(data=own)))  # √(1 + 6 · 20 / 80)
+    lost = [{"epoch": 1}] * 5 + [None]
+    assert "times" not in " ".join(caveats(small(data=own, diverged=lost)))
     assert "no test split" in " ".join(caveats(small(metrics={"train": small()["metrics"]["test"]})))
     both = small(baselines={"a": {"accuracy": [0.5], "log_loss": [1.0]}, "b": {"accuracy": [0.5]}})
     assert "3 comparisons were made" in " ".join(caveats(both))
@@ -203,6 +205,16 @@ def test_a_dead_replica_does_not_count_even_where_it_has_numbers() -> None:
     assert "over 5 replicas" in text
     assert "1 of 6 replicas diverged and is left out" in text
     assert "5 of 6" in text
+
+
+def test_a_caption_says_what_the_band_of_a_logarithmic_axis_is() -> None:
+    found = curves("c", "loss", {"train": [[1.0, 100.0], [0.1, 10.0]]}, [False] * 2, [])
+    assert "logarithmic: mean and ± standard deviation of logarithms over 2 replicas" in found.caption
+    assert found.alt.endswith("train from 10 to 1.")  # what is drawn
+    plain = curves("c", "loss", {"train": [[1.0, 3.0], [2.0, 3.0]]}, [False] * 2, [])
+    assert "epochs: mean and ± standard deviation over 2 replicas" in plain.caption
+    assert plain.alt.endswith("train from 2 to 2.5.")
+    assert curves("c", "loss", {"train": [[1.0], [2.0]]}, [False], []).caption == "Loss over the epochs: one replica."
 
 
 def test_figures_of_predictions_leave_out_what_diverged() -> None:
@@ -296,6 +308,10 @@ def test_an_undefined_metric_says_why() -> None:
     metrics = {"test": {"accuracy": [0.9] * 6, "auc": [None] * 6}}
     text = Page(render(small(metrics=metrics, undefined={"auc": "the targets have one class only"}))).text
     assert "the targets have one class only" in text
+    some = small(metrics={"test": {"auc": [0.5, 0.6, 0.5, None, None, 0.7]}}, undefined={"auc": "one class"})
+    assert summary(some)[0].endswith(" In 2 others it is undefined: one class.")
+    assert "2 of 6 without a number" in render(some)
+    assert "2 of 6 diverged" not in render(some)
     first = summary(small(metrics={"test": {"auc": [None] * 6}}, undefined={"auc": "one class"}))
     assert first == ["There is no AUC: one class."]
 

@@ -153,6 +153,21 @@ def test_the_heading_of_a_distribution_is_whole(scale: float, tmp_path: Path) ->
     assert gone.get_window_extent().y1 < told.get_window_extent().y1
 
 
+def test_values_in_steps_that_are_as_frequent_have_bars_as_high() -> None:
+    """Bars of two steps beside bars of three looked like values that are rare and frequent by turns."""
+    results = Results(grid(seeds=120), {"accuracy": [0.9 + (i % 30) / 300 for i in range(120)]})
+    bars: list[Any] = [p for p in plot(results, "accuracy").axes[0].patches if isinstance(p, Rectangle)]
+    assert {bar.get_height() for bar in bars} == {8}
+    assert bars[0].get_x() + bars[0].get_width() / 2 == pytest.approx(0.9 + 0.5 / 300)  # about the first two
+
+
+def test_many_names_stand_upright(tmp_path: Path) -> None:
+    figure = plot(made_up(2, init=[f"initialiser_{i}" for i in range(40)]), "loss")
+    save(figure, tmp_path / "many")
+    labels = [t.get_window_extent() for t in figure.axes[0].get_xticklabels()]
+    assert all(a.x1 < b.x0 for a, b in pairwise(labels))
+
+
 def test_one_value_far_from_the_others_does_not_make_bars_without_number() -> None:
     values = (1 + 1e-3 * np.random.default_rng(0).normal(size=29)).tolist()
     figure = plot(Results(grid(seeds=30), {"loss": [*values, 1e3]}), "loss")

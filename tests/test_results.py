@@ -113,6 +113,13 @@ def test_rows() -> None:
         assert rows[0][name] == pytest.approx(expected), name
 
 
+def test_numbers_of_far_larger_spread_have_no_digits_that_mean_nothing() -> None:
+    results = Results(grid(seeds=3, lr=[0.1, 1.0]), {"loss": [0.5, 0.5 + 1e-9, 0.5 - 1e-9, 95.0, 120.5, 70.25]})
+    low, high = (line.split(" | ") for line in results.markdown("loss").splitlines()[2:])
+    assert low[1:3] == ["0.5", "1e-09"]
+    assert high[1:3] == ["95.250", "25.126"]
+
+
 def test_tables_show_the_rows() -> None:
     results = with_losses()
     lines = results.markdown("accuracy").splitlines()

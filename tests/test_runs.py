@@ -414,8 +414,11 @@ def test_train_predict_show_compare_sweep(data, tmp_path):
     assert result.exit_code == 0, result.output
     assert polars.read_csv(tmp_path / "out.csv").height == 50
 
-    assert "Linear" in command("show", tmp_path / "one").output
+    shown = command("show", tmp_path / "one").output
+    assert "Linear" in shown
     compared = command("compare", tmp_path / "one", tmp_path / "two").output
+    for output in (shown, compared):
+        assert "intervals are about 1.3 times as wide" in " ".join(output.split())
     assert f"whether {tmp_path / 'one'} is higher than {tmp_path / 'two'}" in compared
     swept = ["--target", "y", "--lr", "0.001,0.01", "--hidden", "8,8x8", "--seeds", 2, "--epochs", 3]
     result = command("sweep", data, *swept, "-o", tmp_path / "s")

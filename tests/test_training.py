@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -370,6 +371,17 @@ def test_tensorboard_gets_the_history(tmp_path):
     means = [event.value for event in events.Scalars("validation_loss/mean")]
     assert means == pytest.approx(history.metrics["validation_loss"][:, :3].mean(0).tolist(), rel=1e-5)
     assert {"loss/replica 1", "loss/std"} <= set(events.Tags()["scalars"])
+
+
+def test_tensorboard_gets_no_spread_of_one_replica_that_is_left():
+    told: dict[str, Any] = {}
+    callback = TensorBoard("unused")
+    callback.writer = SimpleNamespace(add_scalar=lambda name, value, epoch: told.setdefault(name, (value, epoch)))
+    arrays = {"loss": torch.tensor([[1.0, 2.0], [0.5, math.nan]]).numpy()}
+    trainer: Any = SimpleNamespace(history=SimpleNamespace(arrays=lambda: arrays), epoch=2)
+    callback.on_epoch_end(trainer)
+    assert told["loss/mean"] == (0.5, 2)
+    assert "loss/std" not in told
 
 
 def test_history_as_arrays_and_data_frame():

@@ -241,9 +241,9 @@ class Comparison:
         n: pairs of which both are finite.
         diverged: pairs of which either is not, left out.
         unpaired: seeds that not both have, left out.
-        more_seeds: how many more pairs the 95 % t-interval would need to exclude 0 with probability 0.8, if the true
-            effect and spread were those observed; 0 where it excludes 0 already, None where n < 3 or where the
-            difference is 0 or next to it.
+        more_seeds: how many more pairs the 95 % t-interval would need to exclude 0 with probability 0.8, at least 6 in
+            all, if the true effect and spread were those observed; 0 where that of 6 or more excludes 0 already, None
+            where n < 3 or where the difference is 0 or next to it.
 
     Example:
         >>> a = Distribution((3.0, 1.0, 2.5, 2.0, 3.5), (0, 1, 2, 3, 4), "A")
@@ -275,7 +275,7 @@ to +1.40, sign-flip p = 0.5); about 43 more seeds would, if effect and spread st
         a, b = self.a or "the first", self.b or "the second"
         out = ""
         if self.diverged:
-            out += f"; {self.diverged} of {_pairs(self.n + self.diverged)} diverged"
+            out += f"; {self.diverged} of {_pairs(self.n + self.diverged)} diverged or undefined"
         if self.unpaired:
             out += f"; {self.unpaired} seed{'s' * (self.unpaired > 1)} without a pair left out"
         if not self.n:
@@ -307,7 +307,7 @@ def _check_level(level: float) -> None:
 
 
 def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds[:5])) + (", …" if len(seeds) > 5 else "")
+    return (", ".join(map(str, seeds[:5])) or "none that is finished") + (", …" if len(seeds) > 5 else "")
 
 
 def _pairs(n: int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from handgrad.errors import ArgumentError
 from handgrad.files import write_atomically
 from handgrad.optional import require
-from handgrad.results import Distribution, Results
+from handgrad.results import Distribution, Results, precision
 from handgrad.statistics import number
 
 if TYPE_CHECKING:
@@ -155,8 +155,7 @@ def _strip(d: Distribution, metric: str) -> Figure:
     ax: Any = figure.subplots()
     top = 0.0
     if bars:
-        # "auto" has in NumPy 1.26 as many bars as one value far from the others asks for, which may be billions
-        counts, _, _ = ax.hist(d.finite, bins="sqrt", color=BLUE, alpha=0.45, edgecolor="white", linewidth=0.6)
+        counts, _, _ = ax.hist(d.finite, _edges(d.finite), color=BLUE, alpha=0.45, edgecolor="white", linewidth=0.6)
         top = float(max(counts))
         ax.set_ylabel("replicas")
         ax.yaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(4, integer=True))
@@ -185,6 +184,21 @@ def _strip(d: Distribution, metric: str) -> Figure:
         ax.set_title(", ".join(d.left_out), loc="right", **ALARM)
     _note(figure, "Each dot is a replica. Below: mean, its 95 % t-interval (thick), ± standard deviation (thin).")
     return figure
+
+
+def _edges(values: Sequence[float]) -> Any:
+    """Edges of about √n bars; of values in steps, as accuracies are, each bar is of as many steps about their middle.
+
+    Else bars of one and of two steps, side by side, would look like values that are rare and frequent by turns.
+    """
+    import numpy as np
+
+    least, span = min(values), max(values) - min(values)
+    places = (np.asarray(values, dtype=np.float64) - least) / span
+    step = np.diff(np.unique(places.round(12))).min()  # those that differ by rounding are one
+    steps, bars = math.ceil(round(1 / step, 6)) + 1, math.ceil(math.sqrt(len(values)))
+    each = min(max(steps // bars, 1), math.ceil(steps / bars), key=lambda each: -steps % each)  # fewest beyond the last
+    return least + span * step * (each * np.arange(math.ceil(steps / each) + 1) - 0.5)
 
 
 def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any]) -> Figure:
@@ -238,7 +252,7 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
         ax.set_xticks(places, texts)
         ax.xaxis.set_minor_locator(ticker.NullLocator())
     if not numeric and 0.08 * longest * len(values) > 6.2:
-        _turn(ax)
+        _turn(ax, room)
     ax.grid(False, axis="x")
     ax.set_xlim(at(drawn[0] - margin), at(drawn[-1] + margin))
     ax.set_xlabel(name)
@@ -284,7 +298,7 @@ def _heatmaps(results: Results, metric: str, names: Sequence[str], config: dict[
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xticks(range(len(columns)), _ticks(columns))
         if below > FITTING:
-            _turn(ax)
+            _turn(ax, 0.85)
         ax.set_yticks(range(len(rows)), _ticks(rows))
         ax.tick_params(length=0)
         ax.grid(False)
@@ -310,9 +324,9 @@ def _cell(ax: Axes, i: int, j: int, d: Distribution, color: tuple[float, ...], s
     ax.add_patch(patches.Rectangle((j - 0.49, i - 0.49), 0.98, 0.98, facecolor=color, linewidth=0, **hatch))
     lines = []
     if d.n:
-        lines.append(number(d.mean, spread))
+        lines.append(number(d.mean, precision(spread, d.std)))
     if d.n > 1:
-        lines.append(f"± {number(d.std, spread)}")
+        lines.append(f"± {number(d.std, precision(spread, d.std))}")
     lines += d.left_out
     ink = "white" if _luminance(color) < 0.18 else "black"
     ax.text(j, i, "\n".join(lines), ha="center", va="center", color=ink, fontsize=6.5 if len(lines) < 3 else 5.8)
@@ -327,11 +341,14 @@ def _wrapped(text: str, inches: float, points: float = 8) -> str:
     return "\n".join(textwrap.wrap(text, int(inches / (0.0077 * points))))
 
 
-def _turn(ax: Axes) -> None:
-    """Labels below that are too long to stand beside each other."""
-    ax.tick_params(axis="x", labelrotation=25)
+def _turn(ax: Axes, room: float) -> None:
+    """Labels below that are too long to stand beside each other, with so many inches for each."""
+    upright = room < 0.28  # inches, from where on lines at 25 degrees touch
+    ax.tick_params(axis="x", labelrotation=90 if upright else 25)
     for label in ax.get_xticklabels():
         label.set(horizontalalignment="right", rotation_mode="anchor")
+        if upright:
+            label.set(verticalalignment="center")
 
 
 def _omission(found: Iterable[Distribution]) -> str:

@@ -108,8 +108,9 @@ class Results:
     def best(self, metric: str, largest: bool = True) -> dict[str, Any]:
         """Return the configuration with the largest mean of a metric, or the smallest; of equal ones the first.
 
-        It is the best of what was seen: `compare` says whether another one can be told from it. A mean leaves out the
-        replicas that diverged, so look at their number too.
+        It is the best of what was seen, and of many configurations partly lucky: its mean and interval, and `compare`
+        with another one, take no account of the choice. Train it again from other seeds to know what it is worth. A
+        mean leaves out the replicas that diverged, so look at their number too.
 
         Errors: ArgumentError for an unknown metric, and where no configuration has a finite value.
         """
@@ -265,16 +266,29 @@ unfinished.
         rows = self.rows(metric)
         spread = min((row["std"] for row in rows if row["std"] > 0), default=math.nan)
 
-        def cell(*values: float) -> str:
-            return " to ".join(number(v, spread) for v in values) if all(map(math.isfinite, values)) else ""
+        def cell(std: float, *values: float) -> str:
+            texts = [number(v, precision(spread, std)) for v in values]
+            return " to ".join(texts) if all(map(math.isfinite, values)) else ""
 
         cells = []
         for row in rows:
-            given = [_text(row[name]) for name in self.grid.names]
-            interval = cell(row["low"], row["high"])
-            numbers = [cell(row["mean"]), cell(row["std"]), interval, cell(row["median"]), _count(row)]
+            given, std = [_text(row[name]) for name in self.grid.names], row["std"]
+            numbers = [cell(std, row["mean"]), cell(std, std), cell(std, row["low"], row["high"])]
+            numbers += [cell(std, row["median"]), _count(row)]
             cells.append([*given, *numbers])
         return [*self.grid.names, metric, "std", "95 % interval", "median", "n"], cells
+
+
+def precision(least: float, std: float) -> float:
+    """The spread that gives a number of a table its decimals: the smallest of the table, so that they stand in line.
+
+    A number whose own spread is far larger has no more than three digits beyond those that it bears out.
+
+    Example:
+        >>> precision(0.01, 0.5), precision(1e-9, 50.0)
+        (0.01, 0.05)
+    """
+    return max(least, std / 1000)
 
 
 def check_names(metrics: Iterable[str], grid: Grid, where: str, *, taken: Iterable[str] = ()) -> None:

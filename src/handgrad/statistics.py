@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 FEWEST = 5  # values below which the bootstrap has too few distinct resamples to give an interval
 AT_ONCE = 2_000_000  # numbers drawn at once, which bounds the memory
+ENOUGH = 6  # values below which no sign-flip p is below 0.05: that of five is at least 2 / 2⁵
 POWER = 0.8
 SMALLEST = 1e-4  # effect, in standard deviations, below which no number of seeds that one could train settles it
 LONGEST = 1e15  # from where on a number is told with an exponent
@@ -85,7 +86,8 @@ def mean_bootstrap(values: Sequence[float], level: float = 0.95, seed: int = 0) 
     """Return the bootstrap interval of the mean, NaN below 5 values.
 
     Percentiles of 10,000 resamples, at the levels that Hesterberg (2015) widens for small n, Φ(√(n / (n − 1)) · t) with
-    Student's t_{n−1}, instead of the nominal ones; without that the interval is too narrow at n = 20.
+    Student's t_{n−1}, instead of the nominal ones; without that the interval is too narrow at n = 20. Of normal values
+    that of 95 % covers the mean in 91 % of samples of 5, and in 95 % of those of 10 or more.
 
     Example:
         >>> low, high = mean_bootstrap([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -144,30 +146,32 @@ def sign_flips(differences: Sequence[float], seed: int = 0) -> float:
 
 
 def more_values(values: Sequence[float]) -> int | None:
-    """Return how many more values the 95 % t-interval would need to exclude 0 with probability 0.8.
+    """Return how many more values the 95 % t-interval would need to exclude 0 with probability 0.8, at least 6 in all.
 
     It takes the effect m / std for the true one, and the smallest n with P(T > t_{n−1}(0.975)) ≥ 0.8, where T has the
-    noncentral t distribution of n − 1 degrees and noncentrality √n · |m| / std.
+    noncentral t distribution of n − 1 degrees and noncentrality √n · |m| / std. Fewer than 6 settle nothing, whatever
+    they are (`sign_flips`).
 
-    Returns: 0 where the interval excludes 0 already, None for fewer than 3 values and for an effect of 0 or next to it.
+    Returns: 0 where the interval of 6 or more excludes 0 already, None for fewer than 3 values and for an effect of 0
+    or next to it.
 
     Example:
         >>> more_values([3.0, -1.0, 2.0, 0.5]), more_values([1.0, 1.1, 0.9]), more_values([1.0, -1.0, 0.0])
-        (17, 0, None)
+        (17, 3, None)
     """
     n, m = len(values), mean(values)
     if n < 3 or m == 0:
         return None
     low, high = t_interval(values)
     if low > 0 or high < 0:
-        return 0
+        return max(0, ENOUGH - n)
     stats, effect = require("scipy.stats", "cli"), abs(m) / std(values)
     if effect < SMALLEST:
         return None
     normal: float = ((stats.norm.ppf(0.975) + stats.norm.ppf(POWER)) / effect) ** 2
     if normal > 10_000:
         return math.ceil(normal) + 2 - n  # Student's t takes z²/2 ≈ 2 more than the normal distribution
-    needed: int = max(n + 1, math.ceil(normal))
+    needed: int = max(n + 1, ENOUGH, math.ceil(normal))
     while stats.nct.sf(stats.t.ppf(0.975, needed - 1), needed - 1, effect * math.sqrt(needed)) < POWER:
         needed += 1
     return needed - n

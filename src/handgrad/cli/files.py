@@ -178,19 +178,22 @@ def compare(
     """Compare two model folders trained on the same file, metric by metric, paired by seed."""
 
     def action() -> None:
+        from handgrad.report.words import of_rows
         from handgrad.runs import Folder
         from handgrad.runs import compare as compared
 
-        found = compared(Folder.open(first), Folder.open(second))
+        one = Folder.open(first)
+        found = compared(one, Folder.open(second))
         for name, comparison in found.items():
             console.print(f"{name}: {comparison}", highlight=False, markup=False, soft_wrap=True)
+        console.print(of_rows(one.run), highlight=False, markup=False)
 
     guarded(action)
 
 
 def _show(run: Run) -> None:
-    """Print a run's summary and its table of metrics on the test rows, with the baselines'."""
-    from handgrad.report.words import cells, kind, of_baselines, of_network, summary
+    """Print a run's summary, its table of metrics on the test rows, with the baselines', and what it does not cover."""
+    from handgrad.report.words import caveats, cells, kind, of_baselines, of_network, summary
 
     console.print()
     for sentence in summary(run):
@@ -202,6 +205,8 @@ def _show(run: Run) -> None:
         values = [cells(others[other])[0] if other in others else "" for other in run.get("baselines", {})]
         table.add_row(kind(name, run.get("unit", "")).label, *cells(d), *values)
     console.print(table)
+    for sentence in caveats(run):
+        console.print(sentence, highlight=False, markup=False)
 
 
 def _goes_on(checkpoints: Path, seeds: int) -> bool:

@@ -53,7 +53,7 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
         ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(5))
         ax.set_xlabel(_short(label, 26))
 
-    told = "; ".join(f"{who} {d}" for who, d in found.items())
+    told = "; ".join(f"{who} {str(d).replace('diverged', 'without a number')}" for who, d in found.items())
     caption = _upper(label) + (f", {better}." if better else ".")
     return Drawing(drawn(name, draw, 0.75 + 0.5 * max(len(rows), 1)), f"{label}: {told}.", caption)
 
@@ -63,6 +63,7 @@ def curves(
 ) -> Drawing:
     """A metric over the epochs, by split: mean and standard deviation over replicas, and each replica faint.
 
+    On a logarithmic axis both are of the logarithms, which no single large loss moves far, and the band stays above 0.
     Replicas that diverged are left out. Where some have stopped early, the mean of the others goes on dotted, for it is
     no longer the mean of the same replicas.
     """
@@ -112,13 +113,14 @@ def curves(
         if len(series) > 1:
             ax.legend()
 
-    caption = f"{_upper(label)} over the epochs{', logarithmic' if log else ''}: mean and ± standard deviation over "
-    caption += f"{len(kept)} replicas" + (f"; faint, each of them in {shown}." if len(kept) <= MOST_LINES else ".")
+    what = f"mean and ± standard deviation{' of logarithms' if log else ''}"
+    caption = f"{_upper(label)} over the epochs{', logarithmic' if log else ''}: {_over(len(kept), what)}"
+    caption += f"; faint, each of them in {shown}." if 1 < len(kept) <= MOST_LINES else "."
     if stopped:
         caption += " Dotted: the mean of the replicas still in training, once the first has stopped."
     if any(b is not None for b in best):
         caption += " Marks at the foot: the epoch whose weights each replica kept."
-    ends = [f"{split} {_ends(values)}" for split, values in series.items()]
+    ends = [f"{split} {_ends(_band(values, log)[0])}" for split, values in series.items()]
     return Drawing(
         drawn(name, draw), f"{label} over {len(next(iter(series.values())))} epochs: {'; '.join(ends)}.", caption
     )
@@ -167,7 +169,7 @@ def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
 
     right = ", ".join(f"{c} {100 * mean[i, i]:.1f} %" for i, c in enumerate(classes[:K]) if np.isfinite(mean[i, i]))
     spread = " ± standard deviation" if R > 1 and K <= 4 else ""
-    caption = f"Of each class, the percentage predicted as each: mean{spread} over {R} replicas. Rows sum to 100."
+    caption = f"Of each class, the percentage predicted as each: {_over(R, f'mean{spread}')}. Rows sum to 100."
     return Drawing(drawn(name, draw, HEIGHT + 0.5 * turned), f"Confusion matrix. Right: {right}.", caption)
 
 
@@ -202,7 +204,7 @@ def reliability(name: str, found: Reliability) -> Drawing:
         figure.legend(loc="outside upper left", ncols=3)
 
     told = ", ".join(f"{x[b]:.2f}: {mean[b]:.2f}" for b in np.flatnonzero(full))
-    caption = f"Calibration: accuracy at each confidence, mean and 95 % interval over {R} replicas. On the dashed line "
+    caption = f"Calibration: accuracy at each confidence, {_over(R, 'mean and 95 % interval')}. On the dashed line "
     caption += "the network is right as often as it says. Bars, and the points' size: the share of the predictions."
     return Drawing(drawn(name, draw), f"Accuracy by confidence: {told}.", caption)
 
@@ -229,7 +231,7 @@ def roc(name: str, found: Roc) -> Drawing:
     told = (
         [f"{t:.2f} at {false[i]:.2f}" for i, t in enumerate(true.mean(0)) if i in (1, 5, 10, 20)] if len(true) else []
     )
-    caption = f"ROC curve: mean and ± standard deviation over {len(true)} replicas at each false positive rate."
+    caption = f"ROC curve: {_over(len(true), 'mean and ± standard deviation at each false positive rate')}."
     return Drawing(drawn(name, draw), f"True against false positive rate: {', '.join(told)}.", caption)
 
 
@@ -288,11 +290,14 @@ def _band(values: Array, log: bool) -> tuple[Array, Array, Array]:
     return tuple(np.exp(v) for v in found) if log else found
 
 
-def _ends(values: Array) -> str:
+def _ends(means: Array) -> str:
     """'from 0.5 to 0.1234'."""
-    rows = [row[row == row] for row in values]
-    means = [float(row.mean()) for row in rows if row.size]
-    return f"from {number(means[0], 0.0)} to {number(means[-1], 0.0)}" if means else "none"
+    found = means[means == means]
+    return f"from {number(found[0], 0.0)} to {number(found[-1], 0.0)}" if found.size else "none"
+
+
+def _over(replicas: int, what: str) -> str:
+    return "one replica" if replicas == 1 else f"{what} over {replicas} replicas"
 
 
 def _short(text: str, most: int) -> str:

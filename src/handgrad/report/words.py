@@ -98,7 +98,8 @@ def verdict(c: Comparison, of: Kind) -> str:
     if c.mean == c.std == 0:
         return "equal"
     if not c.settled:
-        return "not settled" + (f" (needs about {c.more_seeds} more seeds)" if c.more_seeds else "")
+        more = f" (needs about {c.more_seeds} more seed{'s' * (c.more_seeds > 1)})" if c.more_seeds else ""
+        return f"not settled{more}"
     if of.larger is None:
         return "higher" if c.mean > 0 else "lower"
     return "better" if (c.mean > 0) == of.larger else "worse"
@@ -135,6 +136,9 @@ def summary(run: Run) -> list[str]:
     unit = f" {of.unit}" if of.unit else ""
     text = f"{of.label[:1].upper()}{of.label[1:]} {value}{unit} over {d.n} replica{'s' * (d.n > 1)} {where}"
     text += f" (95 % interval of the mean {interval})." if d.n > 1 else ", so without an error bar."
+    if others := run["diverged"].count(None) - d.n:
+        why = run.get("undefined", {}).get(metric, "")
+        text += f" In {others} other{'s' * (others > 1)} it is undefined{': ' * bool(why)}{why}."
     found = [versus(d.compare(other), of, name) for name, other in of_baselines(run, metric).items() if d.n > 1]
     return [text, *([f"Against the baselines: {'; '.join(found)}."] if found else []), f"{diverged(run)}."]
 
@@ -147,25 +151,38 @@ def diverged(run: Run) -> str:
 
 def caveats(run: Run) -> Iterable[str]:
     """What the error bars do not cover."""
-    split = run["data"].get("split")
     which = chief(run)
-    rows = split["rows"].get(which, 0) if split else 0
-    if split and split["shared"]:
-        text = "All replicas share one split of the data. Intervals and tests cover what the seed changes (initial "
-        text += f"weights, order of the samples), not the choice of the {rows:,} {which} rows."
-        accuracy = of_network(run, which).get("accuracy")
-        if accuracy and accuracy.n and rows and 0 < accuracy.mean < 1:
-            error = 100 * math.sqrt(accuracy.mean * (1 - accuracy.mean) / rows)
-            text += f" That choice alone gives an accuracy of {accuracy.mean:.3f} a standard error of "
-            text += f"{number(error, error)} {POINTS}."
-        yield text
-    elif split:
-        text = (
-            "Each replica has its own split of the data, so intervals cover the choice of rows, too. The splits share "
-        )
-        yield text + "rows, which makes intervals somewhat too narrow (Nadeau and Bengio, 2003)."
+    if run["data"].get("split"):
+        yield of_rows(run)
     if which != "test":
         yield f"There is no test split: these are the numbers of the {which} split, which training has used."
     tests = sum(len(set(table) & set(run["metrics"][which])) for table in run.get("baselines", {}).values())
     if tests > 1:
         yield f"{tests} comparisons were made; their p-values are not corrected for that."
+
+
+def of_rows(run: Run) -> str:
+    """What the error bars cover of the choice of rows.
+
+    Splits of the same rows are not independent. By Nadeau and Bengio (Inference for the generalization error, 2003) the
+    variance of a mean over n of them is not s² / n but s² (1 / n + tested / other rows), as a statement about new rows.
+    """
+    which = chief(run)
+    counts, network = run["data"]["split"]["rows"], of_network(run, which)
+    rows = counts.get(which, 0)
+    if run["data"]["split"]["shared"]:
+        text = "All replicas share one split of the data. Intervals and tests cover what the seed changes (initial "
+        text += f"weights, order of the samples), not the choice of the {rows:,} {which} rows."
+        accuracy = network.get("accuracy")
+        if accuracy and accuracy.n and rows and 0 < accuracy.mean < 1:
+            error = 100 * math.sqrt(accuracy.mean * (1 - accuracy.mean) / rows)
+            text += f" That choice alone gives an accuracy of {accuracy.mean:.3f} a standard error of "
+            text += f"{number(error, error)} {POINTS}."
+        return text
+    text = "Each replica has its own split of the same rows, so intervals and tests cover the choice of the split, and "
+    text += "not that of the rows"
+    n, others = max(d.n for d in network.values()), sum(counts.values()) - rows
+    if n > 1 and which != "train" and others > 0:
+        text += f": for new rows of the same kind, intervals are about {math.sqrt(1 + n * rows / others):.1f} times as "
+        text += "wide (Nadeau and Bengio, 2003), and more seeds narrow those only so far"
+    return f"{text}."

@@ -110,8 +110,9 @@ class TensorBoard(Callback):
             if not finite:
                 continue
             self.writer.add_scalar(f"{name}/mean", mean(finite), trainer.epoch)
+            if len(finite) > 1:  # of one that is left there is no spread
+                self.writer.add_scalar(f"{name}/std", std(finite), trainer.epoch)
             if len(row) > 1:
-                self.writer.add_scalar(f"{name}/std", std(finite) if len(finite) > 1 else 0.0, trainer.epoch)
                 for r, value in list(enumerate(row))[: self.each]:
                     self.writer.add_scalar(f"{name}/replica {r}", value, trainer.epoch)
 
