@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -402,3 +403,6 @@ def test_what_a_parameter_does_not_have_is_not_set_in_silence() -> None:
     p: Any = nn.Parameter(torch.zeros(2))
     with pytest.raises(AttributeError, match="requires_grad"):
         p.requires_grad = False
+    with pytest.raises(AttributeError, match="no 'data': it is no tensor, but holds one, its value"):
+        p.data.zero_()
+    assert torch.equal(copy.deepcopy(p).value, p.value)

@@ -132,7 +132,7 @@ class Module:
         """
         kept = self.kept
         if kept is None or self._output is None:
-            remedy = "Call forward once before each backward."
+            remedy = "Call forward once before each backward; a module in two places needs an object for each."
             raise BackwardError("a forward pass before backward", "none since the last backward", remedy, self.label)
         if needed or dy is not None:
             check_gradient(dy, self._output, self)

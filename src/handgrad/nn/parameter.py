@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -90,6 +91,10 @@ class Parameter:
         self.transposed = transposed
         if init is not None:
             self.reset(generator)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        message = f"Parameter has no {name!r}: it is no tensor, but holds one, its value, beside grad and frozen."
+        raise AttributeError(message, name=name, obj=self)
 
     @property
     def torch_value(self) -> Tensor:
