@@ -177,9 +177,22 @@ def test_shared_parameters() -> None:
     assert ours[0].weight is ours[1].weight
     back: Any = to_torch(ours)
     assert back[0].weight is back[1].weight
-    theirs = torch.nn.Sequential(torch.nn.Embedding(3, 3), torch.nn.Linear(3, 3))
-    theirs[1].weight = theirs[0].weight
-    with pytest.raises(ArgumentError, match=r"1\.weight in the layout of 0\.weight"):
+    for V in (3, 5):
+        for first in (0, 1):
+            theirs = torch.nn.Sequential(torch.nn.Embedding(V, 3), torch.nn.Linear(3, V))
+            theirs[1 - first].weight = theirs[first].weight
+            ours = from_torch(theirs)
+            assert ours[0].weight is ours[1].weight
+            torch.testing.assert_close(ours(torch.arange(V)), theirs(torch.arange(V)).detach())
+            back = to_torch(ours)
+            assert back[0].weight is back[1].weight
+            torch.testing.assert_close(back(torch.arange(V)), theirs(torch.arange(V)))
+
+
+def test_parameters_shared_in_another_layout_are_refused() -> None:
+    theirs = torch.nn.Sequential(torch.nn.Embedding(3, 3), torch.nn.RNNCell(3, 3))
+    theirs[1].weight_hh = theirs[0].weight
+    with pytest.raises(ArgumentError, match=r"1\.weight_hh in the layout of 0\.weight"):
         from_torch(theirs)
 
 

@@ -278,6 +278,7 @@ def test_functions_of_ones_own() -> None:
         ("accuracy", torch.zeros(2, 5, 3), torch.zeros(5), torch.zeros(4), "weights of shape (5,) or (2, 5)"),
         ("accuracy", torch.zeros(2, 5, 3), torch.zeros(5), -torch.ones(5), "at least 0"),
         ("rmse", torch.zeros(5), torch.zeros(5), None, ".unsqueeze(0)"),
+        ("accuracy", torch.zeros(1, 5, 3, 7), torch.zeros(5, 7), None, "several labels a sample, pass a function"),
         ("rmse", torch.zeros(2, 5), torch.zeros(4), None, "targets of shape (5,) or (2, 5)"),
         ("rmse", torch.zeros(2, 5, 3), torch.zeros(5), None, "(5, 3) or (2, 5, 3)"),
         ("rmse", torch.zeros(2, 1), torch.tensor([math.nan]), None, "finite targets"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -402,3 +403,44 @@ def test_what_a_parameter_does_not_have_is_not_set_in_silence() -> None:
     p: Any = nn.Parameter(torch.zeros(2))
     with pytest.raises(AttributeError, match="requires_grad"):
         p.requires_grad = False
+    with pytest.raises(AttributeError, match="no 'data': it is no tensor, but holds one, its value"):
+        p.data.zero_()
+    assert torch.equal(copy.deepcopy(p).value, p.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: n.Linear(3, 3),
+        lambda n: n.Linear(3, 4),
+        lambda n: n.RNN(3, 3),
+        lambda n: n.GRU(3, 4, 2, bidirectional=True),
+        lambda n: n.LSTM(3, 4, bias=False),
+        lambda n: n.RNNCell(3, 3),
+        lambda n: n.MultiheadAttention(4, 2, bias=False),
+        lambda n: n.MultiheadAttention(4, 2, kdim=3, vdim=4),
+        lambda n: n.Bilinear(3, 4, 4),
+    ],
+)
+def test_parameters_that_are_given_anew_have_torchs_layout(make: Any) -> None:
+    ours, theirs = make(nn).double(), make(torch.nn).double()
+    for p in theirs.parameters():
+        torch.nn.init.normal_(p)
+    for name, p in theirs.named_parameters():
+        path, _, last = name.rpartition(".")
+        owner = dict(ours.named_modules())[path]
+        setattr(owner, last, nn.Parameter(p.detach().clone()))
+    sizes = {"Bilinear": (3, 4), "MultiheadAttention": (4, getattr(theirs, "kdim", 4), 4)}.get(
+        type(ours).__name__, (3,)
+    )
+    inputs = [torch.randn(5, 2, size, dtype=torch.float64) for size in sizes]
+    inputs = [x[0] for x in inputs] if "Cell" in type(ours).__name__ else inputs
+    y, expected = ours(*inputs), theirs(*inputs)
+    y, expected = (y[0], expected[0]) if isinstance(y, tuple) else (y, expected)
+    torch.testing.assert_close(y, expected.detach())
+    dy = torch.randn_like(y)
+    ours.backward(dy)
+    expected.backward(dy)
+    for (name, p), (_, q) in zip(ours.named_parameters(), theirs.named_parameters()):
+        torch.testing.assert_close(p.grad, q.grad, msg=name)
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -107,3 +108,70 @@ def test_modules_that_are_a_containers_attributes_belong_to_it(tmp_path: Any) ->
     handgrad.save(model, tmp_path / "gated.safetensors")
     again = handgrad.load(tmp_path / "gated.safetensors", classes=[Gated])
     close(again(x), model(x))
+
+
+class Forgetful(nn.Module):
+    def __init__(self) -> None:  # without super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x)
+        return self.keep(2 * y)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        self.take(dy)
+        dx: Tensor = self.linear.backward(2 * dy)
+        return dx
+
+
+def test_a_constructor_may_leave_out_the_bases() -> None:
+    x = torch.randn(20, 3)
+    assert repr(Forgetful()).startswith("Forgetful(\n  (linear): Linear(")
+    gradcheck(Forgetful(), x)
+    model = nn.replicate(Forgetful(), [1, 2])
+    history = handgrad.fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters(), 0.1), (x, x[:, :2]), epochs=5)
+    assert bool((history.loss[-1] < history.loss[0]).all())
+
+
+class Unrolled(nn.Module):
+    """A cell gone through once for each step, by objects that share its parameters."""
+
+    def __init__(self, cell: nn.LSTMCell, T: int) -> None:
+        super().__init__()
+        shared = {id(p): p for p in cell.parameters()}
+        self.cells = nn.ModuleList([cell, *(copy.deepcopy(cell, dict(shared)) for _ in range(T - 1))])
+
+    def forward(self, x: Tensor) -> Tensor:  # (T, N, I)
+        state: Any = None
+        for cell, step in zip(self.cells, x.unbind(-3)):
+            state = cell(step, state)
+        h: Tensor = state[0]
+        return h
+
+    def backward(self, dh: Tensor) -> Tensor:
+        dx, dstate = [], (dh, None)
+        for cell in reversed(list(self.cells)):
+            part = cell.backward(dstate)
+            step, dstate = part if isinstance(part, tuple) else (part, dstate)
+            dx.append(step)
+        return torch.stack(dx[::-1], -3)
+
+
+def test_a_cell_in_a_loop_shares_its_parameters() -> None:
+    x, dh = torch.randn(4, 2, 3, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
+    cell = nn.LSTMCell(3, 5, dtype=torch.float64)
+    lstm: Any = torch.nn.LSTM(3, 5, dtype=torch.float64)
+    lstm.load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
+    model = Unrolled(cell, 4)
+    gradcheck(model, x)
+    model.zero_grad()
+    close(model(x), lstm(x)[0][-1].detach())
+    model.backward(dh)
+    lstm(x)[0][-1].backward(dh)
+    assert len(list(model.parameters())) == 4
+    for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        grad = getattr(cell, p).grad
+        close(grad.mT if grad.ndim == 2 else grad, getattr(lstm, f"{p}_l0").grad)
+    many = nn.replicate(model, [1, 2])
+    assert len(list(many.parameters())) == 4
+    gradcheck(many, x.expand(2, 4, 2, 3).clone())

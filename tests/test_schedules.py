@@ -307,12 +307,77 @@ def test_compositions_nest() -> None:
     assert seen == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0, 1.0, 0.5, 0.5])
 
 
-def test_a_learning_rate_written_by_hand_lasts_until_the_next_step() -> None:
-    sgd = ours()
-    schedule = lr_scheduler.ExponentialLR(sgd, 0.5)
-    sgd.param_groups[0]["lr"] = 7.0
+TOGETHER: dict[str, Callable[[Any, Any], list[Any]]] = {
+    "two": lambda n, o: [n.ExponentialLR(o, 0.9), n.MultiStepLR(o, [3, 5])],
+    "warm-up first": lambda n, o: [n.LinearLR(o, 0.25, total_iters=4), n.ExponentialLR(o, 0.9)],
+    "warm-up last": lambda n, o: [n.StepLR(o, 2, 0.5), n.ConstantLR(o, 0.5, 3)],
+    "cosine": lambda n, o: [n.CosineAnnealingLR(o, 20, 0.01), n.PolynomialLR(o, 30, 2.0)],
+    "three": lambda n, o: [n.LinearLR(o), n.MultiplicativeLR(o, lambda t: 0.9), n.CosineAnnealingLR(o, 30)],
+    "closed": lambda n, o: [n.ExponentialLR(o, 0.9), n.LambdaLR(o, lambda t: 1 / (1 + t))],
+    "restarts": lambda n, o: [n.CosineAnnealingWarmRestarts(o, 3, 2), n.StepLR(o, 4)],
+    "plateau": lambda n, o: [n.ExponentialLR(o, 0.9), n.ReduceLROnPlateau(o, factor=0.5, patience=1)],
+    "warm-up and plateau": lambda n, o: [n.LinearLR(o, 0.1), n.ReduceLROnPlateau(o, factor=0.5, patience=2)],
+    "composed": lambda n, o: [
+        n.ChainedScheduler([n.LinearLR(o, 0.1), n.ExponentialLR(o, 0.9)]),
+        n.ReduceLROnPlateau(o, factor=0.5, patience=2),
+    ],
+    "in turn": lambda n, o: [
+        n.SequentialLR(o, [n.ConstantLR(o, 0.5, 9), n.ExponentialLR(o, 0.9)], [30]),
+        n.StepLR(o, 3),
+    ],
+}
+
+
+def together(library: Any, sgd: Any, name: str, by_hand: bool) -> Tensor:
+    """Learning rates of schedules that are stepped one after another, and written by hand in between."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        schedules, seen = TOGETHER[name](library, sgd), []
+        for t in range(20):
+            seen.append([group["lr"] for group in sgd.param_groups])
+            for schedule in schedules:
+                schedule.step(*([1.0] if type(schedule).__name__ == "ReduceLROnPlateau" else []))
+            if by_hand and t in (3, 8):
+                sgd.param_groups[1]["lr"] *= 0.25
+    return torch.tensor(seen, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("name", TOGETHER)
+def test_schedules_of_one_optimiser_multiply(name: str, by_hand: bool) -> None:
+    same(together(lr_scheduler, ours(), name, by_hand), together(torch.optim.lr_scheduler, theirs(), name, by_hand))
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if not name.startswith("Cyclic")])  # it has its own rates
+def test_a_schedule_begins_where_another_has_ended(name: str) -> None:
+    seen = []
+    for n, sgd in ((lr_scheduler, ours()), (torch.optim.lr_scheduler, theirs())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            first = n.ExponentialLR(sgd, 0.9)
+            for _ in range(5):
+                first.step()
+        make, own = SCHEDULES[name]
+        seen.append(numbers(course(make(n, sgd, **own)))[:10])  # past T_max PyTorch's cosine rises to the initial one
+    same(*seen)
+
+
+def test_a_learning_rate_of_a_replica_goes_on_alone() -> None:
+    sgd = ours(([0.1, 0.2], [0.5, 0.5]), 2)
+    schedule = lr_scheduler.CosineAnnealingLR(sgd, 10, [0.0, 0.01])
     schedule.step()
-    assert schedule.get_last_lr() == [0.05, 0.25]
+    untouched = [lr.clone() for lr in schedule.get_last_lr()]  # type: ignore[union-attr]
+    sgd.param_groups[0]["lr"][1] = 0.05
+    state = schedule.state_dict()
+    schedule.step()
+    alone = lr_scheduler.CosineAnnealingLR(ours((0.1, 0.5)), 10)
+    alone.step()
+    alone.step()
+    assert schedule.get_last_lr()[0][0] == alone.get_last_lr()[0]  # type: ignore[index]
+    assert schedule.get_last_lr()[0][1] < 0.05 < untouched[0][1]  # type: ignore[index]
+    sgd.param_groups[0]["lr"] = 0.0  # no multiple of it leads anywhere
+    schedule.load_state_dict(state)
+    schedule.step()
 
 
 def test_what_an_optimiser_holds_is_its_own() -> None:

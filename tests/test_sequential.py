@@ -29,6 +29,25 @@ def test_sequential_is_a_sequence() -> None:
             model[index]
 
 
+def test_a_named_part_is_exchanged_as_an_attribute() -> None:
+    outputs = []
+    for lib in (nn, torch.nn):
+        model: Any = lib.Sequential(OrderedDict(hidden=lib.Linear(3, 4), fc=lib.Linear(4, 2)))
+        if lib is nn:
+            nn.fuse(model)
+        model.fc = lib.Linear(4, 5)
+        outputs.append((list(model.state_dict()), model(torch.ones(6, 3)).shape, model.fc is model[1]))
+        with pytest.raises(TypeError):
+            model.fc = torch.ones(2)
+        with pytest.raises(AttributeError, match="no attribute 'head'"):
+            model.head  # noqa: B018
+    assert outputs[0] == outputs[1]
+    named = nn.Sequential(OrderedDict(training=nn.Tanh(), label=nn.ReLU())).eval()  # what a module has besides stays
+    assert named.training is False
+    assert named.label == "Sequential"
+    assert [type(part) for part in named] == [nn.Tanh, nn.ReLU]
+
+
 def test_slice_shares_its_modules() -> None:
     model = network()
     tail = model[1:]

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -70,10 +71,12 @@ def describe(module: Module) -> dict[str, Any]:
 
 def described(module: Any, library: Library) -> dict[str, Any]:
     """Describe a module of any library, and which parameters stand in it under several names."""
-    names: dict[int, list[str]] = {}
-    for name, value in _parameters(module, library):
-        names.setdefault(id(value), []).append(name)
-    tied = [same for same in names.values() if len(same) > 1]
+    names: dict[int, list[tuple[bool, str]]] = {}
+    for name, value, owner in _parameters(module, library):
+        foreign = getattr(value, "transposed", False) != isinstance(owner, nn.Linear)
+        names.setdefault(id(value), []).append((foreign, name))
+    # first the one that is built with the layout of the weight that an Embedding and a Linear share
+    tied = [[name for _, name in sorted(same, key=itemgetter(0))] for same in names.values() if len(same) > 1]
     return {**_described(module, library), **({"tied": tied} if tied else {})}
 
 
@@ -140,10 +143,10 @@ def _encoded(value: Any, path: str, where: str) -> Any:
     raise DTypeError("an argument that JSON can hold", type(value).__name__, remedy, where)
 
 
-def _parameters(module: Any, library: Library, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every parameter, a shared one under each of its names."""
+def _parameters(module: Any, library: Library, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every parameter, a shared one under each of its names, and the module that has it."""
     for name, value in library.own(module).items():
-        yield prefix + name, value
+        yield prefix + name, value, module
     for name, part in library.parts(module).items():
         yield from _parameters(part, library, f"{prefix}{name}.")
 
@@ -285,9 +288,11 @@ def _tie(module: Any, first: str, other: str, library: Library) -> None:
         owners.append((owner, path.rpartition(".")[2]))
     (a, name), (b, other_name) = owners
     one, two = library.own(a)[name], library.own(b)[other_name]
-    if one.shape != two.shape or getattr(one, "transposed", False) != getattr(two, "transposed", False):
+    either = all(isinstance(owner, (nn.Linear, nn.Embedding)) for owner in (a, b))  # they take it as it is stored
+    turned = not either and getattr(one, "transposed", False) != getattr(two, "transposed", False)
+    if getattr(one, "torch_value", one).shape != getattr(two, "torch_value", two).shape or turned:
         remedy = "Let each layer have a weight of its own."
-        raise ArgumentError(f"{other} in the layout of {first}, whose parameter it is", "its transpose", remedy)
+        raise ArgumentError(f"{other} in the layout of {first}, whose parameter it is", "another", remedy)
     setattr(b, other_name, one)
 
 

@@ -224,4 +224,6 @@ def _weights(weights: Tensor | None, R: int, N: int) -> Tensor:
 
 def _shape(expected: str, outputs: Tensor) -> None:
     remedy = "A network without replicas gives outputs that need .unsqueeze(0)."
+    if outputs.ndim > 3:  # a label for each token or pixel
+        remedy = "Of several labels a sample, pass a function of outputs and targets that returns (R,) numbers."
     raise ShapeError(expected, f"{tuple(outputs.shape)}", remedy, "metrics")

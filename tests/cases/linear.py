@@ -29,6 +29,13 @@ def _linear(x: Any) -> Any:
     return nn.Linear(3, 2)(x)
 
 
+def _tied(n: Any, words: int) -> Any:
+    """A language model's embedding and head, which share a weight."""
+    model = n.Sequential(n.Embedding(words, 3), n.Tanh(), n.Linear(3, words, bias=False))
+    model[2].weight = model[0].weight
+    return model
+
+
 CASES: list[Case] = [
     Case("Linear", lambda n: n.Linear(3, 2), ((4, 3), (1, 3), (3,), (2, 5, 3), (2, 1, 4, 3))),
     Case("Linear-float64", lambda n: n.Linear(3, 2, dtype=torch.float64, device="cpu"), ((4, 3),)),
@@ -44,6 +51,8 @@ CASES: list[Case] = [
     Case("Embedding-int32", lambda n: n.Embedding(6, 3), INDICES, draws=(lambda s, _: words(s).int(),), rank=1),
     Case("Embedding-float64", lambda n: n.Embedding(6, 1, dtype=F64, device="cpu"), INDICES, draws=WORDS, rank=1),
     Case("Embedding-given", lambda n: n.Embedding(4, 3, _weight=TABLE), INDICES, draws=(indices(4),), rank=1),
+    Case("Sequential-tied", lambda n: _tied(n, 6), INDICES, draws=WORDS, rank=1),
+    Case("Sequential-tied-square", lambda n: _tied(n, 3), INDICES, draws=(indices(3),), rank=1),
 ]
 
 BAD_INPUTS: list[Bad] = [

@@ -99,7 +99,7 @@ class Graph:
 
     def affine(self, x: str | Value, weight: Parameter, bias: Parameter | None) -> str:
         """x W + b with W (I, O)."""
-        y = self.op("MatMul", x, self.constant("weight", weight))
+        y = self.op("MatMul", x, self.constant("weight", weight.matrix))
         return y if bias is None else self.op("Add", y, self.constant("bias", bias))
 
     def standardised(self, x: str | Value, axes: list[int], eps: float, centred: bool = True) -> str:

@@ -98,7 +98,7 @@ def bilinear(g: Graph, m: nn.Bilinear, x1: Value, x2: Value) -> str:
 
 @writes(nn.Embedding)
 def embedding(g: Graph, m: nn.Embedding, i: Value) -> str:
-    return g.op("Gather", g.constant("weight", m.weight), i, axis=0)
+    return g.op("Gather", g.constant("weight", m.weight.torch_value), i, axis=0)
 
 
 @writes(nn.PositionalEncoding)

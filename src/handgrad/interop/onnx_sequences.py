@@ -30,8 +30,8 @@ def _gates(value: Tensor, kind: str) -> Tensor:
 def _step(g: Graph, m: Any, kind: str, suffixes: list[str], x: str, starts: list[str]) -> list[str]:
     """One layer, of one or two directions: y (T, D, N, H) and the last states, each (D, N, H)."""
     weights = [m.weights(suffix) for suffix in suffixes]
-    W = torch.stack([_gates(w.ih.value, kind).mT for w in weights])  # (D, G H, I)
-    R = torch.stack([_gates(w.hh.value, kind).mT for w in weights])
+    W = torch.stack([_gates(w.ih.matrix, kind).mT for w in weights])  # (D, G H, I)
+    R = torch.stack([_gates(w.hh.matrix, kind).mT for w in weights])
     shift: str = ""
     if m.bias:
         B = torch.stack([torch.cat([_gates(b.value, kind) for b in (w.bias_ih, w.bias_hh)]) for w in weights])
@@ -102,7 +102,7 @@ def attended(g: Graph, m: nn.MultiheadAttention, given: list[Value], causal: boo
     x = [_batch_first(g, m, part) for part in given]
     x = x * 3 if len(x) == 1 else x
     E, d = m.embed_dim, m.embed_dim // m.num_heads
-    weights = m.in_proj_weight.value.chunk(3, -1) if m.packed else _three(m)
+    weights = m.in_proj_weight.matrix.chunk(3, -1) if m.packed else _three(m)
     shifts = [None] * 3 if m.in_proj_bias is None else m.in_proj_bias.value.chunk(3, -1)
     heads = []
     for name, part, W, b in zip(("q", "k", "v"), x, weights, shifts):
@@ -130,7 +130,7 @@ def _batch_first(g: Graph, m: nn.MultiheadAttention, x: Value) -> str:
 
 
 def _three(m: nn.MultiheadAttention) -> list[Tensor]:
-    return [m.q_proj_weight.value, m.k_proj_weight.value, m.v_proj_weight.value]
+    return [m.q_proj_weight.matrix, m.k_proj_weight.matrix, m.v_proj_weight.matrix]
 
 
 @writes(nn.TransformerEncoderLayer)

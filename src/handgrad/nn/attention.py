@@ -236,18 +236,18 @@ class MultiheadAttention(Random):
         dW = [product(rows(part, W).mT, g) for part, g, W in zip(x, flat, weights)]
         dx = [unrows(product(g, W.mT), part) for g, W, part in zip(flat, weights, x)]
         if self.packed:
-            self.in_proj_weight.add_grad(dW[0] if len(dW) == 1 else torch.cat(dW, -1))
+            self.in_proj_weight.add_grad(dW[0] if len(dW) == 1 else torch.cat(dW, -1), transposed=True)
         else:
             for parameter, grad in zip((self.q_proj_weight, self.k_proj_weight, self.v_proj_weight), dW):
-                parameter.add_grad(grad)
+                parameter.add_grad(grad, transposed=True)
         return dx
 
     def _weights(self, inputs: int) -> list[Tensor]:
         """W_q, W_k and W_v, (I, E) each, or for a single input all in one, (E, 3E)."""
         if self.packed:
-            W = self.in_proj_weight.value
+            W = self.in_proj_weight.matrix
             return [W] if inputs == 1 else list(torch.split(W, self.embed_dim, -1))
-        return [self.q_proj_weight.value, self.k_proj_weight.value, self.v_proj_weight.value]
+        return [self.q_proj_weight.matrix, self.k_proj_weight.matrix, self.v_proj_weight.matrix]
 
     # Layout
 

@@ -131,7 +131,7 @@ class LinearChain(Module):
         kept = []
         # feature-major memory, not only strides: the product for dW of a thin input takes a third
         x = x.mT.contiguous()  # (R, I, N)
-        y = _affine(self._led(self.first.weight.value), self._bias(self.first), x, self._buffer(0, x, self.first))
+        y = _affine(self._led(self.first.weight.matrix), self._bias(self.first), x, self._buffer(0, x, self.first))
         for index, block in enumerate(self.blocks, start=1):
             z, slope = _activated(block.activation, y, self._buffer(("slope", index), y))  # (R, C, N)
             kept.append(fold := self._fold(block, z, slope))
@@ -148,7 +148,7 @@ class LinearChain(Module):
         if x is None:
             return self.parts.backward(dy)
         g = self._to_first(x, kept, dy)
-        return self._unled(torch.bmm(self._led(self.first.weight.value), g).mT)  # (N, I)
+        return self._unled(torch.bmm(self._led(self.first.weight.matrix), g).mT)  # (N, I)
 
     def backward_parameters(self, dy: Tensor) -> None:
         x, kept = self.take(dy)
@@ -168,7 +168,7 @@ class LinearChain(Module):
                 dW = dA
                 torch.bmm(fold.A, g, out=dz)
             else:
-                dW = self._unfold(fold, fold.norm, self._led(block.linear.weight.value), dA, db, g, dz)
+                dW = self._unfold(fold, fold.norm, self._led(block.linear.weight.matrix), dA, db, g, dz)
             self._accumulate(block.linear, dW, db)
             g = dz.mul_(fold.slope)
         self._accumulate(self.first, torch.bmm(x, g.mT), g.sum(-1, keepdim=True))
@@ -176,7 +176,7 @@ class LinearChain(Module):
 
     def _fold(self, block: Block, z: Tensor, slope: Tensor) -> Fold:
         """Centre z in place, and fold the normalisation into the weight of the linear layer."""
-        norm, W = block.norm, self._led(block.linear.weight.value)
+        norm, W = block.norm, self._led(block.linear.weight.matrix)
         if norm is None:
             return Fold(z, slope, W)
         n = z.shape[-1]
@@ -201,7 +201,7 @@ class LinearChain(Module):
         b = self._bias(block.linear)
         if block.norm is None or block.norm.bias is None:
             return b
-        W, row = self._led(block.linear.weight.value), self._column(block.norm.bias).mT  # as rows: half the time
+        W, row = self._led(block.linear.weight.matrix), self._column(block.norm.bias).mT  # as rows: half the time
         return (torch.bmm(row, W) if b is None else torch.baddbmm(b.mT, row, W)).mT
 
     def _unfold(
@@ -228,7 +228,7 @@ class LinearChain(Module):
         return dW
 
     def _accumulate(self, linear: Linear, dW: Tensor, db: Tensor) -> None:
-        linear.weight.add_grad(self._unled(dW))
+        linear.weight.add_grad(self._unled(dW), transposed=True)
         if linear.bias is not None:
             linear.bias.add_grad(self._flat(db))
 

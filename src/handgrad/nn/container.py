@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import groupby
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.module import Module
@@ -17,6 +17,8 @@ Self = TypeVar("Self", bound="Container")
 class Container(Module):
     """Base of the containers: modules under the names "0", "1", …, or under those of an OrderedDict.
 
+    A part is found, and exchanged, by its index, or by its name as an attribute.
+
     Errors: DTypeError for a part that is not a handgrad module, ArgumentError for a name that is empty or has a dot.
 
     Example:
@@ -26,8 +28,10 @@ class Container(Module):
         >>> class Last(Container):
         ...     def forward(self, x):
         ...         return self[-1](x)
-        >>> Last(OrderedDict(a=nn.ReLU(), b=nn.Tanh()))[-1]
-        Tanh()
+        >>> last = Last(OrderedDict(a=nn.ReLU(), b=nn.Tanh()))
+        >>> last.b = nn.SiLU()
+        >>> last[-1], last.a
+        (SiLU(), ReLU())
     """
 
     def __init__(self, *modules: Module | OrderedDict[str, Module]) -> None:
@@ -49,6 +53,19 @@ class Container(Module):
             got = f"{type(module).__module__}.{type(module).__qualname__}"
             raise DTypeError("a handgrad module", got, remedy, f"{type(self).__name__} part {name}")
         return module
+
+    def __getattr__(self, name: str) -> Module:
+        """A part by its name, where nothing else has it, as in PyTorch."""
+        if name in (parts := vars(self).get("_parts", {})):
+            return cast(Module, parts[name])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A part that is set by its name is exchanged, as in PyTorch."""
+        if name not in vars(self).get("_parts", ()) or name in vars(self) or hasattr(type(self), name):
+            super().__setattr__(name, value)
+        else:
+            self[list(self._parts).index(name)] = value
 
     def named_parts(self) -> Iterator[tuple[str, Module]]:
         """Name and module of each part; modules that are a subclass's attributes are none."""

@@ -142,17 +142,18 @@ class Embedding(Module):
     def forward(self, i: Tensor) -> Tensor:
         i = self._checked(i)
         rows = i.reshape(-1)  # (N,)
-        return self.keep(self._table(self.weight.value).index_select(0, rows).view(*i.shape, self.embedding_dim), rows)
+        y = self._table(self.weight.torch_value).index_select(0, rows)  # (N, E)
+        return self.keep(y.view(*i.shape, self.embedding_dim), rows)
 
     def backward(self, dy: Tensor) -> None:
         (rows,) = self.take(dy)
         if self.frozen:
             return
-        dW = dy.new_zeros(self.weight.shape)  # (V, E), or (R, V, E)
+        dW = dy.new_zeros(self.weight.torch_value.shape)  # (V, E), or (R, V, E)
         self._table(dW).index_add_(0, rows, dy.reshape(-1, self.embedding_dim))
         if self.padding_idx is not None:
             dW.select(-2, self.padding_idx).zero_()
-        self.weight.add_grad(dW)
+        self.weight.add_grad(dW, transposed=False)
 
     @staticmethod
     def _table(W: Tensor) -> Tensor:

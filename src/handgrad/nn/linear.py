@@ -76,13 +76,13 @@ class Linear(Module):
         return f"Linear {self.in_features}→{self.out_features}"
 
     def forward(self, x: Tensor) -> Tensor:
-        W, x = self.weight.value, self.checked(x)  # (N, I), or (R, N, I)
+        W, x = self.weight.matrix, self.checked(x)  # (N, I), or (R, N, I)
         y = affine(rows(x, W), W, None if self.bias is None else self.bias.value)  # (N, O)
         return self.keep(unrows(y, x), x)
 
     def backward(self, dy: Tensor) -> Tensor:
         (x,) = self.take(dy)
-        dx = product(self._backward_own(x, dy), self.weight.value.mT)  # (N, I)
+        dx = product(self._backward_own(x, dy), self.weight.matrix.mT)  # (N, I)
         return unrows(dx, dy)
 
     def backward_parameters(self, dy: Tensor) -> None:
@@ -92,7 +92,7 @@ class Linear(Module):
     def _backward_own(self, x: Tensor, dy: Tensor) -> Tensor:
         """Accumulate the gradients of W and b; return dy as rows."""
         x, dy = rows(x, self.weight.value), rows(dy, self.weight.value)  # (N, I), (N, O)
-        self.weight.add_grad(product(x.mT, dy))  # (I, O)
+        self.weight.add_grad(product(x.mT, dy), transposed=True)  # (I, O)
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2))  # (O,)
         return dy

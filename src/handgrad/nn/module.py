@@ -57,6 +57,7 @@ class Module:
     found: ClassVar[Mapping[str, str]] = {}
     """Where arguments of the constructor are found that are not attributes of their own name, as dotted paths."""
 
+    replicas: int | None = None
     training: bool = True
     seeds: tuple[int, ...] | None = None
     """Where what forward draws comes from, one a replica, in modules that draw; None is torch's default generator."""
@@ -65,7 +66,6 @@ class Module:
 
     def __init__(self, replicas: int | None = None) -> None:
         self.replicas = None if replicas is None else checks.positive_int("replicas", replicas, self.label)
-        self._output: Any = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let a class with a backward of its own, or a mixin's, not inherit a `backward_parameters` that ignores it."""
@@ -122,7 +122,7 @@ class Module:
     def keep(self, y: Y, *values: Any) -> Y:
         """Put what backward needs into the slot and return the output `y`, of which only shape and dtype are kept."""
         self.kept = values
-        self._output = (y.shape, y.dtype) if isinstance(y, Tensor) else described(y)
+        self._output: Any = (y.shape, y.dtype) if isinstance(y, Tensor) else described(y)
         return y
 
     def take(self, dy: Any, needed: bool = True) -> tuple[Any, ...]:
@@ -131,8 +131,8 @@ class Module:
         Errors: BackwardError if the slot is empty, ShapeError or DTypeError if `dy` does not fit.
         """
         kept = self.kept
-        if kept is None or self._output is None:
-            remedy = "Call forward once before each backward."
+        if kept is None:
+            remedy = "Call forward once before each backward; a module in two places needs an object for each."
             raise BackwardError("a forward pass before backward", "none since the last backward", remedy, self.label)
         if needed or dy is not None:
             check_gradient(dy, self._output, self)

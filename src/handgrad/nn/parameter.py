@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -91,10 +92,21 @@ class Parameter:
         if init is not None:
             self.reset(generator)
 
+    if not TYPE_CHECKING:  # type checkers know without it
+
+        def __getattr__(self, name):
+            message = f"Parameter has no {name!r}: it is no tensor, but holds one, its value, beside grad and frozen."
+            raise AttributeError(message, name=name, obj=self)
+
     @property
     def torch_value(self) -> Tensor:
         """The value in PyTorch's layout, as a view."""
         return self.value.mT if self.transposed else self.value
+
+    @property
+    def matrix(self) -> Tensor:
+        """The value as a factor of x W, (I, O) for PyTorch's (O, I), as a view."""
+        return self.value if self.transposed else self.value.mT
 
     @property
     def shape(self) -> torch.Size:
@@ -109,9 +121,15 @@ class Parameter:
         """Clear the gradient: the next backward sets it."""
         self.grad = None
 
-    def add_grad(self, grad: Tensor) -> None:
-        """Accumulate a gradient of the value's shape, in its dtype; the tensor is the parameter's from here on."""
+    def add_grad(self, grad: Tensor, transposed: bool | None = None) -> None:
+        """Accumulate a gradient of the value's shape, in its dtype; the tensor is the parameter's from here on.
+
+        `transposed` says that it is that of `matrix`, if True, or of `torch_value`, if False, however those are stored:
+        so a Linear and an Embedding may share their weight.
+        """
         value = self.value
+        if transposed is not None and transposed is not self.transposed:
+            grad = grad.mT.contiguous()
         if grad.shape != value.shape:
             remedy = "Sum the gradient over every dimension that the parameter does not have."
             raise ShapeError(f"a gradient of shape {tuple(self.shape)}", str(tuple(grad.shape)), remedy, "Parameter")

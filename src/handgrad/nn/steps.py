@@ -116,7 +116,8 @@ class Steps:
 
         In `places` is what is kept for the next pass of this layer in this direction.
         """
-        values = [None if p is None else p.value for p in weights]
+        biases = [None if b is None else b.value for b in (weights.bias_ih, weights.bias_hh)]
+        values = [weights.ih.matrix, weights.hh.matrix, *biases]
         groups = in_groups(weights.hh.value, x.shape[-2], [x, memory, *values, *starts])
         places = {} if places is None else places
         for index, (part, *_) in enumerate(groups):
@@ -166,9 +167,9 @@ class Steps:
         asked = (inputs, weights.bias_ih is not None)
         runs = [self.backward_group(run, parts, *asked, *group) for (run, parts), group in zip(kept, groups)]
         *grads, dx, dstarts = (joined(same) for same in zip(*runs))
-        for parameter, grad in zip(weights, grads):
+        for parameter, grad, transposed in zip(weights, grads, (True, True, None, None)):
             if parameter is not None:
-                parameter.add_grad(grad)
+                parameter.add_grad(grad, transposed)
         return dx, dstarts
 
     def backward_group(

@@ -8,7 +8,7 @@ from typing import Any
 
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.optim.lr_scheduler.plateau import ReduceLROnPlateau
-from handgrad.optim.lr_scheduler.schedule import LRScheduler, Rate
+from handgrad.optim.lr_scheduler.schedule import LRScheduler, Rate, plain
 from handgrad.optim.optimizer import Optimizer
 
 
@@ -30,7 +30,19 @@ class _Composed(LRScheduler):
             if schedule.optimizer is not optimizer:
                 raise ArgumentError("schedules of one optimiser", f"another's at index {index}", remedy, where)
         self._schedulers = list(schedulers)
+        for group, lr in zip(optimizer.param_groups, self.start()):  # whatever they have set on their own
+            group["lr"] = plain(lr)
         super().__init__(optimizer, last_epoch)
+
+    def start(self) -> list[Rate]:
+        """The learning rates from which the schedules begin together."""
+        return self._schedulers[0].base_lrs
+
+    def lead(self) -> None:
+        """Let the schedules begin where this one does."""
+        for part in self._schedulers:
+            if part.goes_on:
+                part.base_lrs = list(self.base_lrs)
 
     @property
     def under_way(self) -> int:
@@ -95,11 +107,15 @@ class SequentialLR(_Composed):
         self._milestones = list(milestones)
         super().__init__(optimizer, schedulers, last_epoch)
 
+    def start(self) -> list[Rate]:
+        return [group["initial_lr"] for group in self._schedulers[0].optimizer.param_groups]
+
     @property
     def under_way(self) -> int:
         return bisect_right(self._milestones, self.last_epoch)
 
     def move_to(self, t: float, lrs: Sequence[Rate] | None = None) -> list[Rate]:
+        self.lead()
         index = bisect_right(self._milestones, t)
         rates = self._schedulers[index].move_to(t - [0, *self._milestones][index], lrs)
         self.last_epoch = int(t)
@@ -139,6 +155,7 @@ class ChainedScheduler(_Composed):
         super().__init__(optimizer, schedulers, getattr(first, "last_epoch", 0) - 1)  # type: ignore[arg-type]
 
     def move_to(self, t: float, lrs: Sequence[Rate] | None = None) -> list[Rate]:
+        self.lead()
         first, *others = self._schedulers
         rates = first.move_to(t, lrs)
         for schedule in others:

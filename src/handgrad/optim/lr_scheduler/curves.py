@@ -42,6 +42,9 @@ class CosineAnnealingLR(LRScheduler):
     def rate(self, base: Rate, t: float, group: int) -> Rate:  # noqa: ARG002
         return self.eta_min + (base - self.eta_min) * ((1 + math.cos(math.pi * t / self.T_max)) / 2)
 
+    def led(self, base: Rate, last: Rate, lr: Rate, floor: Rate = 0.0) -> Rate:  # noqa: ARG002
+        return super().led(base, last, lr, self.eta_min)
+
 
 class CosineAnnealingWarmRestarts(LRScheduler):
     r"""Let the learning rate fall to η_min along half a cosine, then start again at η, each time T_mult times as long.
@@ -69,6 +72,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         >>> [schedule.step() or round(schedule.get_last_lr()[0], 3) for _ in range(4)]
         [0.5, 1.0, 0.5, 1.0]
     """
+
+    goes_on = False
 
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: Number = 0.0, last_epoch: int = -1
@@ -115,6 +120,8 @@ class SWALR(LRScheduler):
         >>> [schedule.step() or sgd.param_groups[0]["lr"] for _ in range(3)]
         [0.75, 0.5, 0.5]
     """
+
+    goes_on = False  # but from where the first step finds it
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ PerGroup = Number | Sequence[Number]
 class _Cycle(LRScheduler):
     """Base of schedules that also set the groups' "momentum", or the first of their "betas"."""
 
+    goes_on = False
     counts_steps = True
 
     def prepare(self, optimizer: Optimizer, cycle_momentum: bool, base_momentum: Any, max_momentum: Any) -> None:

@@ -236,6 +236,7 @@ class LambdaLR(LRScheduler):
         [0.5]
     """
 
+    goes_on = False
     functions = ("lr_lambdas",)
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Function | Sequence[Function], last_epoch: int = -1) -> None:

@@ -34,14 +34,18 @@ class LRScheduler:
     A subclass writes `multiple`, or `rate` where η_t is not a multiple of η; then it sets its own attributes before
     super().__init__, which sets the learning rates of step 0.
 
+    Where something else has set a learning rate in between, such as another schedule, a ReduceLROnPlateau or a hand, η
+    becomes what would have led there, unless that is 0: schedules of one optimiser multiply, as in PyTorch. Those of
+    which `goes_on` is False, LambdaLR, restarts and cycles, set their own.
+
     Args:
         optimizer: whose groups' "lr" is set. η is a group's "lr" when its first schedule is made, kept as its
-            "initial_lr".
+            "initial_lr", and what another schedule has made of it.
         last_epoch: the schedule starts at step last_epoch + 1.
 
     Attributes:
         last_epoch: the step t.
-        base_lrs: η of each group.
+        base_lrs: η of each group, as it is now.
 
     Errors: DTypeError for something that is not an Optimizer; ArgumentError for last_epoch ≥ 0 with groups that have
     no "initial_lr"; StateError if groups were added since.
@@ -62,6 +66,8 @@ class LRScheduler:
         tensor([0.0500, 0.5000], dtype=torch.float64)
     """
 
+    goes_on: bool = True
+    """Whether η changes where something else has set the learning rate."""
     counts_steps: bool = False
     """Whether t counts the optimiser's steps, not epochs: how often training moves the schedule."""
     functions: tuple[str, ...] = ()
@@ -81,7 +87,7 @@ class LRScheduler:
                 raise ArgumentError(expected, ", ".join(group), remedy, type(self).__name__)
         self.base_lrs = [plain(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch: int = last_epoch
-        self._last_lr: list[Rate] = []
+        self._last_lr: list[Rate] = list(self.base_lrs) if last_epoch == -1 else []
         self.step()
 
     def multiple(self, t: float) -> Number:
@@ -107,7 +113,18 @@ class LRScheduler:
             raise StateError(expected, f"{len(groups)} groups", remedy, type(self).__name__)
         if epoch is not None and not epoch >= 0:
             raise ArgumentError("epoch of at least 0", str(epoch), "Leave it out.", type(self).__name__)
+        if self.goes_on:
+            for i, (last, group) in enumerate(zip(self._last_lr, groups)):
+                self.base_lrs[i] = self.led(self.base_lrs[i], last, plain(group["lr"]))
         self.set(self.move_to(self.last_epoch + 1 if epoch is None else epoch))
+
+    def led(self, base: Rate, last: Rate, lr: Rate, floor: Rate = 0.0) -> Rate:
+        """The η that would have led to `lr` where `base` has led to `last`: above `floor` they are proportional."""
+        if not (isinstance(lr, Tensor) or isinstance(last, Tensor)) and lr == last:
+            return base
+        eta, last, lr, least = (torch.as_tensor(v, dtype=torch.float64) for v in (base, last, lr, floor))
+        stays = (lr == last) | (lr == least) | (last == least)
+        return plain(torch.where(stays, eta, least + (eta - least) * ((lr - least) / (last - least))))
 
     def set(self, lrs: Sequence[Rate]) -> None:
         """Write a learning rate into every group, of tensors a copy."""
