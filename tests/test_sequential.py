@@ -184,6 +184,8 @@ def test_a_dictionary_of_modules_is_pytorchs() -> None:
         held.update({"c": n.Linear(3, 1), "a": n.Linear(2, 2)})
         assert "c" in held
         assert "d" not in held
+        held.c = n.Linear(3, 2)
+        assert held.c is held["c"]
     assert repr(ours) == repr(theirs)
     assert list(ours) == list(ours.keys()) == list(theirs)
     assert [type(part).__name__ for part in ours.values()] == [type(part).__name__ for _, part in theirs.items()]

@@ -65,7 +65,7 @@ class Container(Module):
         if name not in vars(self).get("_parts", ()) or name in vars(self) or hasattr(type(self), name):
             super().__setattr__(name, value)
         else:
-            self[list(self._parts).index(name)] = value
+            self._exchange(name, value)
 
     def named_parts(self) -> Iterator[tuple[str, Module]]:
         """Name and module of each part; modules that are a subclass's attributes are none."""
@@ -110,7 +110,9 @@ class Container(Module):
         return other
 
     def __setitem__(self, index: int, module: Module) -> None:
-        name = self._name(index)
+        self._exchange(self._name(index), module)
+
+    def _exchange(self, name: str, module: Module) -> None:
         self._parts[name] = self._checked(module, name)
         self.unfuse()
 
@@ -195,7 +197,7 @@ class ModuleDict(Container):
         return self._parts[name]
 
     def __setitem__(self, name: str, module: Module) -> None:  # type: ignore[override]
-        self._parts[name] = self._checked(module, name)
+        self._exchange(name, module)
 
     def __delitem__(self, name: str) -> None:
         del self._parts[name]
