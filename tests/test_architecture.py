@@ -387,3 +387,18 @@ def test_public_name_has_a_docstring(name: str, thing: Any) -> None:
 @pytest.mark.parametrize(("name", "thing"), CLASSES, ids=[name for name, _ in CLASSES])
 def test_public_class_shows_an_example(name: str, thing: Any) -> None:
     assert re.search(r"Example:\n\s+>>> ", thing.__doc__ or ""), f"{name} has no example"
+
+
+def test_a_type_checker_takes_fit_for_a_function(tmp_path: Path) -> None:
+    """Not for the module of that name, as it did: its types are what a user's program is checked by."""
+    pytest.importorskip("mypy")
+    skipped = (
+        "[mypy]\nmypy_path = {}\n[mypy-torch.*,numpy.*]\nfollow_imports = skip\n[mypy-handgrad.*]\nignore_errors = 1\n"
+    )
+    (tmp_path / "mypy.ini").write_text(skipped.format(ROOT.parent), encoding="utf-8")
+    (tmp_path / "user.py").write_text(
+        "import handgrad\nimport handgrad.training\nreveal_type(handgrad.fit)\n", encoding="utf-8"
+    )
+    words = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), "user.py"]
+    found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert 'Revealed type is "def (model: handgrad.nn.module.Module' in found, found

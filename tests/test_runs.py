@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 
 from handgrad import files, load, nn, save
 from handgrad.cli import app
-from handgrad.errors import ArgumentError, DataError, OutputError
+from handgrad.errors import ArgumentError, DataError, MissingExtraError, OutputError
 from handgrad.grid import grid
 from handgrad.recipes import Recipe
 from handgrad.results import Results
 from handgrad.runs import Folder, compare, prepare, sweep, train, write
+from handgrad.runs import folder as folder_module
 from handgrad.tensorfile import load_tensors
 
 FAST = Recipe(hidden=(16,), epochs=40)
@@ -396,6 +397,25 @@ def data(tmp_path):
 
 def command(*arguments):
     return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_what_cannot_be_reported_replaces_nothing(trained, tmp_path, monkeypatch):
+    write(trained, tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+
+    def missing(run):
+        raise MissingExtraError("the package matplotlib", "none installed", "Install it.")
+
+    monkeypatch.setattr(folder_module, "render", missing)
+    with pytest.raises(MissingExtraError):
+        write(trained, tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_baselines_say_how_far_they_are(trained):
+    done: list[int] = []
+    train(trained.prepared, dataclasses.replace(FAST, epochs=1), judged=done.append)
+    assert done == [0, 1, 2, 3]
 
 
 def test_train_predict_show_compare_sweep(data, tmp_path):

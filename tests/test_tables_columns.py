@@ -130,6 +130,17 @@ def test_infinite_numbers_in_text_are_missing_numbers_however_many(infinite):
     assert decide(pl.Series("x", [infinite] * 30 + ["a", "b"] * 15)).kind == "category"
 
 
+def test_moments_are_not_set_one_by_one(monkeypatch):
+    """Series.set takes no moments before polars 1.37: it gave NotImplemented."""
+    plain = pl.Series.set
+
+    def earlier(series, mask, value):
+        return NotImplemented if series.dtype.is_temporal() else plain(series, mask, value)
+
+    monkeypatch.setattr(pl.Series, "set", earlier)
+    assert column(["2024-01-02", "2024-03-04 17:30", None]).kind == "date"
+
+
 def test_a_year_has_four_digits():
     for words in (["1/1/24", "2/1/24", "3/1/25"], ["01.02.98", "01.02.03", "05.02.03"]):
         assert decide(pl.Series("day", words)).kind != "date"

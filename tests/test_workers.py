@@ -198,6 +198,6 @@ def test_what_cannot_be_sent_is_told(kind):
             raise Unpicklable("at fault", "home") if kind == "error" else Local("at fault")
         return lambda: None
 
-    message = "pickle" if kind == "result" else "at fault"
+    message = "pickle|local object" if kind == "result" else "at fault"
     with pytest.raises(WorkerError if kind != "result" else Exception, match=message):
         workers.run([task, task], 2, processes=True)

@@ -6,7 +6,7 @@ from handgrad import nn, optim
 from typing import TYPE_CHECKING, Any
 
 from handgrad import nn, optim
-from handgrad.training import fit
+from handgrad.training.fit import fit
 
 if TYPE_CHECKING:
     from handgrad.interop import from_torch, to_onnx, to_torch

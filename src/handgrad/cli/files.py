@@ -69,7 +69,8 @@ def train(
             raise OutputError("a folder without a finished model", "one with", remedy, str(folder))
         start = time.perf_counter()
         options = reading(task, drop, kind, missing, separator, decimal, encoding, groups, time_column)
-        prepared = runs.prepare(data, target, range(seeds), **options)
+        with errors.status("Reading and encoding"):
+            prepared = runs.prepare(data, target, range(seeds), **options)
         recipe = Recipe(
             hidden=widths(hidden),
             epochs=epochs,
@@ -87,6 +88,12 @@ def train(
             console.print("Going on where an earlier run was stopped.", highlight=False)
         with progress_bar() as progress:
             advance = advancing(progress)(f"{seeds} networks", seeds * recipe.epochs)
+            fitting = progress.add_task("baselines", start=False, total=seeds, visible=False)
+
+            def judged(done: int) -> None:
+                progress.start_task(fitting)
+                progress.update(fitting, completed=done, visible=True)
+
             trained = runs.train(
                 prepared,
                 recipe,
@@ -97,6 +104,7 @@ def train(
                 checkpoints=checkpoints,
                 workers_=workers,
                 advance=advance,
+                judged=judged,
             )
         if trained is None:
             errors.print("Stopped. The same command goes on from here.", style="yellow", highlight=False)

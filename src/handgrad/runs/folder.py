@@ -52,11 +52,12 @@ def write(trained: Trained, folder: str | os.PathLike[str]) -> Path:
         "diverged": [note is not None for note in trained.history.diverged],
     }
     run = {"format": FORMAT, "digest": prepared.digest, "splits": _splits(prepared), "run": trained.run}
+    report = render(trained.run)  # before anything is replaced: what draws it may not be installed
     (folder / MODEL).unlink(missing_ok=True)  # networks of another run do not go with these encoders
     texts = {ENCODING: json.dumps(encoding), RUN: json.dumps(_finite(run), indent=1, allow_nan=False)}
     for name, text in texts.items():
         write_atomically(folder / name, text + "\n")
-    write_atomically(folder / REPORT, render(trained.run))
+    write_atomically(folder / REPORT, report)
     save(trained.model, folder / MODEL, {"files": {name: _checksum(text) for name, text in texts.items()}})
     return folder
 

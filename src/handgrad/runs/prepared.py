@@ -125,6 +125,9 @@ def prepare(
             notes.append(f"Groups give {name} parts of {least} to {max(map(len, parts))} rows: all are cut to {least}.")
         rows[name] = torch.stack([_some(part, least, seed) for part, seed in zip(parts, seeds)])
     encoders = [Encoder.fit(table, part.numpy()) for part in rows["train"]]
+    x = torch.empty(len(seeds), len(table), len(table.schema.inputs))
+    for own, encoder in zip(x, encoders):  # stacked at the end they would be there twice
+        own.copy_(encoder.transform(table))
     targets = torch.from_numpy(table.targets)
     share = 1 - validation - test
     sizes = "/".join(f"{100 * part:.0f}" for part in (share, validation, test))
@@ -134,7 +137,7 @@ def prepare(
         table,
         seeds,
         encoders,
-        torch.stack([encoder.transform(table) for encoder in encoders]),
+        x,
         targets.unsqueeze(1) if targets.is_floating_point() else targets,
         rows,
         f"{kind}{stratified if not groups else ''}, {sizes} % for training, validation and test",

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
@@ -60,6 +61,7 @@ def train(
     checkpoints: str | os.PathLike[str] | None = None,
     workers_: int | None = None,
     advance: Advance | None = None,
+    judged: Callable[[int], None] | None = None,
 ) -> Trained | None:
     """Train one replica for each seed, and judge all of them on their test rows.
 
@@ -73,6 +75,7 @@ def train(
         checkpoints: a folder for the state of a run under way.
         workers_: as many as there are cores by default.
         advance: called with the losses of the replicas that have just finished an epoch.
+        judged: called with the number of seeds whose baselines are fitted, from 0 on, which take longer than networks.
 
     Example:
         >>> from handgrad.recipes import Recipe
@@ -136,7 +139,7 @@ def train(
     else:
         run["residuals"] = _residuals(prepared, y)
     if baselines:
-        run["baselines"], more = _baselines(prepared)
+        run["baselines"], more = _baselines(prepared, judged)
         run["warnings"] = [*run["warnings"], *more]
     return Trained(model, history, recipe, prepared, run)
 
@@ -220,8 +223,15 @@ def _residuals(prepared: Prepared, y: Tensor) -> Residuals:
     }
 
 
-def _baselines(prepared: Prepared) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _baselines(prepared: Prepared, judged: Callable[[int], None] | None) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The same metrics of scikit-learn's models on the same rows, and what it warned of."""
+
+    def splits() -> Iterator[tables.Split]:
+        for done, split in enumerate(prepared.splits):
+            if judged is not None:
+                judged(done)
+            yield split
+
     names = {
         "linear": "logistic regression" if prepared.labels else "ridge regression",
         "boosting": "gradient boosting",
@@ -229,7 +239,7 @@ def _baselines(prepared: Prepared) -> tuple[dict[str, dict[str, Any]], list[str]
     metrics = {name: SCORES[name] for name in headed(prepared)}
     targets = prepared.t[prepared.rows["test"]]  # (R, M, …)
     found, notes = {}, []
-    for model, fits in tables.baselines(prepared.table, prepared.splits, ("constant", "linear", "boosting")).items():
+    for model, fits in tables.baselines(prepared.table, splits(), ("constant", "linear", "boosting")).items():
         predicted = torch.stack([torch.from_numpy(fit.predictions) for fit in fits])
         # log p are logits; a p of 0 is as small as a float64 has them
         outputs = predicted.clamp(min=1e-300).log() if prepared.labels else predicted

@@ -127,7 +127,8 @@ def moments(series: polars.Series, form: str, missing: Collection[str] = ()) -> 
         if found.null_count() == words.null_count():
             break
         found = found.fill_null(_utc(words.str.to_datetime(form + time, strict=False, time_unit="us")))
-    return found.set((found.dt.year() < FIRST).fill_null(False), None)
+    # Series.set takes no moments before polars 1.37
+    return found.zip_with((found.dt.year() >= FIRST).fill_null(False), found.clear(len(found)))
 
 
 def _utc(moments: polars.Series) -> polars.Series:
