@@ -348,7 +348,7 @@ def as_number(value: Any) -> Any:
 
 
 def as_tensor(name: str, value: Any) -> Tensor:
-    """A remembered number as PyTorch keeps it: the count of steps in the default dtype but no half, all else as it is."""
+    """A remembered number as PyTorch keeps it: the count of steps in the default dtype, if no half; else as it is."""
     counts = torch.promote_types(torch.get_default_dtype(), torch.float32)
     return torch.tensor(value, dtype=counts if name == "step" else torch.float64)
 
