@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from torch import Tensor
@@ -136,7 +136,8 @@ class Twins(RuleBasedStateMachine):
         if theirs is None:
             assert ours is None
         else:
-            torch.testing.assert_close(ours, theirs.detach(), rtol=1e-7, atol=1e-8)
+            largest = max([1.0, *theirs.detach().abs().flatten().tolist()])
+            torch.testing.assert_close(ours, theirs.detach(), rtol=1e-7, atol=1e-8 * largest)
 
     @invariant()
     def agree(self) -> None:
@@ -158,7 +159,7 @@ class Twins(RuleBasedStateMachine):
     # What is done
 
     @rule(
-        n=st.sampled_from([0, 1, 2, 500]),
+        n=st.sampled_from([0, 1, 6, 500]),
         times=st.integers(1, 3),
         train=st.sampled_from([True, True, False]),
         twice=st.booleans(),
@@ -174,7 +175,7 @@ class Twins(RuleBasedStateMachine):
         self.step()
 
     def once(self, n, train, twice, mode, layout, between, whole):
-        n = min(n, 3) if len(self.shape) > 1 else n
+        n = min(n, 6) if len(self.shape) > 1 else n
         train = train and n > 1  # BatchNorm needs two
         for one in (self.ours, *self.theirs):
             one.train(train)
@@ -298,4 +299,5 @@ def test_operations_in_any_order(build, replicas):
         def __init__(self) -> None:
             super().__init__(build, replicas)
 
-    run_state_machine_as_test(Chosen, settings=settings(max_examples=9, stateful_step_count=25))
+    chosen = settings(max_examples=9, stateful_step_count=25, phases=[Phase.generate])  # shrinking takes minutes
+    run_state_machine_as_test(Chosen, settings=chosen)
