@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -82,3 +84,14 @@ def test_dense_permuted_inputs_of_one_channel(build: Callable[[], nn.Module]) ->
     torch.testing.assert_close(norm.backward(dy), plain.backward(dy.contiguous()))
     model = nn.Sequential(nn.Permute(1, 2, 0), build())
     assert model.backward(torch.randn_like(model(torch.randn(9, 3, 1)))).shape == (9, 3, 1)
+
+
+def test_numbers_have_the_digits_of_float32_where_the_default_dtype_was_a_half_before_the_import() -> None:
+    """0.999, such as Adam's second β, is 1 in bfloat16."""
+    lines = (
+        "import torch; torch.set_default_dtype(torch.bfloat16)",
+        "from handgrad.nn.constants import each",
+        "print(each(0.999, [torch.ones(2)])[0].item())",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert 0.998 < float(done.stdout) < 0.9995

@@ -460,6 +460,26 @@ def test_r_numbers_are_exact_whatever_the_default_dtype() -> None:
         torch.testing.assert_close(values[0].value[2], values[1].value, rtol=1e-13, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_steps_are_counted_whatever_the_default_dtype(dtype: torch.dtype) -> None:
+    """Halves do not have 2051."""
+    p = nn.Parameter(torch.ones(3, dtype=torch.float32))
+    adam, expected = optim.Adam([p]), torch.optim.Adam([torch.nn.Parameter(torch.ones(3, dtype=torch.float32))])
+    p.grad = torch.ones(3, dtype=torch.float32)
+    for _ in range(2051):
+        adam.step()
+    torch.set_default_dtype(dtype)
+    try:
+        state = adam.state_dict()
+        expected.load_state_dict(state)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    again = optim.Adam([p])
+    again.load_state_dict(state)
+    assert again.state[p]["step"] == 2051
+    assert next(iter(expected.state.values()))["step"] == 2051
+
+
 def test_state_of_a_network_exchanged() -> None:
     """The layout of a Linear's weight is the other way round in torch.nn."""
     mine, yours = nn.Linear(3, 2), torch.nn.Linear(3, 2)

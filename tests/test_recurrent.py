@@ -273,3 +273,15 @@ def test_memory_of_an_earlier_pass_leaves_no_trace(kind: str, replicas: int | No
         for ours, theirs in zip(_pass(layer, x, dy), _pass(fresh, x, dy), strict=True):
             assert torch.equal(ours, theirs)
         assert torch.equal(y, before)  # what was handed out is the caller's
+
+
+@KIND
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_a_pickle_between_forward_and_backward_goes_on(kind: str, replicas: int | None) -> None:
+    """After a whole step, whose views a pickle tears from their memory."""
+    layer, x = getattr(nn, kind)(3, 4, replicas=replicas, dtype=F64), torch.randn(5, 2, 3, dtype=F64)
+    for _ in range(2):
+        y, _ = layer(x)
+        twin, dy = pickle.loads(pickle.dumps(layer)), torch.randn_like(y)
+        close(twin.backward(dy), layer.backward(dy))
+        close(grads(twin), grads(layer))

@@ -58,6 +58,14 @@ def test_slice_shares_its_modules() -> None:
     assert list(model[3:]) == []
 
 
+@pytest.mark.parametrize("run", [lambda model: model, nn.fuse], ids=["plain", "fused"])
+def test_slice_leaves_what_backward_needs(run: Any) -> None:
+    model = run(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)))
+    y = model(torch.randn(600, 3))  # enough for a fused chain
+    assert len(model[:2]) == 2
+    assert model.backward(torch.ones_like(y)).shape == (600, 3)
+
+
 def test_append_and_extend() -> None:
     model = nn.Sequential()
     a, b, c = nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)

@@ -11,7 +11,7 @@ from torch import Tensor
 Number = float | Sequence[float] | Tensor
 """A hyper-parameter: one number, or R numbers, one for each replica."""
 
-SINGLE = torch.zeros(())
+SINGLE = torch.zeros((), dtype=torch.float32)
 
 
 @lru_cache(maxsize=4096)

@@ -105,7 +105,7 @@ class Container(Module):
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._parts = dict(parts)
-        other.forget()
+        other.kept = None  # the parts, which it shares, keep what they have
         other.unfuse()
         return other
 

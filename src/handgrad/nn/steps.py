@@ -60,6 +60,10 @@ class Place:
     def __init__(self, kind: tuple[Any, ...]) -> None:
         self.kind, self.made = kind, dict[str, Any]()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without memory and views, which a pickle would tear from it."""
+        return {**vars(self), "made": {}}
+
     def once(self, name: str, make: Callable[[], Made]) -> Made:
         """What `make` returned when it was first asked for under this name."""
         if name not in self.made:
@@ -311,7 +315,8 @@ class LSTMSteps(Steps):
         torch.addcmul(h, h, o, value=-1, out=o)  # o (1 − o) tanh c
         WT = run.W_hh.mT
         add, (dh, dys) = affine_of(WT), upstream(dy, dends[0], run.order)
-        dc, four = torch.zeros_like(dh) if dends[1] is None else dends[1].clone(), run.place.made["scratch"]
+        dc = torch.zeros_like(dh) if dends[1] is None else dends[1].clone()
+        four = run.place.once("scratch", lambda: scratch(a))
         steps = run.place.once("back", lambda: list(in_order(-run.order, a, forget, slope)))
         for (da_t, f_t, slope_t), dy_t in zip(steps, dys):
             torch.cat((dc.addcmul_(dh, slope_t), dc, dc, dh), -1, out=four)

@@ -348,8 +348,9 @@ def as_number(value: Any) -> Any:
 
 
 def as_tensor(name: str, value: Any) -> Tensor:
-    """A remembered number as PyTorch keeps it: the count of steps in the default dtype, others as they are."""
-    return torch.tensor(float(value)) if name == "step" else torch.tensor(value, dtype=torch.float64)
+    """A remembered number as PyTorch keeps it: the count of steps in the default dtype, if no half; else as it is."""
+    counts = torch.promote_types(torch.get_default_dtype(), torch.float32)
+    return torch.tensor(value, dtype=counts if name == "step" else torch.float64)
 
 
 def copied(value: Any) -> Any:
