@@ -444,3 +444,17 @@ def test_parameters_that_are_given_anew_have_torchs_layout(make: Any) -> None:
     for (name, p), (_, q) in zip(ours.named_parameters(), theirs.named_parameters()):
         torch.testing.assert_close(p.grad, q.grad, msg=name)
     assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+
+
+def test_what_autograd_follows_is_refused() -> None:
+    """Parameters and running statistics would be followed, too, from the first step on, in silence."""
+    features, model = torch.nn.Linear(3, 4)(torch.randn(5, 3)), nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    for call in (
+        lambda: model(features),
+        lambda: nn.Tanh()(features),
+        lambda: nn.MSELoss()(model(features.detach()), features),
+    ):
+        with pytest.raises(ArgumentError, match=r"that autograd does not follow.*detach\(\)"):
+            call()
+    with torch.no_grad():
+        assert model(torch.nn.Linear(3, 4)(torch.randn(5, 3))).shape == (5, 4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -61,6 +61,8 @@ def tensor(x: Any, where: object, what: str = "input") -> Tensor:
     if not isinstance(x, Tensor):
         remedy = f"Convert the {what} with torch.as_tensor(…)."
         raise DTypeError(f"{what} to be a torch.Tensor", type(x).__name__, remedy, _label(where))
+    if x.grad_fn is not None:
+        _taped(where, what)
     if not x.dtype.is_floating_point:
         remedy = f"Convert the {what} with .to(torch.float32)."
         raise DTypeError(f"{what} of floating-point numbers", short(x.dtype), remedy, _label(where))
@@ -72,6 +74,8 @@ def like(x: Any, reference: Tensor | None, where: object, what: str = "input", o
     if reference is None or not isinstance(x, Tensor):
         tensor(x, where, what)
         return
+    if x.grad_fn is not None:
+        _taped(where, what)
     if x.dtype is reference.dtype and x.device == reference.device:
         return
     if x.dtype is not reference.dtype:
@@ -131,6 +135,12 @@ def device(value: Any, where: str) -> torch.device | None:
             "a device of this machine", f"{value!r} ({str(reason).splitlines()[0]})", remedy, where
         ) from None
     return found
+
+
+def _taped(where: object, what: str) -> NoReturn:
+    """Refuse what autograd follows: it would go on with the parameters, step after step, and keep all of them."""
+    expected, got = f"{what} that autograd does not follow", "a result of torch.nn, say, made without torch.no_grad()"
+    raise ArgumentError(expected, got, f"Pass a detached {what}, {what}.detach().", _label(where))
 
 
 def _label(where: object) -> str:

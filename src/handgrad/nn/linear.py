@@ -76,9 +76,10 @@ class Linear(Module):
         return f"Linear {self.in_features}→{self.out_features}"
 
     def forward(self, x: Tensor) -> Tensor:
-        W, x = self.weight.matrix, self.checked(x)  # (N, I), or (R, N, I)
-        y = affine(rows(x, W), W, None if self.bias is None else self.bias.value)  # (N, O)
-        return self.keep(unrows(y, x), x)
+        W, x = self.weight.matrix, self.checked(x)
+        flat = rows(x, W)  # (N, I), or (R, N, I)
+        y = affine(flat, W, None if self.bias is None else self.bias.value)  # (N, O)
+        return self.keep(unrows(y, x), flat)
 
     def backward(self, dy: Tensor) -> Tensor:
         (x,) = self.take(dy)
@@ -91,7 +92,7 @@ class Linear(Module):
 
     def _backward_own(self, x: Tensor, dy: Tensor) -> Tensor:
         """Accumulate the gradients of W and b; return dy as rows."""
-        x, dy = rows(x, self.weight.value), rows(dy, self.weight.value)  # (N, I), (N, O)
+        dy = rows(dy, self.weight.value)  # (N, O)
         self.weight.add_grad(product(x.mT, dy), transposed=True)  # (I, O)
         if self.bias is not None:
             self.bias.add_grad(dy.sum(-2))  # (O,)
