@@ -275,17 +275,20 @@ def unshuffled(x: Tensor, f: int) -> Tensor:
 
 
 def repeated(x: Tensor, factors: list[int]) -> Tensor:
-    """Each place so often along each of the last dimensions."""
-    for dim, f in zip((-2, -1)[-len(factors) :], factors):
+    """Each place so often along each of the last dimensions, the last of them first."""
+    for dim, f in zip((-1, -2), reversed(factors)):
         x = x.repeat_interleave(f, dim)
     return x
 
 
 def summed(dy: Tensor, factors: list[int]) -> Tensor:
-    """The sum over what `repeated` made of each place."""
-    n = len(factors)
-    pairs = [part for outputs, f in zip(dy.shape[-n:], factors) for part in (outputs // f, f)]
-    return dy.reshape(*dy.shape[:-n], *pairs).sum([-1, -3][:n])
+    """The sum over what `repeated` made of each place: of every f-th, since a sum of few numbers in a row is slow."""
+    for dim, f in zip((-1, -2), reversed(factors)):
+        first, *others = torch.unflatten(dy, dim, (-1, f)).unbind(dim)
+        dy = first.clone()
+        for other in others:
+            dy.add_(other)
+    return dy
 
 
 def multiplied(x: Tensor, matrices: list[Tensor]) -> Tensor:
