@@ -205,3 +205,22 @@ def test_a_dictionary_of_modules_is_pytorchs() -> None:
     assert len(ours) == 0
     with pytest.raises(KeyError, match="a"):
         ours["a"]
+
+
+def test_one_activation_may_stand_in_several_places() -> None:
+    def build(n: Any) -> Any:
+        torch.manual_seed(0)
+        act = n.Sequential(n.Tanh())
+        return n.Sequential(n.Linear(3, 4), act, n.Linear(4, 4), act, n.Linear(4, 2)).append(act)
+
+    ours, theirs = build(nn), build(torch.nn)
+    x, dy = torch.randn(5, 3), torch.randn(5, 2)
+    y = theirs(x)
+    y.backward(dy)
+    torch.testing.assert_close(ours(x), y.detach())
+    ours.backward(dy)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p.grad.mT if p.transposed else p.grad, q.grad)
+    assert repr(ours) == repr(theirs)
+    shared = nn.Linear(3, 3)
+    assert nn.Sequential(shared, nn.Tanh(), shared)[0] is shared

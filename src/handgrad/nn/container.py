@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import groupby
@@ -17,7 +18,8 @@ Self = TypeVar("Self", bound="Container")
 class Container(Module):
     """Base of the containers: modules under the names "0", "1", …, or under those of an OrderedDict.
 
-    A part is found, and exchanged, by its index, or by its name as an attribute.
+    A part is found, and exchanged, by its index, or by its name as an attribute. One without parameters and buffers,
+    such as an activation, may be given for several places: each has a copy of its own.
 
     Errors: DTypeError for a part that is not a handgrad module, ArgumentError for a name that is empty or has a dot.
 
@@ -52,6 +54,10 @@ class Container(Module):
             remedy = "Build it from handgrad.nn, or derive it from nn.Module."
             got = f"{type(module).__module__}.{type(module).__qualname__}"
             raise DTypeError("a handgrad module", got, remedy, f"{type(self).__name__} part {name}")
+        if not module.state_dict() and any(part is module for other, part in self._parts.items() if other != name):
+            return copy.deepcopy(
+                module
+            )  # one activation in several places, of which each keeps what its backward needs
         return module
 
     def __getattr__(self, name: str) -> Module:
