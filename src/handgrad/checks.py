@@ -140,7 +140,7 @@ def device(value: Any, where: str) -> torch.device | None:
 def _taped(where: object, what: str) -> NoReturn:
     """Refuse what autograd follows: it would go on with the parameters, step after step, and keep all of them."""
     expected, got = f"{what} that autograd does not follow", "a result of torch.nn, say, made without torch.no_grad()"
-    raise ArgumentError(expected, got, f"Pass a detached {what}, {what}.detach().", _label(where))
+    raise ArgumentError(expected, got, f"Detach the {what}, as x.detach() does.", _label(where))
 
 
 def _label(where: object) -> str:

@@ -98,25 +98,29 @@ class Positions(torch.nn.Module):
         return x + self.weight[: x.shape[-2]]
 
 
-def block(name: str, shapes: tuple[Any, ...], *args: Any, causal: bool = False, **options: Any) -> Case:
-    """A row of one transformer layer."""
+def _layer(kind: str, mask: str, name: str, shapes: tuple[Any, ...], *args: Any, **options: Any) -> Case:
+    """A row of one transformer layer; PyTorch's is causal by its `mask`."""
+    causal = options.pop("causal", False)
 
     def peer() -> torch.nn.Module:
-        layer = torch.nn.TransformerEncoderLayer(E, 2, 8, *args, **options)
+        layer = getattr(torch.nn, kind)(E, 2, 8, *args, **options)
         if causal:
-            mask = torch.ones(4, 4, dtype=torch.bool).triu(1)
-            layer.forward = partial(layer.forward, src_mask=mask)  # type: ignore[method-assign]
-        return layer
+            layer.forward = partial(layer.forward, **{mask: torch.ones(4, 4, dtype=torch.bool).triu(1)})
+        return layer  # type: ignore[no-any-return]
 
     extra = {"is_causal": True} if causal else {}
     return Case(
-        f"TransformerEncoderLayer-{name}",
-        lambda n: n.TransformerEncoderLayer(E, 2, 8, *args, **options, **extra),
+        f"{kind}-{name}",
+        lambda n: getattr(n, kind)(E, 2, 8, *args, **options, **extra),
         shapes,
         peer=peer,
         rank=3,
         rough=1e-3,
     )
+
+
+block = partial(_layer, "TransformerEncoderLayer", "src_mask")
+decoding = partial(_layer, "TransformerDecoderLayer", "tgt_mask")
 
 
 def _encoder(n: Any, last: bool = False) -> Any:
@@ -125,27 +129,6 @@ def _encoder(n: Any, last: bool = False) -> Any:
     build = nn.TransformerEncoderLayer if replicas else n.TransformerEncoderLayer
     layer = build(E, 2, 8, 0.0, batch_first=True, **replicas)
     return n.TransformerEncoder(layer, 2, n.LayerNorm(E) if last else None, enable_nested_tensor=False)
-
-
-def _decoding(name: str, shapes: tuple[Any, ...], *args: Any, causal: bool = False, **options: Any) -> Case:
-    """A row of one decoder layer."""
-
-    def peer() -> torch.nn.Module:
-        layer = torch.nn.TransformerDecoderLayer(E, 2, 8, *args, **options)
-        if causal:
-            mask = torch.ones(4, 4, dtype=torch.bool).triu(1)
-            layer.forward = partial(layer.forward, tgt_mask=mask)  # type: ignore[method-assign]
-        return layer
-
-    extra = {"is_causal": True} if causal else {}
-    return Case(
-        f"TransformerDecoderLayer-{name}",
-        lambda n: n.TransformerDecoderLayer(E, 2, 8, *args, **options, **extra),
-        shapes,
-        peer=peer,
-        rank=3,
-        rough=1e-3,
-    )
 
 
 def _decoder(n: Any, last: bool = False) -> Any:
@@ -195,10 +178,10 @@ CASES: list[Case] = [
         rank=3,
         rough=1e-3,
     ),
-    _decoding("post", (((4, 2, E), (5, 2, E)), ((4, E), (3, E))), dropout=0.0),
-    _decoding("pre", (((4, 2, E), (5, 2, E)),), dropout=0.0, norm_first=True),
-    _decoding("gelu", (((2, 4, E), (2, 4, E)),), 0.0, "gelu", 1e-3, batch_first=True, bias=False),
-    _decoding("causal", (((2, 4, E), (2, 5, E)),), 0.0, batch_first=True, causal=True),
+    decoding("post", (((4, 2, E), (5, 2, E)), ((4, E), (3, E))), dropout=0.0),
+    decoding("pre", (((4, 2, E), (5, 2, E)),), dropout=0.0, norm_first=True),
+    decoding("gelu", (((2, 4, E), (2, 4, E)),), 0.0, "gelu", 1e-3, batch_first=True, bias=False),
+    decoding("causal", (((2, 4, E), (2, 5, E)),), 0.0, batch_first=True, causal=True),
     _stacked("", False),
     _stacked("-norm", True),
     alone("self", ((4, 3, E), (4, E), (1, 2, E))),

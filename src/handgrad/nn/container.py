@@ -54,7 +54,8 @@ class Container(Module):
             remedy = "Build it from handgrad.nn, or derive it from nn.Module."
             got = f"{type(module).__module__}.{type(module).__qualname__}"
             raise DTypeError("a handgrad module", got, remedy, f"{type(self).__name__} part {name}")
-        if not module.state_dict() and any(part is module for other, part in self._parts.items() if other != name):
+        elsewhere = any(part is module for other, part in self._parts.items() if other != name)
+        if elsewhere and not module.state_dict():
             return copy.deepcopy(
                 module
             )  # one activation in several places, of which each keeps what its backward needs

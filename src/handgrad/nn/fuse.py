@@ -10,7 +10,7 @@ from handgrad.nn.chain import LinearChain
 from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
-from handgrad.nn.sequential import Sequential
+from handgrad.nn.sequential import Sequential, computes_as
 
 Named = list[tuple[str, Module]]
 M = TypeVar("M", bound=Module)
@@ -56,7 +56,7 @@ def _chain(parts: Named) -> int:
     while True:
         rest = modules[length : length + 3]
         norms = 1 if len(rest) > 1 and _plain(rest[1], BatchNorm1d) else 0
-        if len(rest) < 2 + norms or not _elementwise(rest[0]):
+        if len(rest) < 2 + norms or not computes_as(rest[0], Elementwise):
             return length
         norm, linear = rest[1], rest[1 + norms]
         if isinstance(norm, BatchNorm1d) and norm.num_features != width:
@@ -64,12 +64,6 @@ def _chain(parts: Named) -> int:
         if not _plain(linear, Linear) or linear.in_features != width:
             return length
         length, width = length + 2 + norms, linear.out_features
-
-
-def _elementwise(module: Module) -> bool:
-    """Whether a module computes as `Elementwise` does, with `value` and `slope` of whatever class."""
-    own = ("forward", "backward")
-    return all(getattr(getattr(module, name), "__func__", None) is getattr(Elementwise, name) for name in own)
 
 
 def _plain(module: Module, *kinds: type[M]) -> TypeGuard[M]:

@@ -82,8 +82,7 @@ class Sequential(Container):
     @property
     def plain(self) -> bool:
         """Whether it computes as its parts do one after another: neither it nor its class has formulas of its own."""
-        own = ("forward", "backward", "backward_parameters")
-        return all(getattr(getattr(self, name), "__func__", None) is getattr(Sequential, name) for name in own)
+        return computes_as(self, Sequential)
 
     def running(self) -> list[tuple[str, Module]]:
         """What runs: the parts under their names, or fused modules, without a name, in place of some of them."""
@@ -95,3 +94,9 @@ class Sequential(Container):
 
     def unfuse(self) -> None:
         self._fused = None
+
+
+def computes_as(module: Module, kind: type[Module]) -> bool:
+    """Whether a module has the forward and backward of a class, and none of its own, by its class or put into it."""
+    own = ("forward", "backward", "backward_parameters")
+    return all(getattr(getattr(module, name), "__func__", None) is getattr(kind, name) for name in own)

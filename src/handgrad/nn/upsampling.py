@@ -144,8 +144,12 @@ class _Upsampling2d(Upsample):
 class UpsamplingNearest2d(_Upsampling2d):
     """`Upsample` with mode "nearest".
 
+    Shapes, Errors: as of `Upsample`.
+
     Args:
         size, scale_factor, replicas: as in `Upsample`.
+
+    Source: torch.nn.UpsamplingNearest2d.
 
     Example:
         >>> import torch
@@ -160,8 +164,12 @@ class UpsamplingNearest2d(_Upsampling2d):
 class UpsamplingBilinear2d(_Upsampling2d):
     """`Upsample` with mode "bilinear" and align_corners=True.
 
+    Shapes, Errors: as of `Upsample`.
+
     Args:
         size, scale_factor, replicas: as in `Upsample`.
+
+    Source: torch.nn.UpsamplingNearest2d.
 
     Example:
         >>> import torch
