@@ -235,7 +235,8 @@ LEVELS = [
         "handgrad.takers",
     ],
     ["handgrad.metrics"],
-    ["handgrad.distribution", "handgrad.training", "handgrad.training.*", "handgrad.audit"],
+    ["handgrad.distribution", "handgrad.training", "handgrad.training.*"],
+    ["handgrad.audit"],
     ["handgrad.targets"],
     ["handgrad.results", "handgrad.recipes", "handgrad.tables", "handgrad.tables.*"],
     [

@@ -6,23 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from handgrad.data import Batches
+from handgrad.data import Batches, Inputs
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
+from handgrad.nn.slot import mapped, several
 from handgrad.optim.optimizer import Optimizer
+from handgrad.training.calls import judged, outputs
 
 
 @dataclass(frozen=True)
 class Run:
     """A training run about to start, and which of its replicas to look at."""
 
-    model: Sequential
+    model: Module
     criterion: Loss
     optimizer: Optimizer
     batches: Batches
@@ -101,25 +104,25 @@ def _steps(run: Run, epoch: int) -> Iterator[Iterator[Seen]]:
         yield _step(run, *batch)
 
 
-def _step(run: Run, x: Tensor, t: Tensor, *weights: Tensor) -> Iterator[Seen]:
+def _step(run: Run, x: Inputs, t: Tensor, *weights: Tensor) -> Iterator[Seen]:
     """Take one step, and yield everything on the way that is the replica's."""
 
-    def seen(where: str, value: Tensor) -> Seen:
-        return where, value[r], [value[r]]
+    def seen(where: str, value: Any) -> Iterator[Seen]:
+        return ((where, one[r], [one[r]]) for one in several(value))
 
-    r, shared = run.replica, run.batches.shared
-    if shared:
-        x, t = (v.expand(run.batches.replicas, *v.shape) for v in (x, t))
-    yield seen("the inputs", x)
-    yield seen("the targets", t)
+    r, model, y = run.replica, run.model, x
+    if run.batches.shared:
+        y, t = mapped(lambda v: v.expand(run.batches.replicas, *v.shape), (x, t))
+    yield from seen("the inputs", y)
+    yield from seen("the targets", t)
     run.optimizer.zero_grad()
-    y = x
-    parts = [(f"model.{name}", part) for name, part in run.model.named_parts()]
-    parts = parts if run.model.plain else [("model", run.model)]
+    parts = [("model", model)]
+    if isinstance(model, Sequential) and model.plain:
+        parts = [(f"model.{name}", part) for name, part in model.named_parts()]
     for name, part in parts:
-        y = part(y)
-        yield seen(f"output of {name} ({part.label})", y)
-    yield seen("the loss", run.criterion(y, t, *weights))
+        y = outputs(part, y)
+        yield from seen(f"output of {name} ({part.label})", y)
+    yield from seen("the loss", judged(run.criterion, y, t, *weights))
     dy = run.criterion.backward()
     for _, part in reversed(parts):
         dy = part.backward(dy)
@@ -128,7 +131,7 @@ def _step(run: Run, x: Tensor, t: Tensor, *weights: Tensor) -> Iterator[Seen]:
         yield f"gradient of {name}", grad, list(grads.values())
     run.optimizer.step()
     for name, value in _state(run.model):
-        yield seen(f"{name} after the step", value)
+        yield from seen(f"{name} after the step", value)
 
 
 def _state(model: Module) -> Iterator[tuple[str, Tensor]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.module import Module
+from handgrad.nn.slot import mapped, several
 from handgrad.seeds import derive, generator, whole
 
 LAST = ("keep", "drop", "merge")
@@ -22,7 +23,10 @@ WHOLE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}
 BLOCK = 2**20
 """Bytes of small batches that are selected at once: one by one they cost more in calls than in copying."""
 
-Batch = tuple[Tensor, ...]
+Inputs = Tensor | tuple[Tensor, ...]
+"""What a model is called with: one tensor, or several."""
+
+Batch = tuple[Any, ...]
 """Inputs, targets and, where samples have them, weights."""
 
 
@@ -30,7 +34,7 @@ class Batches:
     """Batches of inputs and targets, as (R, n, …): replica r sees its own order, a function of its seed and the epoch.
 
     Args:
-        x: inputs, (N, …) that all replicas share, or (R, N, …) with `own`.
+        x: inputs, (N, …) that all replicas share, or (R, N, …) with `own`; a tuple of such for a model of several.
         t: targets, (N, …) or (R, N, …) alike.
         batch_size: samples in a batch.
         seeds: one for each replica; those of the same seed see the same order. The order of epoch e comes from the
@@ -54,7 +58,7 @@ class Batches:
 
     def __init__(
         self,
-        x: Tensor,
+        x: Inputs,
         t: Tensor,
         batch_size: int,
         seeds: Sequence[int],
@@ -70,31 +74,31 @@ class Batches:
         if not self.seeds:
             raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", where)
         lead = 1 if own else 0
-        if min(x.ndim, t.ndim) <= lead or x.shape[: lead + 1] != t.shape[: lead + 1]:
+        if any(min(v.ndim, t.ndim) <= lead or v.shape[: lead + 1] != t.shape[: lead + 1] for v in several(x)):
             shape = "(R, N, …)" if own else "(N, …)"
-            got = f"{tuple(x.shape)} and {tuple(t.shape)}"
+            got = " and ".join(str(tuple(v.shape)) for v in (*several(x), t))
             remedy = "Give every input its target; with own=True, in every replica's data."
             raise ShapeError(f"inputs and targets of shape {shape} with equal N", got, remedy, where)
-        if own and len(x) != len(self.seeds):
+        if own and len(t) != len(self.seeds):
             remedy = "Pass one seed for each replica's data."
-            raise ShapeError(f"data for {len(self.seeds)} replicas, as many as seeds", str(len(x)), remedy, where)
-        if weights is not None and weights.shape != x.shape[: lead + 1]:
+            raise ShapeError(f"data for {len(self.seeds)} replicas, as many as seeds", str(len(t)), remedy, where)
+        if weights is not None and weights.shape != t.shape[: lead + 1]:
             got = str(tuple(weights.shape))
-            raise ShapeError(f"weights of shape {tuple(x.shape[: lead + 1])}", got, "Give one to each sample.", where)
+            raise ShapeError(f"weights of shape {tuple(t.shape[: lead + 1])}", got, "Give one to each sample.", where)
         if rows is not None and (rows.ndim != 2 or len(rows) != len(self.seeds) or rows.numel() == 0):
             got, remedy = str(tuple(rows.shape)), "Pass the indices that handgrad.data.split returns."
             raise ShapeError(f"rows of shape ({len(self.seeds)}, M)", got, remedy, where)
-        if rows is not None and not 0 <= int(rows.min()) <= int(rows.max()) < x.shape[lead]:
+        if rows is not None and not 0 <= int(rows.min()) <= int(rows.max()) < t.shape[lead]:
             got = f"{int(rows.min())} to {int(rows.max())}"
-            raise ArgumentError(f"rows from 0 to {x.shape[lead] - 1}", got, "Pass indices of the samples.", where)
+            raise ArgumentError(f"rows from 0 to {t.shape[lead] - 1}", got, "Pass indices of the samples.", where)
         self.rows = rows
-        self.count = x.shape[lead] if rows is None else rows.shape[1]
+        self.count = t.shape[lead] if rows is None else rows.shape[1]
         batch_size = checks.positive_int("batch_size", batch_size, where)
         if batch_size > self.count:
             remedy = f"Choose at most {self.count}."
             raise ArgumentError(f"batches of at most the {self.count} samples", str(batch_size), remedy, where)
         self.x, self.t, self.weights, self.own, self.shuffle = x, t, weights, own, shuffle
-        self._starts = starts(x) if own else None
+        self._starts = starts(t) if own else None
         self.last = checks.one_of("last", last, LAST, where)
         self.slices = self._slices(batch_size)
 
@@ -128,11 +132,16 @@ class Batches:
             torch.randperm(self.count, generator=source.manual_seed(derive(seed, "order", epoch)), out=row)
         if self.rows is not None:
             order = self.rows.gather(1, order)
-        return order.to(self.x.device)
+        return order.to(self.t.device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
-        values = [self.x, self.t] if self.weights is None else [self.x, self.t, self.weights]
+        inputs = len(self.x) if isinstance(self.x, tuple) else 0
+        for values in self._epoch(epoch):
+            yield (values[:inputs], *values[inputs:]) if inputs else values
+
+    def _epoch(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        values = [*several(self.x), self.t, *(() if self.weights is None else (self.weights,))]
         if not self.shuffle and self.rows is None:
             for part in self.slices:
                 yield tuple(v[:, part] if self.own else v[part] for v in values)
@@ -182,7 +191,8 @@ class Loader:
     as long as the loader draws from nothing else.
 
     Args:
-        loader: iterated once an epoch; yields pairs of tensors or arrays, or with a third of weights.
+        loader: iterated once an epoch; yields pairs of tensors or arrays, or with a third of weights. The inputs may be
+            a list or tuple of several.
         seeds: one for each replica; the first is the loader's.
 
     Errors: ArgumentError for a batch that is neither a pair nor a triple, or an epoch without batches.
@@ -227,7 +237,8 @@ class Loader:
                 got = f"{len(batch)} values" if isinstance(batch, (tuple, list)) else type(batch).__name__
                 raise ArgumentError("batches of inputs and targets", got, remedy, "Loader")
             empty = False
-            yield tuple(torch.as_tensor(value) for value in batch)
+            x, *others = batch
+            yield mapped(torch.as_tensor, tuple(x) if are_several(x) else x), *map(torch.as_tensor, others)
         if empty:
             remedy = "Pass a DataLoader or a list: something that can be iterated once each epoch."
             raise ArgumentError("at least one batch each epoch", f"none in epoch {epoch}", remedy, "Loader")
@@ -316,8 +327,13 @@ def rowwise(values: Tensor, rows: Tensor, own: bool) -> Tensor:
     return selected(values, rows)
 
 
-def fingerprint(**values: Tensor | None) -> list[Any]:
-    """Dtype, shape and a hash of the numbers of each tensor by its name, as JSON has them.
+def are_several(x: Any) -> bool:
+    """Whether these are several inputs: a tuple or list of tensors or arrays."""
+    return isinstance(x, (tuple, list)) and len(x) > 0 and all(hasattr(value, "shape") for value in x)
+
+
+def fingerprint(**values: Inputs | None) -> list[Any]:
+    """Dtype, shape and a hash of the numbers of each tensor, or of each of several, by its name, as JSON has them.
 
     Example:
         >>> import torch
@@ -325,8 +341,8 @@ def fingerprint(**values: Tensor | None) -> list[Any]:
         False
     """
     found = []
-    for name, value in values.items():
-        if value is not None:
+    for name, given in values.items():
+        for value in () if given is None else several(given):
             numbers = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             kind = str(value.dtype).removeprefix("torch.")
             found.append([name, kind, list(value.shape), hashlib.blake2b(numbers.data, digest_size=16).hexdigest()])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from handgrad import checks, scoring
 from handgrad.errors import ArgumentError, DTypeError, ShapeError
+from handgrad.nn.slot import several
 from handgrad.scoring import Classes, Values, of_classes, of_values
 
 Measure = Callable[..., Tensor]
@@ -63,7 +64,7 @@ class Score:
     undefined: str
     of: Callable[[Any], Tensor] = field(repr=False, compare=False)
 
-    def __call__(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def __call__(self, outputs: Any, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         return measure({self.name: self}, outputs, targets, weights).values[self.name]
 
 
@@ -77,16 +78,14 @@ class Measured:
     """Why a metric is NaN, for those that are in some replica."""
 
 
-def measure(
-    metrics: Mapping[str, Measure], outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-) -> Measured:
+def measure(metrics: Mapping[str, Measure], outputs: Any, targets: Tensor, weights: Tensor | None = None) -> Measured:
     """Return every metric for every replica.
 
     Args:
         metrics: from `resolve`. A function of your own is called with outputs, targets and, where there are some,
             weights, and returns (R,).
         outputs: of classification logits (R, N, K), or (R, N, 1) of two classes; log p are logits, too. Of regression
-            values (R, N) or (R, N, O).
+            values (R, N) or (R, N, O). Of a tuple functions get all, metrics by name the first.
         targets: classes (N,) or (R, N); values (N,), (R, N), (N, O) or (R, N, O). A last dimension of 1 may be there.
         weights: of the samples, (N,) or (R, N), by default all equal.
 
@@ -100,19 +99,18 @@ def measure(
     """
     ready: dict[str, Classes | Values] = {}
     values, reasons = {}, {}
+    first = several(outputs)[0]
     for name, metric in metrics.items():
         if not isinstance(metric, Score):
             found = metric(outputs, targets) if weights is None else metric(outputs, targets, weights)
-            values[name] = _per_replica(found, len(outputs), name)
+            values[name] = _per_replica(found, len(first), name)
             if values[name].isnan().any():
                 reasons[name] = "the function gave NaN"
             continue
         if metric.task not in ready:
-            ready[metric.task] = (of_classes if metric.task == "classification" else of_values)(
-                outputs, targets, weights
-            )
+            ready[metric.task] = (of_classes if metric.task == "classification" else of_values)(first, targets, weights)
         data = ready[metric.task]
-        values[name] = metric.of(data) if data.t.shape[1] else torch.full((len(outputs),), math.nan).double()
+        values[name] = metric.of(data) if data.t.shape[1] else torch.full((len(first),), math.nan).double()
         values[name] = values[name].masked_fill(data.bad, math.nan)
         if (undefined := values[name].isnan()).any():
             lost = bool((undefined & ~data.bad).any())

@@ -11,21 +11,23 @@ import torch
 from torch import Tensor
 
 from handgrad import checks, nn, optim, workers
-from handgrad.data import Batches
+from handgrad.data import Batches, Inputs
 from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import Grid, same
 from handgrad.metrics import measure
 from handgrad.nn.replicas import described, expanded
+from handgrad.nn.slot import mapped, several
 from handgrad.results import Results, check_names
 from handgrad.seeds import derive
 from handgrad.takers import class_of, is_number, named, taken_by
 from handgrad.training import Advance, History, train
+from handgrad.training.calls import outputs
 from handgrad.training.fit import samples
 
 Pair = tuple[Any, Any]
 Data = Pair | Callable[[int], Pair]
 """Inputs and targets, tensors or arrays: one set (N, …) that all replicas share, or a function from a seed to one."""
-Measure = Callable[[Tensor, Tensor], Tensor]
+Measure = Callable[[Any, Tensor], Tensor]
 """From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,)."""
 
 BEYOND = ("can't allocate memory", "overflowed", "Overflow")  # what PyTorch says of tensors that no memory holds
@@ -45,7 +47,7 @@ class Task:
 
 
 def sweep(
-    build: nn.Sequential | Callable[..., nn.Sequential],
+    build: nn.Module | Callable[..., nn.Module],
     data: Data,
     grid: Grid,
     *,
@@ -79,7 +81,8 @@ def sweep(
 
     Args:
         build: a network without replicas, or a function from hyper-parameters to one; its values are drawn anew.
-        data: training data, as tensors or NumPy arrays, whose floating-point numbers get the network's dtype.
+        data: training data (x, t), as tensors or NumPy arrays, whose floating-point numbers get the network's dtype; x
+            may be a tuple, for a network of several inputs.
         grid: configurations and seeds, from `handgrad.grid.grid`.
         criterion: the loss, without replicas, or from hyper-parameters to one, as nn.HuberLoss; MSELoss by default.
         optimizer: from parameters and hyper-parameters to an optimiser, such as optim.SGD.
@@ -122,7 +125,7 @@ def sweep(
 class _Plan:
     """Everything of a sweep but its grid."""
 
-    build: nn.Sequential | Callable[..., nn.Sequential]
+    build: nn.Module | Callable[..., nn.Module]
     optimizer: Callable[..., optim.Optimizer]
     criterion: nn.Loss | Callable[..., nn.Loss]
     data: Data
@@ -138,9 +141,9 @@ class _Plan:
         names = taken_by(function)
         return {name: value for name, value in config.items() if name in names}
 
-    def network(self, config: Mapping[str, Any]) -> nn.Sequential:
+    def network(self, config: Mapping[str, Any]) -> nn.Module:
         """The network of a configuration."""
-        if isinstance(self.build, nn.Sequential):
+        if isinstance(self.build, nn.Module):
             return self.build
         try:
             return self.build(**self.taken(self.build, config))
@@ -149,7 +152,7 @@ class _Plan:
                 raise
             raise _too_large(f"a network beyond them, with {config}", "Take a smaller network.") from error
 
-    def optimiser(self, model: nn.Sequential, configs: Sequence[dict[str, Any]]) -> optim.Optimizer:
+    def optimiser(self, model: nn.Module, configs: Sequence[dict[str, Any]]) -> optim.Optimizer:
         """The optimiser of a model with a replica for each configuration; they differ in numbers alone."""
         given = self.taken(self.optimizer, configs[0])
         for name, first in given.items():
@@ -224,18 +227,18 @@ class _Plan:
         for metric in self.measures(first, grid.seeds[:1]).values():
             metric(first)
 
-    def measures(self, model: nn.Sequential, seeds: Sequence[int]) -> dict[str, Callable[[nn.Module], Tensor]]:
+    def measures(self, model: nn.Module, seeds: Sequence[int]) -> dict[str, Callable[[nn.Module], Tensor]]:
         """What is measured of such a model, by name."""
         test = self.test or self.data
         x, t = _drawn(test, seeds, model)
-        if not callable(test):
-            x, t = x.unsqueeze(0), t.expand(len(seeds), *t.shape)  # (1, N, …), for a layer of any rank cannot tell
+        if not callable(test):  # (1, N, …), for a layer of any rank cannot tell
+            x, t = mapped(lambda v: v.unsqueeze(0), x), t.expand(len(seeds), *t.shape)
         return {name: _metric(name, function, x, t) for name, function in self.metrics.items()}
 
     def size(self, config: Mapping[str, Any]) -> int:
         return checks.positive_int("batch_size", config.get("batch_size", self.batch_size), "sweep")
 
-    def batches(self, model: nn.Sequential, size: int, seeds: Sequence[int]) -> Batches:
+    def batches(self, model: nn.Module, size: int, seeds: Sequence[int]) -> Batches:
         x, t = _drawn(self.data, seeds, model)
         return Batches(x, t, size, seeds, own=callable(self.data), last=self.last)
 
@@ -316,23 +319,24 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
 
-def _metric(name: str, function: Measure, x: Tensor, t: Tensor) -> Callable[[nn.Module], Tensor]:
-    return lambda model: measure({name: function}, model(x), t).values[name]
+def _metric(name: str, function: Measure, x: Inputs, t: Tensor) -> Callable[[nn.Module], Tensor]:
+    return lambda model: measure({name: function}, outputs(model, x), t).values[name]
 
 
-def _drawn(data: Data, seeds: Sequence[int], model: nn.Module) -> tuple[Tensor, Tensor]:
+def _drawn(data: Data, seeds: Sequence[int], model: nn.Module) -> tuple[Inputs, Tensor]:
     """The shared set, or those of the seeds with a leading R, in the dtype of the model."""
     if not callable(data):
         return _tensors(data, model)
     sets = [_tensors(data(seed), model) for seed in seeds]
-    shapes = list(dict.fromkeys((tuple(x.shape), tuple(t.shape)) for x, t in sets))
+    shapes = list(dict.fromkeys(tuple(tuple(v.shape) for v in (*several(x), t)) for x, t in sets))
     if len(shapes) > 1:
         remedy = "Give every seed as many samples."
         raise ShapeError("sets of one shape for all seeds", f"{shapes[0]} and {shapes[1]}", remedy, "sweep")
-    return torch.stack([x for x, _ in sets]), torch.stack([t for _, t in sets])
+    xs, ts = zip(*sets)
+    return tuple(map(torch.stack, zip(*xs))) if isinstance(xs[0], tuple) else torch.stack(xs), torch.stack(ts)
 
 
-def _tensors(pair: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
+def _tensors(pair: Any, model: nn.Module) -> tuple[Inputs, Tensor]:
     """One set, as `fit` takes it, but for the weights."""
     try:
         found = samples(pair, _dtype(model))
@@ -360,12 +364,12 @@ def _too_large(got: str, remedy: str) -> ArgumentError:
     return ArgumentError(f"at most the {workers.free_memory() / 2**30:.1f} GiB that are free", got, remedy, "sweep")
 
 
-def _bytes(plan: _Plan, model: nn.Sequential, task: Task) -> int:
+def _bytes(plan: _Plan, model: nn.Module, task: Task) -> int:
     """Bytes of a group under way: values, gradients and state; what each layer keeps of a batch; data of its own."""
     R = len(task.seeds)
     parameters = list(model.parameters())
     numbers = 4 * sum(p.numel() for p in parameters)
     kept = 4 * plan.size(task.configs[0]) * sum(max(p.shape) for p in parameters if len(p.shape) > 1)
     drawn = [_drawn(source, task.seeds[:1], model) for source in (plan.data, plan.test) if callable(source)]
-    own = sum(v.numel() for pair in drawn for v in pair)
+    own: int = sum(v.numel() for x, t in drawn for v in (*several(x), t))
     return R * (numbers + kept + own) * (parameters[0].value.element_size() if parameters else 4)

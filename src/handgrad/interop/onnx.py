@@ -18,6 +18,7 @@ from handgrad.files import write_atomically
 from handgrad.interop import onnx_layers, onnx_sequences, onnx_windows
 from handgrad.interop.graph import IR, OPSET, WRITERS, Graph, Value
 from handgrad.nn.numbers import replicas_of
+from handgrad.nn.slot import mapped
 
 TYPES = {torch.float32: "FLOAT", torch.int64: "INT64", torch.int32: "INT32"}
 BatchDim = int | None | tuple[int | None, ...]
@@ -72,13 +73,13 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example_input: Any, 
     networks = [copy.deepcopy(model)] if R is None else [model.replica(r) for r in range(R)]
     graph, twin, names, again = Graph(), Graph(), _numbered("input"), _numbered("input")
     with torch.no_grad():
-        given = _mapped(lambda x: Value(next(names), x), inputs)
+        given = mapped(lambda x: Value(next(names), x), inputs)
         each = [
             graph.module(network.eval(), f"replica{r}" if R is not None else "", *given)
             for r, network in enumerate(networks)
         ]
         more = (_longer(v.like, dim) for v, dim in zip(_leaves(given), dims))
-        longer = _mapped(lambda _: Value(next(again), next(more)), inputs)
+        longer = mapped(lambda _: Value(next(again), next(more)), inputs)
         larger = twin.module(networks[0], "" if R is None else "replica0", *longer)
     if [*twin.nodes, *twin.constants] != [*graph.nodes[: len(twin.nodes)], *graph.constants[: len(twin.constants)]]:
         remedy = "Name the dimension of N, such as 1 for sequences without batch_first, or pass None."
@@ -151,10 +152,6 @@ def _numbered(word: str) -> Iterator[str]:
     while True:
         count += 1
         yield f"{word}_{count}"
-
-
-def _mapped(change: Any, tree: Any) -> Any:
-    return tuple(_mapped(change, branch) for branch in tree) if isinstance(tree, tuple) else change(tree)
 
 
 def _leaves(tree: Any) -> Iterator[Any]:

@@ -205,7 +205,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: torch.device | str |
     An average of parameters has never seen data: the statistics that came with it are another network's.
 
     Args:
-        loader: batches of inputs, or tuples and lists that begin with one.
+        loader: batches of inputs, or tuples and lists that begin with one, or with a tuple or list of several.
         model: the network, called in training, and back in its modes after that.
         device: where inputs are moved first.
 
@@ -230,7 +230,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: torch.device | str |
     try:
         for batch in loader:
             x = batch[0] if isinstance(batch, (list, tuple)) else batch
-            model(x if device is None else x.to(device))
+            model(*(v if device is None else v.to(device) for v in (x if isinstance(x, (list, tuple)) else [x])))
     finally:
         model.forget()
         for norm, momentum in zip(norms, momenta):

@@ -1,7 +1,8 @@
-"""What a module remembers of its output, and the check of the gradient that comes back for it."""
+"""Several tensors in place of one; what a module remembers of its output, and the check of its gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,21 @@ from torch import Tensor
 
 from handgrad.checks import short
 from handgrad.errors import DTypeError, ShapeError
+
+
+def several(value: Any) -> tuple[Any, ...]:
+    """A tuple as it is, and what is none as a tuple of one."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply `change` to a value, or to all of nested tuples.
+
+    Example:
+        >>> mapped(abs, (-1, (-2, 3)))
+        (1, (2, 3))
+    """
+    return tuple(mapped(change, branch) for branch in tree) if isinstance(tree, tuple) else change(tree)
 
 
 def described(y: Any) -> Any:
@@ -21,7 +37,7 @@ def check_gradient(dy: Any, output: Any, module: Any) -> None:
     if output is None:
         return
     if isinstance(output, list):
-        given = dy if isinstance(dy, tuple) else (dy,)
+        given = several(dy)
         if len(given) > len(output):
             remedy = "Hand backward a gradient for each output, None where it is zero."
             raise ShapeError(f"gradients of {len(output)} outputs", str(len(given)), remedy, module.label)

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from handgrad.data import Inputs
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.sequential import Sequential
+from handgrad.nn.slot import several
 
 
 def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared: bool) -> list[int]:
@@ -32,8 +34,7 @@ def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared:
     """
 
     def rows(value: Any) -> list[Tensor]:
-        parts = value if isinstance(value, tuple) else (value,)
-        return [part.reshape(replicas, -1) for part in parts if part is not None]
+        return [part.reshape(replicas, -1) for part in several(value) if part is not None]
 
     weightless = t.isfinite().all() if shared else rows(t)[0].isfinite().all(1)
     for part in rows(y):
@@ -44,19 +45,18 @@ def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared:
     return bad
 
 
-def first_layers(model: Module, x: Tensor, replicas: Sequence[int]) -> dict[int, str]:
+def first_layers(model: Module, x: Inputs, replicas: Sequence[int]) -> dict[int, str]:
     """Of each of these replicas the first layer with an output that is not finite, or the loss.
 
     With R replicas x leads with R, or with 1 if it is shared.
     """
     R = replicas_of(model)
-    if R is not None:
-        x = x.expand(R, *x.shape[1:])
     found = dict.fromkeys(replicas, "the loss")
-    if isinstance(model, Sequential) and model.plain:
+    if isinstance(model, Sequential) and model.plain and isinstance(x, Tensor):
+        y: Any = x if R is None else x.expand(R, *x.shape[1:])
         for name, part in copy.deepcopy(model).named_parts():
-            x = part(x)
+            y = part(y)
             for r in (r for r in replicas if found[r] == "the loss"):
-                if not (x if R is None else x[r]).isfinite().all():
+                if not all((one if R is None else one[r]).isfinite().all() for one in several(y)):
                     found[r] = f"model.{name} ({part.label})"
     return found

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.data import fingerprint, rowwise
+from handgrad.data import Inputs, fingerprint, rowwise
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
+from handgrad.nn.slot import mapped, several
+from handgrad.training.calls import judged, outputs
 
-Measure = Callable[[Tensor, Tensor], Tensor]
+Measure = Callable[[Any, Tensor], Tensor]
 """From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,); without replicas without R."""
 
 
@@ -24,7 +26,7 @@ class Evaluation:
     Calling it returns {name: (R,)}, the names led by `prefix`.
 
     Args:
-        x, t: inputs and targets, (N, …), or (R, N, …) with `own`.
+        x, t: inputs and targets, (N, …), or (R, N, …) with `own`; x may be a tuple, for a model of several inputs.
         criterion: for the measure "loss", with the model's replicas; None leaves it out.
         measures: functions of outputs and targets, by name.
         weights: of the samples in the loss, (N,), or (R, N) with `own`; measures have none.
@@ -48,7 +50,7 @@ class Evaluation:
 
     def __init__(
         self,
-        x: Tensor,
+        x: Inputs,
         t: Tensor,
         criterion: Loss | None = None,
         measures: Mapping[str, Measure] | None = None,
@@ -61,13 +63,14 @@ class Evaluation:
     ) -> None:
         self.x, self.t, self.criterion, self.measures = x, t, criterion, dict(measures or {})
         self.rows, self.own, self.prefix, self.chunk = rows, own, prefix, chunk
-        self.count = x.shape[1 if own else 0] if rows is None else rows.shape[1]
+        self.count = t.shape[1 if own else 0] if rows is None else rows.shape[1]
         if self.count == 0:
             raise ArgumentError("at least one sample to evaluate on", "none", "Pass data.", "Evaluation")
-        shape, several = tuple(x.shape[: 2 if own else 1]), tuple(t.shape[: 2 if own else 1])
-        if several != shape:
-            remedy = "Give every input its target."
-            raise ShapeError(f"targets of shape {shape} and on", str(tuple(t.shape)), remedy, "Evaluation")
+        shape = tuple(several(x)[0].shape[: 2 if own else 1])
+        for what, v in [("targets", t), *(("inputs", v) for v in several(x))]:
+            if v.shape[: len(shape)] != shape:
+                remedy = "Give every input its target."
+                raise ShapeError(f"{what} of shape {shape} and on", str(tuple(v.shape)), remedy, "Evaluation")
         if weights is not None and weights.shape != shape:
             got, remedy = str(tuple(weights.shape)), "Give one to each sample."
             raise ShapeError(f"weights of shape {shape}", got, remedy, "Evaluation")
@@ -84,7 +87,7 @@ class Evaluation:
         if self.criterion is not None:
             w = self.weights
             w = w if w is None or w.ndim == 1 or self._leads(model) else w.squeeze(0)
-            found.append(self.criterion(y, t, **({} if w is None else {"weights": w})))
+            found.append(judged(self.criterion, y, t, w))
             self.criterion.forget()
         found += [measure(y, t) for measure in self.measures.values()]
         return {name: torch.as_tensor(value) for name, value in zip(self.names, found)}
@@ -93,8 +96,8 @@ class Evaluation:
         """What tells its data from others, as JSON has it."""
         return [fingerprint(x=self.x, t=self.t, weights=self.weights, rows=self.rows), self.own]
 
-    def outputs(self, model: Module) -> tuple[Tensor, Tensor]:
-        """Outputs and targets, both (R, N, …), or (N, …) of a model without replicas."""
+    def outputs(self, model: Module) -> tuple[Any, Tensor]:
+        """Outputs, a tuple where the model has several, and targets, all (R, N, …), or (N, …) without replicas."""
         modes = [(part, part.training) for part in model.modules()]
         model.eval()
         try:
@@ -105,19 +108,22 @@ class Evaluation:
         finally:
             for part, mode in modes:
                 part.training = mode
-        y, t = (torch.cat(pieces, 1 if self._leads(model) else 0) for pieces in zip(*parts))
-        return y, t
+        ys, ts = zip(*parts)
+        joined = [torch.cat(pieces, 1 if self._leads(model) else 0) for pieces in (*zip(*map(several, ys)), ts)]
+        return tuple(joined[:-1]) if isinstance(ys[0], tuple) else joined[0], joined[-1]
 
-    def _part(self, model: Module, part: range) -> tuple[Tensor, Tensor]:
-        samples = slice(part.start, part.stop)
-        values = [self.x, self.t]
-        if self.rows is not None:
-            x, t = (rowwise(v, self.rows[:, samples], self.own) for v in values)  # (R, n, …)
-        else:
-            x, t = (v[:, samples] if self.own else v[samples].unsqueeze(0) for v in values)  # (R, n, …) or (1, n, …)
-        y = model(x if self._leads(model) else x.squeeze(0))
+    def _part(self, model: Module, part: range) -> tuple[Any, Tensor]:
+        def chosen(v: Tensor) -> Tensor:
+            if self.rows is not None:
+                v = rowwise(v, self.rows[:, part.start : part.stop], self.own)  # (R, n, …)
+            else:  # (R, n, …) or (1, n, …)
+                v = v[:, part.start : part.stop] if self.own else v[part.start : part.stop].unsqueeze(0)
+            return v if self._leads(model) else v.squeeze(0)
+
+        x, t = mapped(chosen, (self.x, self.t))
+        y = outputs(model, x)
         model.forget()
-        return y, t.expand(y.shape[0], *t.shape[1:]) if self._leads(model) else t.squeeze(0)
+        return y, t.expand(replicas_of(model), *t.shape[1:]) if self._leads(model) else t
 
     def _leads(self, model: Module) -> bool:
         return replicas_of(model) is not None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.data import Batches, Loader, split
+from handgrad.data import Batches, Inputs, Loader, are_several, split
 from handgrad.errors import ArgumentError
 from handgrad.metrics import Wanted, resolve
 from handgrad.nn.averaging import AveragedModel
@@ -20,6 +20,7 @@ from handgrad.nn.classification_losses import CrossEntropyLoss, NLLLoss
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
+from handgrad.nn.slot import mapped, several
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler
 from handgrad.optim.optimizer import Optimizer
@@ -33,7 +34,7 @@ from handgrad.training.trainer import Trainer
 from handgrad.workers import noted
 
 WHERE = "fit"
-Samples = tuple[Tensor, Tensor, Tensor | None]
+Samples = tuple[Inputs, Tensor, Tensor | None]
 """Inputs, targets and perhaps weights."""
 
 
@@ -78,7 +79,8 @@ def fit(
         criterion: the loss, with the model's replicas.
         optimizer: of the model's parameters.
         data: (x, t) or (x, t, weights), tensors or NumPy arrays of N samples that all replicas share; a torch Dataset,
-            whose samples are put together once; a DataLoader, or another iterable of batches; or `Batches`.
+            whose samples are put together once; a DataLoader, or another iterable of batches; or `Batches`. In each of
+            them x may be a tuple, ((a, b), t): the model is then called as model(a, b).
         epochs: how often all data are seen.
         steps: the optimiser's steps after which training ends, if the epochs are not over before.
         batch_size: samples in a batch, or all if there are fewer; a DataLoader has its own.
@@ -91,7 +93,8 @@ def fit(
         metrics: names of `handgrad.metrics`, such as "accuracy" or ["rmse", "r2"], or functions of outputs (R, N, …)
             and targets (R, N, …) to (R,), with R = 1 for a model without replicas; None for all that suit the task,
             which is classification where the targets are class indices or the loss is one of logits. They are measured
-            on the validation data; without any, on the training data, as "training_…".
+            on the validation data; without any, on the training data, as "training_…". Of a model of several outputs
+            functions get a tuple of them, and what has a name measures the first.
         every: measure after every so many epochs.
         early_stopping: how to stop each replica, or its patience in epochs of the validation loss.
         schedule, clip_norm, clip_value, accumulate, average, precision, callbacks: as of `Trainer`.
@@ -138,7 +141,7 @@ def fit(
     batches: Batches | Loader = data
     if whole is not None:
         x, t, weights = whole
-        size = min(batch_size, len(x) if rows[0] is None else rows[0].shape[1])
+        size = min(batch_size, len(t) if rows[0] is None else rows[0].shape[1])
         batches = Batches(x, t, size, seeds, last=last, rows=rows[0], weights=weights)
     elif not isinstance(data, (Batches, Loader)):
         batches = Loader(data, seeds)
@@ -196,11 +199,12 @@ def _measures(wanted: Wanted, criterion: Loss, labelled: bool, *, single: bool) 
     """The metrics as functions of outputs and targets of this model."""
     logits = isinstance(criterion, (CrossEntropyLoss, NLLLoss, BCEWithLogitsLoss))
     found = resolve(wanted, "classification" if labelled or logits else "regression")
+
     if not single:
         return found
 
     def one(measure: Measure) -> Measure:
-        return lambda y, t: measure(y.unsqueeze(0), t.unsqueeze(0))[0]
+        return lambda y, t: measure(*mapped(lambda v: v.unsqueeze(0), (y, t)))[0]
 
     return {name: one(measure) for name, measure in found.items()}
 
@@ -223,12 +227,9 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
 
     NumPy arrays of that dtype are not copied, unless they are read-only.
     """
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(v, "shape") for v in data):
-        if frames := [type(value).__name__ for value in data if hasattr(value, "to_numpy")]:
-            raise ArgumentError("tensors or NumPy arrays", ", ".join(frames), "Pass x.to_numpy().", WHERE)
-        # of an array that is read-only, as a DataFrame's, a copy: PyTorch has no such tensors, and warns
-        own = (v if getattr(getattr(v, "flags", None), "writeable", True) else v.copy() for v in data)
-        tensors = [torch.as_tensor(value) for value in own]
+    tensors: list[Any]
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and are_several([*_inputs(data[0]), *data[1:]]):
+        tensors = [mapped(_tensor, _inputs(data[0])), *map(_tensor, data[1:])]
     elif hasattr(data, "tensors") and hasattr(data, "__getitem__"):  # a TensorDataset
         tensors = list(data.tensors)
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (tuple, list, str)):
@@ -237,8 +238,7 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
         if not isinstance(drawn[0], (tuple, list)):
             remedy = "Let each sample be (x, t), or (x, t, weight)."
             raise ArgumentError("inputs and targets", f"{type(drawn[0]).__name__} as a sample", remedy, WHERE)
-        columns = list(zip(*drawn))
-        tensors = [torch.stack([_exact(value) for value in column]) for column in columns]
+        tensors = [_stacked(column) for column in zip(*drawn)]
     elif hasattr(data, "__iter__") and not isinstance(data, str):
         return None
     else:
@@ -247,8 +247,27 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
     if len(tensors) not in (2, 3):
         remedy = "Let each sample be (x, t), or (x, t, weight)."
         raise ArgumentError("inputs and targets", f"{len(tensors)} values a sample", remedy, WHERE)
-    x, t, *weights = (value.to(dtype) if value.is_floating_point() else value for value in tensors)
-    return x, t, weights[0] if weights else None
+    x, t, *weights = mapped(lambda v: v.to(dtype) if v.is_floating_point() else v, tuple(tensors))
+    return x if len(several(x)) > 1 else several(x)[0], t, weights[0] if weights else None
+
+
+def _inputs(x: Any) -> tuple[Any, ...]:
+    """The inputs of a model, one or several."""
+    return tuple(x) if are_several(x) else (x,)
+
+
+def _tensor(value: Any) -> Tensor:
+    """A tensor or array as a tensor; of an array that is read-only, as a DataFrame's, a copy: PyTorch has none such."""
+    if hasattr(value, "to_numpy"):
+        raise ArgumentError("tensors or NumPy arrays", type(value).__name__, "Pass x.to_numpy().", WHERE)
+    return torch.as_tensor(value if getattr(getattr(value, "flags", None), "writeable", True) else value.copy())
+
+
+def _stacked(column: Sequence[Any]) -> Any:
+    """What the samples of a Dataset have in one place, as a tensor, or as several where each has several."""
+    if are_several(column[0]):
+        return tuple(map(_stacked, zip(*column)))
+    return torch.stack([_exact(value) for value in column])
 
 
 def _exact(value: Any) -> Tensor:

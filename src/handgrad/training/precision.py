@@ -14,6 +14,7 @@ from handgrad.nn.localresponse import LocalResponseNorm
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.running import Running
+from handgrad.nn.slot import mapped
 from handgrad.nn.standardised import Standardised
 
 WIDE = (Running, Standardised, LocalResponseNorm)
@@ -66,7 +67,7 @@ class Mixed(Module):
             for held in (vars(part), vars(part).get("_parts", {})):
                 held |= {name: Wide(wide[id(value)]) for name, value in held.items() if id(value) in wide}
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, *inputs: Tensor) -> Any:
         # what a callback may change on the way: what is frozen, and numbers such as a dropout's p
         for copied, p in self._pairs:
             copied.frozen = p.frozen
@@ -74,7 +75,7 @@ class Mixed(Module):
             vars(part).update((name, getattr(own, name)) for name in own.number_names)
         if self._pairs:
             torch._foreach_copy_([copied.value for copied, _ in self._pairs], [p.value for _, p in self._pairs])
-        return _as(torch.float32, self.working(_as(self.dtype, x)))
+        return _as(torch.float32, self.working(*_as(self.dtype, inputs)))
 
     def backward(self, dy: Any) -> Any:
         dx = self.working.backward(_as(self.dtype, dy))
@@ -112,6 +113,8 @@ class Wide(Module):
 
 def _as(dtype: torch.dtype, value: Any) -> Any:
     """A tensor, or several, in another floating-point dtype; indices as they are."""
-    if isinstance(value, tuple):
-        return tuple(_as(dtype, one) for one in value)
-    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    def one(v: Any) -> Any:
+        return v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v
+
+    return mapped(one, value)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.data import Batches, Loader, fingerprint
+from handgrad.data import Batches, Inputs, Loader, fingerprint
 from handgrad.errors import StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.fuse import fuse
@@ -22,12 +22,14 @@ from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.random import drawing, redraw
 from handgrad.nn.sequential import Sequential
+from handgrad.nn.slot import mapped
 from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.agreement import agree, check_names
 from handgrad.training.callbacks import Callback
+from handgrad.training.calls import judged, outputs
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import diverged, first_layers
 from handgrad.training.history import History
@@ -193,13 +195,13 @@ class Trainer:
                 self._apart = "steps"
                 break
             if self.single and not self.batches.shared:
-                x, t, *weights = (v.squeeze(0) for v in (x, t, *weights))
+                x, t, *weights = mapped(lambda v: v.squeeze(0), (x, t, *weights))
             elif self.batches.shared and not self.single:
-                x = x.unsqueeze(0)  # (1, n, …), for a layer of any rank cannot tell
+                x = mapped(lambda v: v.unsqueeze(0), x)  # (1, n, …), for a layer of any rank cannot tell
             if not pending:
                 self._zero_grad()
-            y = model(x)
-            losses.append(loss := self.criterion(y, t, **({"weights": weights[0]} if weights else {})))
+            y = outputs(model, x)
+            losses.append(loss := judged(self.criterion, y, t, *weights))
             dy = self.criterion.backward()
             if not math.isfinite(float(loss.sum())):
                 mean = torch.nanmean  # NaN is also the mean over no weight
@@ -218,9 +220,7 @@ class Trainer:
 
     def _share(self, dy: Any) -> Any:
         """A batch's share of the gradient of several."""
-        if self.accumulate == 1:
-            return dy
-        return tuple(map(self._share, dy)) if isinstance(dy, tuple) else dy.mul_(1 / self.accumulate)
+        return dy if self.accumulate == 1 else mapped(lambda one: one.mul_(1 / self.accumulate), dy)
 
     def _zero_grad(self) -> None:
         """Clear every gradient, also of parameters that are not trained."""
@@ -308,7 +308,7 @@ class Trainer:
                 for callback in self.callbacks:
                     getattr(callback, event)(self)
 
-    def _note(self, model: Module, x: Tensor, bad: list[int], step: int) -> None:
+    def _note(self, model: Module, x: Inputs, bad: list[int], step: int) -> None:
         """Record, for each replica that counts and has a loss that is not finite, where the first bad number arose."""
         gone = self._gone()
         fresh = [r for r in bad if not gone[r]]
