@@ -138,6 +138,29 @@ def test_a_process_that_never_begins_is_not_waited_for(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_second_ctrl_c_leaves_no_process_that_waits_to_be_heard(tmp_path):
+    def task(stop, send):
+        if os.getpid() != PARENT:
+            (tmp_path / "begun").touch()
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.005)
+        if os.getpid() == PARENT:
+            os.kill(PARENT, signal.SIGINT)
+            os.kill(PARENT, signal.SIGINT)
+        while not stop.is_set():
+            time.sleep(0.005)
+        return torch.zeros(2**20)  # more than a pipe holds
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run([task, task], 2, processes=True)
+    end = time.monotonic() + 30
+    while left := multiprocessing.active_children():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert not left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
 def test_inside_a_pool_workers_are_threads():
     """A worker of a multiprocessing.Pool is daemonic, and may have no children."""

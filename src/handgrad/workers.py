@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection, wait
@@ -118,7 +118,9 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
         for _ in range(workers - 1):
             here, there = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(tasks, there, stop, taken, receive is not None), daemon=True)
+            inherited = [*ends, here]
+            arguments = (tasks, there, inherited, stop, taken, receive is not None)
+            process = context.Process(target=_child, args=arguments, daemon=True)
             process.start()
             there.close()
             ends[here] = process
@@ -171,8 +173,10 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
                 ends.pop(end).kill()
             while ends:
                 listen(0.1)
-        finally:  # a second Ctrl-C: nobody waits for the others, but they end too
+        finally:  # a second Ctrl-C: nobody waits for the others, but they end too, at the latest when they send
             stop.set()
+            for end in ends:
+                end.close()
     if errors:
         raise errors[0]
     return results
@@ -202,8 +206,12 @@ def noted(*signals: int) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, heard: bool) -> None:
-    """A worker in a process of its own: the parent hears of results, messages and errors."""
+def _child(
+    tasks: Sequence[Task[T]], end: Connection, inherited: list[Connection], stop: Any, taken: Any, heard: bool
+) -> None:
+    """A worker in a process of its own: the parent hears of results, messages and errors, unless it has closed."""
+    for other in inherited:  # the parent's ends: while one is open here, a pipe that nobody reads is never broken
+        other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all processes; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # where the parent is killed, what it began ends too: nobody would hear of it, and it could write beside a new run
@@ -227,9 +235,10 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
         send("error", error)
 
     _multiply()
-    send("ready")
-    _work(tasks, taken, stop, tell, partial(send, "result"), failed)
-    send("end")
+    with suppress(BrokenPipeError):
+        send("ready")
+        _work(tasks, taken, stop, tell, partial(send, "result"), failed)
+        send("end")
 
 
 class _Bytes(pickle.Pickler):
