@@ -200,6 +200,22 @@ def test_either_signal_asks_the_tasks_to_stop_and_handlers_come_back(processes, 
     assert signal.getsignal(number) == before
 
 
+@PROCESSES
+def test_a_signal_that_is_ignored_stays_so(processes):
+    """As Ctrl-C in a job that a shell's script runs in the background."""
+
+    def task(stop, send):
+        os.kill(PARENT, signal.SIGINT)
+        time.sleep(0.02)
+        return stop.is_set()
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert workers.run([task, task], 1, processes=processes) == [False, False]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Unpicklable(Exception):
     """Its pickle needs two arguments and has one."""
 

@@ -186,7 +186,8 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
 def noted(*signals: int) -> Iterator[list[int]]:
     """Within it the first of these signals, such as Ctrl-C, is only put into the list; the next raises.
 
-    So it tears no message, file or step in two. Outside of the main thread, where none can be handled, none is noted.
+    So it tears no message, file or step in two. Outside of the main thread, where none can be handled, none is noted;
+    nor is one that the process ignores, as a shell's background jobs do Ctrl-C, or that is handled outside of Python.
     """
     found: list[int] = []
 
@@ -198,7 +199,10 @@ def noted(*signals: int) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield found
         return
-    before = {number: signal.signal(number, note) for number in signals}
+    handlers = {number: signal.getsignal(number) for number in signals}
+    before = {n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, note)
     try:
         yield found
     finally:
