@@ -634,6 +634,25 @@ def test_output_that_cannot_be_written_ends_with_one_message(name, unbuffered, f
     assert done.stderr.splitlines() == [f"{said} Choose a place that has space left."]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_changes_nothing(dtype, tmp_path):
+    table = frame(rows=3000, task="regression")  # bfloat16 has no whole number beyond 256 but even ones
+
+    def outcome():
+        trained = finished(prepare(table, "y", range(2)), Recipe(hidden=(4,), epochs=1), baselines=False)
+        write(trained, tmp_path)
+        return trained.run["metrics"], trained.run["residuals"], Folder.open(tmp_path).predict(table)
+
+    metrics, residuals, predicted = outcome()
+    torch.set_default_dtype(dtype)
+    try:
+        again = outcome()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert again[:2] == (metrics, residuals)
+    assert again[2].equals(predicted)
+
+
 def test_output_without_a_buffer_gets_every_byte(monkeypatch):
     class Narrow(io.RawIOBase):
         """Takes three bytes at a time, as a disk may that is almost full."""
