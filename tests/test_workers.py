@@ -216,6 +216,29 @@ def test_a_signal_that_is_ignored_stays_so(processes):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_forked_meanwhile_can_be_ended(number):
+    """As one of a Pool in a callback, which is not left before it ends; a terminal's Ctrl-C is its parent's."""
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+
+    def child():
+        begun.set()
+        time.sleep(0.5)
+
+    with workers.noted(signal.SIGINT, signal.SIGTERM) as found:
+        process = context.Process(target=child)
+        process.start()
+        begun.wait()
+        assert process.pid
+        os.kill(process.pid, number)
+        process.join()
+    assert process.exitcode == (0 if number == signal.SIGINT else -number)
+    assert not found
+
+
 class Unpicklable(Exception):
     """Its pickle needs two arguments and has one."""
 

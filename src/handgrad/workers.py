@@ -188,10 +188,18 @@ def noted(*signals: int) -> Iterator[list[int]]:
 
     So it tears no message, file or step in two. Outside of the main thread, where none can be handled, none is noted;
     nor is one that the process ignores, as a shell's background jobs do Ctrl-C, or that is handled outside of Python.
+
+    A process that is forked within, such as a DataLoader's worker, leaves Ctrl-C to this one, and ends by SIGTERM.
     """
     found: list[int] = []
+    own = os.getpid()
 
     def note(number: int, _frame: Any) -> None:
+        if os.getpid() != own:
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return
         if found:
             raise KeyboardInterrupt
         found.append(number)
