@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -483,6 +486,17 @@ def test_reliability_counts_every_sample() -> None:
 
 def test_the_edge_of_two_bins_belongs_to_the_lower_one() -> None:
     assert reliability(torch.zeros(1, 3, 1), torch.zeros(3), bins=2)["count"] == [[3.0, 0.0]]
+
+
+def test_a_package_in_a_zip_file_draws_the_same(tmp_path: Path) -> None:
+    """As what is sent to the machines of a cluster."""
+    package = Path(report.__file__).parents[1]
+    archive = shutil.make_archive(str(tmp_path / "handgrad"), "zip", package.parent, package.name)
+    code = "import json, sys; from handgrad.report import render; sys.stdout.write(render(json.load(sys.stdin)))"
+    env = {**os.environ, "PYTHONPATH": archive, "PYTHONUTF8": "1"}
+    call = [sys.executable, "-c", code]
+    out = subprocess.run(call, input=json.dumps(small()), env=env, capture_output=True, check=True, encoding="utf-8")
+    assert out.stdout == render(small())
 
 
 def test_residuals_do_not_depend_on_the_default_dtype() -> None:

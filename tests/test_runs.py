@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import io
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import polars
@@ -19,7 +21,7 @@ import torch
 from typer.testing import CliRunner
 
 from handgrad import files, load, nn, save
-from handgrad.cli import app
+from handgrad.cli import app, console
 from handgrad.errors import ArgumentError, DataError, MissingExtraError, OutputError
 from handgrad.grid import grid
 from handgrad.recipes import Recipe
@@ -618,3 +620,51 @@ def test_a_killed_command_goes_on_where_it_was(data, tmp_path):
     files = [tmp_path / name / "model.safetensors" for name in ("whole", "parts")]
     first, second = (load_tensors(path)[0] for path in files)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize(("name", "unbuffered"), [("predict", ""), ("predict", "1"), ("show", "")])
+def test_output_that_cannot_be_written_ends_with_one_message(name, unbuffered, folder, data):
+    call = [sys.executable, "-m", "handgrad", name, str(folder.path), *([str(data)] if name == "predict" else [])]
+    with open("/dev/full", "wb") as full:
+        env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, env=env, check=False)
+    assert done.returncode == 2
+    said = "handgrad: expected output that can be written, got No space left on device."
+    assert done.stderr.splitlines() == [f"{said} Choose a place that has space left."]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_changes_nothing(dtype, tmp_path):
+    table = frame(rows=3000, task="regression")  # bfloat16 has no whole number beyond 256 but even ones
+
+    def outcome():
+        trained = finished(prepare(table, "y", range(2)), Recipe(hidden=(4,), epochs=1), baselines=False)
+        write(trained, tmp_path)
+        return trained.run["metrics"], trained.run["residuals"], Folder.open(tmp_path).predict(table)
+
+    metrics, residuals, predicted = outcome()
+    torch.set_default_dtype(dtype)
+    try:
+        again = outcome()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert again[:2] == (metrics, residuals)
+    assert again[2].equals(predicted)
+
+
+def test_output_without_a_buffer_gets_every_byte(monkeypatch):
+    class Narrow(io.RawIOBase):
+        """Takes three bytes at a time, as a disk may that is almost full."""
+
+        taken = b""
+
+        def write(self, content):
+            self.taken += bytes(content[:3])
+            return min(len(content), 3)
+
+    out = SimpleNamespace(buffer=Narrow(), flush=lambda: None)
+    monkeypatch.setattr(sys, "stdout", out)
+    console.write(b"prediction\n1.5\n")
+    monkeypatch.undo()
+    assert out.buffer.taken == b"prediction\n1.5\n"

@@ -138,6 +138,29 @@ def test_a_process_that_never_begins_is_not_waited_for(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_second_ctrl_c_leaves_no_process_that_waits_to_be_heard(tmp_path):
+    def task(stop, send):
+        if os.getpid() != PARENT:
+            (tmp_path / "begun").touch()
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.005)
+        if os.getpid() == PARENT:
+            os.kill(PARENT, signal.SIGINT)
+            os.kill(PARENT, signal.SIGINT)
+        while not stop.is_set():
+            time.sleep(0.005)
+        return torch.zeros(2**20)  # more than a pipe holds
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run([task, task], 2, processes=True)
+    end = time.monotonic() + 30
+    while left := multiprocessing.active_children():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert not left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
 def test_inside_a_pool_workers_are_threads():
     """A worker of a multiprocessing.Pool is daemonic, and may have no children."""
@@ -175,6 +198,45 @@ def test_either_signal_asks_the_tasks_to_stop_and_handlers_come_back(processes, 
     finally:
         signal.signal(number, previous)
     assert signal.getsignal(number) == before
+
+
+@PROCESSES
+def test_a_signal_that_is_ignored_stays_so(processes):
+    """As Ctrl-C in a job that a shell's script runs in the background."""
+
+    def task(stop, send):
+        os.kill(PARENT, signal.SIGINT)
+        time.sleep(0.02)
+        return stop.is_set()
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert workers.run([task, task], 1, processes=processes) == [False, False]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_forked_meanwhile_can_be_ended(number):
+    """As one of a Pool in a callback, which is not left before it ends; a terminal's Ctrl-C is its parent's."""
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+
+    def child():
+        begun.set()
+        time.sleep(0.5)
+
+    with workers.noted(signal.SIGINT, signal.SIGTERM) as found:
+        process = context.Process(target=child)
+        process.start()
+        begun.wait()
+        assert process.pid
+        os.kill(process.pid, number)
+        process.join()
+    assert process.exitcode == (0 if number == signal.SIGINT else -number)
+    assert not found
 
 
 class Unpicklable(Exception):

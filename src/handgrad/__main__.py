@@ -1,8 +1,14 @@
 """`handgrad` and `python -m handgrad`."""
 
+import errno
 import io
+import os
 import signal
 import sys
+from contextlib import suppress
+
+LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says of output that goes nowhere, as to a full disk."""
 
 
 def main() -> None:
@@ -22,7 +28,17 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a ± that a terminal lacks is no reason to end
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also where nothing is trained
-    app()
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in LOST:
+            raise
+        remedy = "Choose a place that has space left."
+        with suppress(OSError):  # standard error may be what cannot be written
+            print(f"handgrad: expected output that can be written, got {error.strerror}. {remedy}", file=sys.stderr)
+        with suppress(OSError, ValueError):  # what is left would be told a second time when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
 
 
 if __name__ == "__main__":

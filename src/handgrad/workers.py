@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection, wait
@@ -118,7 +118,9 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
         warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
         for _ in range(workers - 1):
             here, there = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(tasks, there, stop, taken, receive is not None), daemon=True)
+            inherited = [*ends, here]
+            arguments = (tasks, there, inherited, stop, taken, receive is not None)
+            process = context.Process(target=_child, args=arguments, daemon=True)
             process.start()
             there.close()
             ends[here] = process
@@ -171,8 +173,10 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
                 ends.pop(end).kill()
             while ends:
                 listen(0.1)
-        finally:  # a second Ctrl-C: nobody waits for the others, but they end too
+        finally:  # a second Ctrl-C: nobody waits for the others, but they end too, at the latest when they send
             stop.set()
+            for end in ends:
+                end.close()
     if errors:
         raise errors[0]
     return results
@@ -182,11 +186,20 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
 def noted(*signals: int) -> Iterator[list[int]]:
     """Within it the first of these signals, such as Ctrl-C, is only put into the list; the next raises.
 
-    So it tears no message, file or step in two. Outside of the main thread, where none can be handled, none is noted.
+    So it tears no message, file or step in two. Outside of the main thread, where none can be handled, none is noted;
+    nor is one that the process ignores, as a shell's background jobs do Ctrl-C, or that is handled outside of Python.
+
+    A process that is forked within, such as a DataLoader's worker, leaves Ctrl-C to this one, and ends by SIGTERM.
     """
     found: list[int] = []
+    own = os.getpid()
 
     def note(number: int, _frame: Any) -> None:
+        if os.getpid() != own:
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return
         if found:
             raise KeyboardInterrupt
         found.append(number)
@@ -194,7 +207,10 @@ def noted(*signals: int) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield found
         return
-    before = {number: signal.signal(number, note) for number in signals}
+    handlers = {number: signal.getsignal(number) for number in signals}
+    before = {n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, note)
     try:
         yield found
     finally:
@@ -202,8 +218,12 @@ def noted(*signals: int) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, heard: bool) -> None:
-    """A worker in a process of its own: the parent hears of results, messages and errors."""
+def _child(
+    tasks: Sequence[Task[T]], end: Connection, inherited: list[Connection], stop: Any, taken: Any, heard: bool
+) -> None:
+    """A worker in a process of its own: the parent hears of results, messages and errors, unless it has closed."""
+    for other in inherited:  # the parent's ends: while one is open here, a pipe that nobody reads is never broken
+        other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all processes; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # where the parent is killed, what it began ends too: nobody would hear of it, and it could write beside a new run
@@ -227,9 +247,10 @@ def _child(tasks: Sequence[Task[T]], end: Connection, stop: Any, taken: Any, hea
         send("error", error)
 
     _multiply()
-    send("ready")
-    _work(tasks, taken, stop, tell, partial(send, "result"), failed)
-    send("end")
+    with suppress(BrokenPipeError):
+        send("ready")
+        _work(tasks, taken, stop, tell, partial(send, "result"), failed)
+        send("end")
 
 
 class _Bytes(pickle.Pickler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Annotated
@@ -51,6 +52,14 @@ def guarded(action: Callable[[], None]) -> None:
     except HandgradError as error:
         errors.print(f"handgrad: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(2) from None
+
+
+def write(content: bytes) -> None:
+    """Write to the standard output, all of it: one that has no buffer takes what there is room for, in silence."""
+    left = memoryview(content)
+    while left and sys.stdout is not None:
+        left = left[sys.stdout.buffer.write(left) :]
+    typer.echo(nl=False)  # what a buffer holds
 
 
 def widths(text: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import typer
 from rich.table import Column, Table
 
 from handgrad import workers as pool
-from handgrad.cli.console import INTERRUPTED, advancing, app, console, errors, guarded, progress_bar, widths
+from handgrad.cli.console import INTERRUPTED, advancing, app, console, errors, guarded, progress_bar, widths, write
 from handgrad.cli.reading import Decimal, Drop, Encoding, Groups, Kind, Missing, Separator, Task, Time, reading
 from handgrad.errors import ArgumentError, OutputError
 from handgrad.files import writable_folder, write_atomically
@@ -143,7 +143,7 @@ def predict(
         frame = folder.predict(data, separator=separator, decimal=decimal, encoding=encoding)
         outside = int((frame["outside"] != "").sum())
         if output is None:
-            typer.echo(frame.write_csv().encode(), nl=False)  # UTF-8 as in a file, whatever the terminal's
+            write(frame.write_csv().encode())  # UTF-8 as in a file, whatever the terminal's
         elif suffix in PARQUET:
             import io
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from handgrad.optional import require
@@ -49,7 +48,7 @@ def render(run: Run) -> str:
     """
     run = checked(run)
     jinja2 = require("jinja2", "cli")
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    loader = jinja2.PackageLoader("handgrad.report", ".")  # a package may be in a zip file
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"shown": _shown, "count": lambda v: f"{v:,}", "seconds": _seconds}
     page: str = environment.get_template("page.html").render(

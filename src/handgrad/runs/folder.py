@@ -128,7 +128,8 @@ class Folder:
         model = load(path / MODEL).eval()
         expected = str((len(encoders), 1, len(schema.target.labels) or 1) if schema.target else ())
         try:
-            found = str(tuple(model(torch.zeros(len(encoders), 1, len(schema.inputs))).shape))
+            x = torch.zeros(len(encoders), 1, len(schema.inputs), dtype=torch.float32)
+            found = str(tuple(model(x).shape))
         except HandgradError as error:
             found = error.got
         model.forget()

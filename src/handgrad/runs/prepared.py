@@ -125,7 +125,7 @@ def prepare(
             notes.append(f"Groups give {name} parts of {least} to {max(map(len, parts))} rows: all are cut to {least}.")
         rows[name] = torch.stack([_some(part, least, seed) for part, seed in zip(parts, seeds)])
     encoders = [Encoder.fit(table, part.numpy()) for part in rows["train"]]
-    x = torch.empty(len(seeds), len(table), len(table.schema.inputs))
+    x = torch.empty(len(seeds), len(table), len(table.schema.inputs), dtype=torch.float32)  # as encoders give it
     for own, encoder in zip(x, encoders):  # stacked at the end they would be there twice
         own.copy_(encoder.transform(table))
     targets = torch.from_numpy(table.targets)

@@ -214,7 +214,7 @@ def _residuals(prepared: Prepared, y: Tensor) -> Residuals:
     spread = (square / (count - 1)).sqrt()
     there = count.nonzero().flatten()
     order = there[mean[there].argsort(stable=True)]
-    chosen = order[torch.linspace(0, len(order) - 1, min(MOST, len(order))).round().long()]
+    chosen = order[torch.linspace(0, len(order) - 1, min(MOST, len(order)), dtype=torch.float64).round().long()]
     return {
         "prediction": mean[chosen].tolist(),
         "spread": [v if math.isfinite(v) else None for v in spread[chosen].tolist()],
