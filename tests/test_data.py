@@ -6,9 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handgrad import data, nn
-from handgrad.data import Batches
+from handgrad import data, nn, optim
+from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, ShapeError
+from handgrad.metrics import SCORES
+from handgrad.training import Evaluation, Trainer
 
 
 def batches_of(n, size, seeds, **options):
@@ -138,3 +140,20 @@ def test_a_seed_that_is_no_whole_number_is_refused():
 def test_a_split_for_no_seeds_is_refused():
     with pytest.raises(ArgumentError, match=r"split: expected at least one seed, got none. Pass seeds=range\(R\)"):
         data.split(10, 0.5, [])
+
+
+def test_another_default_device_leaves_what_is_drawn_on_the_cpu():
+    """A user's torch.set_default_device("cuda"); "meta" stands for it where there is none."""
+    x, t = torch.randn(40, 3), torch.randint(2, (40,))
+    model = nn.replicate(nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2)), seeds=range(3))
+    adam = optim.Adam(model.parameters())
+    try:
+        torch.set_default_device("meta")
+        plateau = optim.lr_scheduler.ReduceLROnPlateau(adam, factor=[0.1, 0.2, 0.3])
+        train, test = split(t, 0.25, range(3), stratify=True)
+        accuracy = Evaluation(x, t, None, {"accuracy": SCORES["accuracy"]}, rows=test)
+        criterion, batches = nn.CrossEntropyLoss(replicas=3), Batches(x, t, 8, range(3), rows=train)
+        history = Trainer(model, criterion, adam, batches, 2, metrics=accuracy, schedule=plateau).run()
+    finally:
+        torch.set_default_device(None)
+    assert bool(history.metrics["accuracy"].isfinite().all())

@@ -126,10 +126,12 @@ class Batches:
         """Which sample comes when: (R, N), or (R, M) of given rows."""
         if not self.shuffle:
             return (torch.arange(self.count).expand(self.replicas, -1) if self.rows is None else self.rows).clone()
-        order = torch.empty(self.replicas, self.count, dtype=torch.long)
+        order = torch.empty(self.replicas, self.count, dtype=torch.long, device="cpu")  # as its generator
         source = torch.Generator()
         for row, seed in zip(order, self.seeds):
-            torch.randperm(self.count, generator=source.manual_seed(derive(seed, "order", epoch)), out=row)
+            torch.randperm(
+                self.count, generator=source.manual_seed(derive(seed, "order", epoch)), out=row, device="cpu"
+            )
         if self.rows is not None:
             order = self.rows.gather(1, order)
         return order.to(self.t.device)
@@ -283,7 +285,7 @@ def split(
     count = min(max(round(N * fraction), 1), N - 1)
     first, second = [], []
     for seed in seeds:
-        order = torch.randperm(N, generator=generator(seed, "split"))
+        order = torch.randperm(N, generator=generator(seed, "split"), device="cpu")
         if stratify:
             assert isinstance(samples, Tensor)
             order = order[_spread(samples.cpu()[order])]
@@ -298,7 +300,7 @@ def _spread(classes: Tensor) -> Tensor:
     by_class = index.argsort(stable=True)
     starts = counts.cumsum(0) - counts
     rank = torch.empty_like(index)
-    rank[by_class] = torch.arange(len(classes)) - starts[index[by_class]]
+    rank[by_class] = torch.arange(len(classes), device=classes.device) - starts[index[by_class]]
     place: Tensor = (rank + 0.5) / counts[index]
     return place.argsort(stable=True)
 

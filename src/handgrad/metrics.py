@@ -110,7 +110,7 @@ def measure(metrics: Mapping[str, Measure], outputs: Any, targets: Tensor, weigh
         if metric.task not in ready:
             ready[metric.task] = (of_classes if metric.task == "classification" else of_values)(first, targets, weights)
         data = ready[metric.task]
-        values[name] = metric.of(data) if data.t.shape[1] else torch.full((len(first),), math.nan).double()
+        values[name] = metric.of(data) if data.t.shape[1] else data.w.new_full((len(first),), math.nan)
         values[name] = values[name].masked_fill(data.bad, math.nan)
         if (undefined := values[name].isnan()).any():
             lost = bool((undefined & ~data.bad).any())

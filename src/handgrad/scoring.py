@@ -46,7 +46,7 @@ class Classes:
     @property
     def hot(self) -> Tensor:
         """The targets one-hot."""
-        return (self.t.unsqueeze(-1) == torch.arange(self.z.shape[-1])).double()  # (R, N, K)
+        return (self.t.unsqueeze(-1) == torch.arange(self.z.shape[-1], device=self.z.device)).double()  # (R, N, K)
 
     @property
     def counts(self) -> Tensor:
@@ -161,8 +161,7 @@ def binned(d: Classes, bins: int) -> tuple[Tensor, Tensor, Tensor]:
     p, y = d.logp.exp().max(-1)
     place = ((p * bins).ceil().long() - 1).clamp(0, bins - 1)  # bin b is (b/B, (b + 1)/B]
     weight, sure, right = (
-        torch.zeros(len(p), bins, dtype=torch.float64).scatter_add_(1, place, d.w * x)
-        for x in (torch.ones_like(p), p, (y == d.t).double())
+        p.new_zeros(len(p), bins).scatter_add_(1, place, d.w * x) for x in (torch.ones_like(p), p, (y == d.t).double())
     )
     return sure / weight, right / weight, weight
 
@@ -211,7 +210,7 @@ def _numbers(x: Any, what: str) -> Tensor:
 
 def _weights(weights: Tensor | None, R: int, N: int) -> Tensor:
     if weights is None:
-        return torch.ones(R, N, dtype=torch.float64)
+        return torch.ones(R, N, dtype=torch.float64, device="cpu")
     w = _numbers(weights, "weights")
     if w.shape not in ((N,), (R, N)):
         remedy = "Give every sample one weight."

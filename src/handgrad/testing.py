@@ -190,7 +190,7 @@ def _each(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, dtype=torch.float64, generator=generator).to(like.device)
+    return torch.randn(like.shape, dtype=torch.float64, generator=generator, device=generator.device).to(like.device)
 
 
 def _check(

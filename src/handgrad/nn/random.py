@@ -57,7 +57,7 @@ class Random(Module):
         self.draws, self.seeds = 0, None
         if generator is not None or self.replicas is not None:
             each = sources(generator, self.replicas or 1, self.label)
-            self.seeds = tuple(int(torch.randint(2**63 - 1, (), generator=source)) for source in each)
+            self.seeds = tuple(_number(source) for source in each)
 
     def of_replica(self, r: int) -> None:
         super().of_replica(r)
@@ -79,6 +79,11 @@ class Random(Module):
                 part.copy_(numbers)
         self.draws += self.seeds is not None
         return value
+
+
+def _number(source: torch.Generator | None) -> int:
+    device = "cpu" if source is None else source.device
+    return int(torch.randint(2**63 - 1, (), generator=source, device=device))
 
 
 def drawing(model: Module) -> list[tuple[str, Random]]:

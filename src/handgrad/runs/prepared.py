@@ -149,7 +149,7 @@ def prepare(
 
 def _some(rows: Tensor, count: int, seed: int) -> Tensor:
     """So many of the rows, drawn by the seed; all in their order if so many there are."""
-    chosen = torch.randperm(len(rows), generator=generator(seed, "cut"))[:count].sort().values
+    chosen = torch.randperm(len(rows), generator=generator(seed, "cut"), device="cpu")[:count].sort().values
     return rows[chosen]
 
 

@@ -90,7 +90,7 @@ class Evaluation:
             found.append(judged(self.criterion, y, t, w))
             self.criterion.forget()
         found += [measure(y, t) for measure in self.measures.values()]
-        return {name: torch.as_tensor(value) for name, value in zip(self.names, found)}
+        return {name: torch.as_tensor(value, device="cpu") for name, value in zip(self.names, found)}
 
     def fingerprint(self) -> list[Any]:
         """What tells its data from others, as JSON has it."""

@@ -61,7 +61,7 @@ class History:
 
     @staticmethod
     def empty(replicas: int, epochs: int, metrics: tuple[str, ...]) -> History:
-        nan = torch.full((replicas, epochs), math.nan, dtype=torch.float64)
+        nan = torch.full((replicas, epochs), math.nan, dtype=torch.float64, device="cpu")
         return History(nan, {name: nan.clone() for name in metrics}, [None] * replicas)
 
     def note(self, name: str, epoch: int, values: Any) -> None:
@@ -69,7 +69,7 @@ class History:
 
         Errors: ShapeError for another count of numbers.
         """
-        values, R = torch.as_tensor(values), len(self.loss)
+        values, R = torch.as_tensor(values, device="cpu"), len(self.loss)
         if values.numel() != R:
             remedy = "Reduce over samples and outputs alone: a replica's number is its own."
             raise ShapeError(f"a number for each of the {R} replicas", str(tuple(values.shape)), remedy, name)
@@ -81,7 +81,7 @@ class History:
         """The same with room for so many epochs."""
 
         def fitted(values: Tensor) -> Tensor:
-            other = torch.full((len(values), epochs), math.nan, dtype=values.dtype)
+            other = torch.full((len(values), epochs), math.nan, dtype=values.dtype, device=values.device)
             count = min(epochs, values.shape[1])
             other[:, :count] = values[:, :count]
             return other

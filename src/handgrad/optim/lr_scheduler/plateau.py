@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.optim.arithmetic import Number
-from handgrad.optim.lr_scheduler.schedule import LRScheduler, Rate, plain
+from handgrad.optim.lr_scheduler.schedule import LRScheduler, Rate, plain, tensor
 from handgrad.optim.optimizer import Optimizer
 
 
@@ -70,7 +71,7 @@ class ReduceLROnPlateau(LRScheduler):
         where = "ReduceLROnPlateau"
         self.min_lrs: list[Rate] = self.each(optimizer, "min_lr", min_lr)
         self.factor = self.number(optimizer, "factor", factor, most=1)
-        if bool((torch.as_tensor(self.factor) == 1).any()):
+        if bool((tensor(self.factor) == 1).any()):
             raise ArgumentError("factor below 1", str(factor), "Pass factor=0.1, say.", where)
         self.mode = checks.one_of("mode", mode, ["min", "max"], where)
         self.threshold_mode = checks.one_of("threshold_mode", threshold_mode, ["rel", "abs"], where)
@@ -80,13 +81,13 @@ class ReduceLROnPlateau(LRScheduler):
         self.eps = self.number(optimizer, "eps", eps)
         self.optimizer = optimizer
         self.last_epoch = 0
-        self.best = torch.tensor(float("inf" if mode == "min" else "-inf"), dtype=torch.float64)
-        self.num_bad_epochs, self.cooldown_counter = torch.zeros(2, dtype=torch.float64)
+        self.best = tensor(math.inf if mode == "min" else -math.inf)
+        self.num_bad_epochs, self.cooldown_counter = tensor([0.0, 0.0])
         self.set([group["lr"] for group in optimizer.param_groups])
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Take note of the metric, one number or R, and reduce the learning rates for which it is time."""
-        m = torch.as_tensor(self.number(self.optimizer, "metrics", metrics, least=None), dtype=torch.float64)
+        m = tensor(self.number(self.optimizer, "metrics", metrics, least=None))
         better = self.better(m)
         self.best = torch.where(better, m, self.best)
         cooling = self.cooldown_counter > 0
@@ -110,6 +111,6 @@ class ReduceLROnPlateau(LRScheduler):
 
     def reduced(self, lr: Rate, least: Rate, stalled: Tensor) -> Rate:
         """A group's learning rate where its replica has stalled, reduced, and as it was elsewhere."""
-        old = torch.as_tensor(lr, dtype=torch.float64)
-        new = torch.maximum(old * self.factor, torch.as_tensor(least, dtype=old.dtype))
+        old = tensor(lr)
+        new = torch.maximum(old * self.factor, tensor(least))
         return plain(torch.where(stalled & (old - new > self.eps), new, old))

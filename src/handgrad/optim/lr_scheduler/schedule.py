@@ -122,7 +122,7 @@ class LRScheduler:
         """The η that would have led to `lr` where `base` has led to `last`: above `floor` they are proportional."""
         if not (isinstance(lr, Tensor) or isinstance(last, Tensor)) and lr == last:
             return base
-        eta, last, lr, least = (torch.as_tensor(v, dtype=torch.float64) for v in (base, last, lr, floor))
+        eta, last, lr, least = map(tensor, (base, last, lr, floor))
         stays = (lr == last) | (lr == least) | (last == least)
         return plain(torch.where(stays, eta, least + (eta - least) * ((lr - least) / (last - least))))
 
@@ -232,11 +232,16 @@ def _value(function: Any, t: int) -> Any:
     return value.tolist() if isinstance(value, Tensor) else value
 
 
+def tensor(value: Any) -> Tensor:
+    """One number or R as float64 on the CPU, where schedules compute, whatever PyTorch's default device."""
+    return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+
+
 def plain(value: Any) -> Rate:
     """One number as it is, R numbers as a fresh float64 tensor on the CPU."""
     if isinstance(value, (int, float)):
         return value
-    numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach()
+    numbers = tensor(value).detach()
     return numbers.clone() if numbers.ndim else float(numbers)
 
 
