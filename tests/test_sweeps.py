@@ -262,6 +262,19 @@ def test_what_no_loss_has_r_of_is_trained_apart():
     assert [len(task.seeds) for task in plan(nn.HuberLoss).tasks(words)] == [4, 4]
 
 
+class Scaled(Power):
+    number_names = ("scale",)
+
+    def __init__(self, p=2.0, scale=1.0, *, replicas=None):
+        super().__init__(p, replicas=replicas)
+        self.scale = scale
+
+
+def test_an_option_that_equals_a_number_of_the_loss_by_chance_is_trained_apart():
+    tasks = plan(Scaled).tasks(grid(seeds=2, p=[2.0, 3.0], scale=[2.0, 3.0]))
+    assert [{config["p"] for config in task.configs} for task in tasks] == [{2.0}, {3.0}]
+
+
 class Width:
     """A hyper-parameter whose print does not tell what it is."""
 
