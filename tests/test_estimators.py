@@ -248,6 +248,17 @@ def test_partial_fit_goes_on_from_fit(kind: Any) -> None:
 
 
 @BOTH
+def test_a_pass_trains_the_networks_of_now(kind: Any) -> None:
+    """Not those of an earlier pass, whose parameters that one's optimiser has."""
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    model = quick(kind).partial_fit(X, target(kind), **first)
+    for now in (model.replica(0), model.fit(X, target(kind))):
+        weight = next(now.model_.parameters()).value.clone()
+        now.partial_fit(X, target(kind))
+        assert not torch.equal(next(now.model_.parameters()).value, weight)
+
+
+@BOTH
 def test_partial_fit_is_a_function_of_random_state(kind: Any) -> None:
     first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
     a, b = (quick(kind, dropout=0.2).partial_fit(X, target(kind), **first) for _ in range(2))
