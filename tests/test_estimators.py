@@ -205,6 +205,11 @@ def test_weights_count_in_fit_and_score(kind: Any) -> None:
     assert a.score(x, y, sample_weight=weights) == pytest.approx(a.score(x[:100], y[:100]))
 
 
+def test_a_class_of_weight_zero_keeps_its_place() -> None:
+    model = quick(HandgradClassifier).fit(X, Y, sample_weight=np.where(Y == 2, 0, 1))
+    assert model.predict_proba(X).shape == (150, 3)
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("weights", "message"),

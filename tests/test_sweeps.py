@@ -71,6 +71,8 @@ def test_data_of_its_own_for_each_seed():
 
     results = sweep(build(), data, grid(seeds=[4, 9], lr=[0.1]), epochs=2, batch_size=8, metrics={"rmse": rmse})
     again = sweep(build(), data, grid(seeds=[9], lr=[0.1]), epochs=2, batch_size=8, metrics={"rmse": rmse})
+    assert list(results.history) == ["loss"]
+    assert results.options["criterion"] == "MSELoss()"
     assert results.metrics["rmse"][1] == pytest.approx(again.metrics["rmse"][0], rel=1e-9)
 
 
@@ -176,6 +178,17 @@ def test_too_large_for_memory_is_said_before_training(monkeypatch):
         sweep(build(), (X, T), grid(seeds=2), epochs=1, batch_size=8)
     with pytest.raises(ArgumentError, match=r"GiB for the numbers of 3 replicas.*fewer workers or seeds"):
         sweep(build(), (X, T), grid(seeds=3), epochs=1, batch_size=8)
+
+
+def test_data_and_curves_of_each_replica_count_as_memory(monkeypatch):
+    x = torch.rand(5000, 1, dtype=torch.float64)
+    monkeypatch.setattr(workers, "free_memory", lambda: 60_000)
+    given: dict[str, Any] = {"epochs": 1, "batch_size": 8, "metrics": {"rmse": rmse}}
+    sweep(build(), (x, x), grid(seeds=1), **given)
+    with pytest.raises(ArgumentError, match="groups of replicas"):
+        sweep(build(), lambda seed: (x, x), grid(seeds=1), **given)
+    with pytest.raises(ArgumentError, match="numbers of 1 replicas"):
+        sweep(build(), (X, T), grid(seeds=1), **{**given, "epochs": 1000, "every": 1})
 
 
 @pytest.mark.parametrize("width", [10**8, 10**10, 2**65], ids=["memory", "elements", "integer"])

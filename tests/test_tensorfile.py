@@ -119,8 +119,12 @@ def test_truncated_anywhere(path: Path) -> None:
         refused(path, rf"{length} bytes. It is truncated")
 
 
-def test_a_header_without_end(path: Path) -> None:
-    header = b'{"x":' + b"[" * 100_000
+@pytest.mark.parametrize(
+    "header",
+    [b'{"x":' + b"[" * 100_000, b'{"x":3}', b'{"x":{}}', b'{"x":{"data_offsets":[0,null]}}', b'{"__metadata__":3}'],
+    ids=["without end", "number", "empty", "null", "metadata"],
+)
+def test_a_header_of_another_kind(path: Path, header: bytes) -> None:
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     refused(path, "damaged header")
 

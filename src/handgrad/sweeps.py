@@ -315,7 +315,7 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
         "batch_size": plan.batch_size,
         "last": plan.last,
         "optimizer": named(plan.optimizer),
-        "criterion": repr(plan.criterion) if isinstance(plan.criterion, nn.Loss) else named(plan.criterion),
+        "criterion": named(plan.criterion),
     }
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
