@@ -18,7 +18,7 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.errors import DTypeError, HandgradError, OutputError
-from handgrad.files import read_json
+from handgrad.files import read_json, writable_folder
 from handgrad.tensorfile import _checksum, load_tensors, save_tensors
 from tests.cases import explains
 
@@ -231,3 +231,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(HandgradError, match="a file that can be written"):
         save_tensors(tmp_path / "file" / "x.safetensors", {})
+
+
+def test_a_trial_of_a_folder_leaves_nothing(tmp_path: Path) -> None:
+    assert list(writable_folder(tmp_path / "new").iterdir()) == []
