@@ -6,6 +6,7 @@ import torch
 from handgrad import nn, optim
 from handgrad.audit import Difference, Run, audit_replica
 from handgrad.data import Batches
+from handgrad.training import train
 
 X = torch.linspace(-1, 1, 32, dtype=torch.float64).unsqueeze(1)
 
@@ -37,6 +38,19 @@ def test_a_gradient_of_rounding_alone_is_no_difference():
         return Run(model, nn.MSELoss(replicas=len(seeds)), sgd, Batches(x, t, 8, seeds), seeds.index(137))
 
     assert audit_replica(normed([3, 7, 137]), normed([137]), epochs=3, tolerance=1e-9) is None
+
+
+def test_the_runs_are_trained_as_they_are_alone():
+    def drawing(seeds):
+        parts = [nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1)]
+        model = nn.replicate(nn.Sequential(*parts).double(), seeds).eval()
+        batches = Batches(X, X**2, 8, seeds, weights=torch.linspace(0, 1, 32, dtype=torch.float64))
+        return Run(model, nn.MSELoss(replicas=len(seeds)), optim.SGD(model.parameters(), 0.1), batches, 0)
+
+    a, b, alone = drawing([3]), drawing([3, 7]), drawing([3])
+    assert audit_replica(a, b, epochs=2, tolerance=1e-9) is None
+    train(alone.model, alone.criterion, alone.optimizer, alone.batches, 2)
+    torch.testing.assert_close(dict(a.model.state_dict()), dict(alone.model.state_dict()), rtol=1e-9, atol=1e-12)
 
 
 def test_two_seeds_differ_from_the_first_batch_on():

@@ -205,6 +205,11 @@ def test_weights_count_in_fit_and_score(kind: Any) -> None:
     assert a.score(x, y, sample_weight=weights) == pytest.approx(a.score(x[:100], y[:100]))
 
 
+def test_a_class_of_weight_zero_keeps_its_place() -> None:
+    model = quick(HandgradClassifier).fit(X, Y, sample_weight=np.where(Y == 2, 0, 1))
+    assert model.predict_proba(X).shape == (150, 3)
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("weights", "message"),
@@ -240,11 +245,23 @@ def test_partial_fit_learns(kind: Any) -> None:
 @BOTH
 def test_partial_fit_goes_on_from_fit(kind: Any) -> None:
     model = quick(kind, epochs=40, lr=0.02).fit(X, target(kind))
-    before = model.score(X, target(kind))
+    before, seconds = model.score(X, target(kind)), model.history_.seconds
     model.partial_fit(X, target(kind))
     assert model.n_iter_ == 41
+    assert model.history_.seconds > seconds
     assert abs(model.score(X, target(kind)) - before) < 0.1
     assert model.fit(X, target(kind)).n_iter_ == 40
+
+
+@BOTH
+def test_a_pass_trains_the_networks_of_now(kind: Any) -> None:
+    """Not those of an earlier pass, whose parameters that one's optimiser has."""
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    model = quick(kind).partial_fit(X, target(kind), **first)
+    for now in (model.replica(0), model.fit(X, target(kind))):
+        weight = next(now.model_.parameters()).value.clone()
+        now.partial_fit(X, target(kind))
+        assert not torch.equal(next(now.model_.parameters()).value, weight)
 
 
 @BOTH
@@ -268,6 +285,16 @@ def test_partial_fit_takes_the_options_of_now(kind: Any) -> None:
     assert model._optimizer is optimizer  # with what it remembers
     model.set_params(lr=0.01, optimizer="SGD").partial_fit(X, target(kind))
     assert type(model._optimizer).__name__ == "SGD"
+
+
+@BOTH
+def test_a_pass_clips_gradients(kind: Any) -> None:
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    options: list[dict[str, Any]] = [{"lr": 0}, {"clip_norm": 1e-9}, {}]
+    none, clipped, free = (quick(kind, optimizer="SGD", **o).partial_fit(X, target(kind), **first) for o in options)
+    weights = [next(model.model_.parameters()).value for model in (none, clipped, free)]
+    torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-7)
+    assert not torch.allclose(weights[2], weights[0], rtol=0, atol=1e-7)
 
 
 @BOTH
@@ -327,6 +354,7 @@ def test_new_standardisation_leaves_what_was_learnt(kind: Any) -> None:
 def test_network_has_the_dtype_of_the_data(kind: Any, dtype: Any) -> None:
     y, x = target(kind), X.astype(dtype)
     assert next(quick(kind).fit(x, y).model_.parameters()).value.dtype is torch.as_tensor(x).dtype
+    assert np.isfinite(quick(kind).fit(x, y).partial_fit(x, y).loss_curve_).all()
     other = "float64" if dtype is np.float32 else "float32"
     assert next(quick(kind, dtype=other).fit(x, y).model_.parameters()).value.dtype is getattr(torch, other)
     with pytest.raises(ArgumentError, match="dtype to be 'float32', 'float64' or None"):

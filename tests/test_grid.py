@@ -115,6 +115,7 @@ def test_a_grid_cannot_be_changed() -> None:
             "values for w that can be told apart, got an array or tensor",
         ),
         (lambda: grid(w=[np.ones(2), np.zeros(2)]), "values for w that can be told apart, got an array or tensor"),
+        (lambda: grid(w=[torch.ones(2)], lr=[0.1, 0.2]), "values for w that can be told apart"),
         (lambda: grid(seeds=np.array([1.0, 2.0])), "seeds to be integers, got 1.0"),
         (lambda: grid(seed=[1, 2]), r"names that results do not use for themselves, got 'seed'. Pass the seeds as"),
         (lambda: grid(mean=[1, 2]), "got 'mean'. Choose another name"),

@@ -295,7 +295,7 @@ def test_pinball_refuses(q: float) -> None:
         pinball(q)
 
 
-@pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
+@pytest.mark.parametrize("score", [*SCORES.values(), pinball(0.9)], ids=lambda score: score.name)
 def test_a_score_says_what_it_is(score: Score) -> None:
     assert score.task in DEFAULTS
     assert score.takes == "values" if score.task == "regression" else score.takes in ("labels", "probabilities")

@@ -71,6 +71,8 @@ def test_data_of_its_own_for_each_seed():
 
     results = sweep(build(), data, grid(seeds=[4, 9], lr=[0.1]), epochs=2, batch_size=8, metrics={"rmse": rmse})
     again = sweep(build(), data, grid(seeds=[9], lr=[0.1]), epochs=2, batch_size=8, metrics={"rmse": rmse})
+    assert list(results.history) == ["loss"]
+    assert results.options["criterion"] == "MSELoss()"
     assert results.metrics["rmse"][1] == pytest.approx(again.metrics["rmse"][0], rel=1e-9)
 
 
@@ -178,6 +180,17 @@ def test_too_large_for_memory_is_said_before_training(monkeypatch):
         sweep(build(), (X, T), grid(seeds=3), epochs=1, batch_size=8)
 
 
+def test_data_and_curves_of_each_replica_count_as_memory(monkeypatch):
+    x = torch.rand(5000, 1, dtype=torch.float64)
+    monkeypatch.setattr(workers, "free_memory", lambda: 60_000)
+    given: dict[str, Any] = {"epochs": 1, "batch_size": 8, "metrics": {"rmse": rmse}}
+    sweep(build(), (x, x), grid(seeds=1), **given)
+    with pytest.raises(ArgumentError, match="groups of replicas"):
+        sweep(build(), lambda seed: (x, x), grid(seeds=1), **given)
+    with pytest.raises(ArgumentError, match="numbers of 1 replicas"):
+        sweep(build(), (X, T), grid(seeds=1), **{**given, "epochs": 1000, "every": 1})
+
+
 @pytest.mark.parametrize("width", [10**8, 10**10, 2**65], ids=["memory", "elements", "integer"])
 def test_a_network_beyond_memory_is_never_made(width):
     def wide(width):
@@ -260,6 +273,19 @@ def test_what_no_loss_has_r_of_is_trained_apart():
     torch.testing.assert_close(torch.tensor(results.metrics["loss"]), torch.tensor(expected), rtol=1e-9, atol=0)
     words = grid(seeds=2, reduction=["mean", "sum"], delta=[0.5, 1.0])
     assert [len(task.seeds) for task in plan(nn.HuberLoss).tasks(words)] == [4, 4]
+
+
+class Scaled(Power):
+    number_names = ("scale",)
+
+    def __init__(self, p=2.0, scale=1.0, *, replicas=None):
+        super().__init__(p, replicas=replicas)
+        self.scale = scale
+
+
+def test_an_option_that_equals_a_number_of_the_loss_by_chance_is_trained_apart():
+    tasks = plan(Scaled).tasks(grid(seeds=2, p=[2.0, 3.0], scale=[2.0, 3.0]))
+    assert [{config["p"] for config in task.configs} for task in tasks] == [{2.0}, {3.0}]
 
 
 class Width:

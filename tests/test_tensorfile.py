@@ -18,7 +18,7 @@ from torch import Tensor
 
 from handgrad import nn
 from handgrad.errors import DTypeError, HandgradError, OutputError
-from handgrad.files import read_json
+from handgrad.files import read_json, writable_folder
 from handgrad.tensorfile import _checksum, load_tensors, save_tensors
 from tests.cases import explains
 
@@ -119,8 +119,12 @@ def test_truncated_anywhere(path: Path) -> None:
         refused(path, rf"{length} bytes. It is truncated")
 
 
-def test_a_header_without_end(path: Path) -> None:
-    header = b'{"x":' + b"[" * 100_000
+@pytest.mark.parametrize(
+    "header",
+    [b'{"x":' + b"[" * 100_000, b'{"x":3}', b'{"x":{}}', b'{"x":{"data_offsets":[0,null]}}', b'{"__metadata__":3}'],
+    ids=["without end", "number", "empty", "null", "metadata"],
+)
+def test_a_header_of_another_kind(path: Path, header: bytes) -> None:
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     refused(path, "damaged header")
 
@@ -227,3 +231,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(HandgradError, match="a file that can be written"):
         save_tensors(tmp_path / "file" / "x.safetensors", {})
+
+
+def test_a_trial_of_a_folder_leaves_nothing(tmp_path: Path) -> None:
+    assert list(writable_folder(tmp_path / "new").iterdir()) == []

@@ -143,6 +143,7 @@ def _values(name: str, values: Any) -> Iterator[Any]:
     seen: list[Any] = []
     for value in map(frozen, values):
         try:
+            same(value, value)  # also the only one, for results compare it
             twice = any(same(value, other) for other in seen)
         except (RuntimeError, ValueError):  # of arrays and tensors == is not true or false
             remedy = "Pass tuples, or names from which your function makes them."

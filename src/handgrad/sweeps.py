@@ -246,15 +246,19 @@ class _Plan:
         """Cut the replicas into groups: first by what cannot differ within one program, then by number."""
         families: dict[str, list[int]] = {}
         values = {name: grid.values(name) for name in grid.names}
-        S, kind = len(grid.seeds), class_of(self.optimizer)
-        for place, config in enumerate(grid.configs):
-            loss, of_loss = self.loss(config), self.taken(self.criterion, config)
-            own = [getattr(loss, name) for name in loss.number_names]  # what the loss may have R of
-            numbers = {n for n in self.taken(self.optimizer, config) if n not in getattr(kind, "single", ())}
-            numbers |= {n for n, v in of_loss.items() if v in own}
+        S, kind, losses = len(grid.seeds), class_of(self.optimizer), [self.loss(config) for config in grid.configs]
+        numbers = {n for n in self.taken(self.optimizer, grid.configs[0]) if n not in getattr(kind, "single", ())}
+        # what the loss may have R of: in one configuration another option may be such a number by chance
+        owned = [[getattr(loss, name) for name in loss.number_names] for loss in losses]
+        numbers |= {
+            name
+            for name in self.taken(self.criterion, grid.configs[0])
+            if all(config[name] in own for config, own in zip(grid.configs, owned))
+        }
+        for place, (config, loss) in enumerate(zip(grid.configs, losses)):
             # by place, for two values may look alike in print
             fixed = {
-                name: next(i for i, other in enumerate(values[name]) if other is value or same(other, value))
+                name: next(i for i, other in enumerate(values[name]) if same(other, value))
                 for name, value in config.items()
                 if name not in numbers or not is_number(value)
             }
@@ -314,7 +318,7 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
         "batch_size": plan.batch_size,
         "last": plan.last,
         "optimizer": named(plan.optimizer),
-        "criterion": repr(plan.criterion) if isinstance(plan.criterion, nn.Loss) else named(plan.criterion),
+        "criterion": named(plan.criterion),
     }
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
