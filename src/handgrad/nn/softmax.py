@@ -16,6 +16,8 @@ from handgrad.nn.module import Module
 class _Along(Module):
     """What works along a dimension."""
 
+    shown = ("dim",)
+
     def __init__(self, dim: int | None = None, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         if dim is None:
@@ -26,9 +28,6 @@ class _Along(Module):
         """The input and the dimension to go along, past the leading R where there is one."""
         (dim,) = checks.places(self.leading(checks.tensor(x, self)), (self.dim,), self.along(0), self)
         return x, dim
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
 
 class Softmax(_Along):
