@@ -197,7 +197,7 @@ def get_swa_avg_fn() -> AvgFn:
 
     Source: torch.optim.swa_utils.get_swa_avg_fn.
     """
-    return lambda averaged, current, n: averaged + (current - averaged) / (spread(n, averaged) + 1 if n.ndim else n + 1)
+    return lambda averaged, current, n: averaged + (current - averaged) / (spread(n, averaged) + 1)
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: torch.device | str | int | None = None) -> None:
