@@ -162,7 +162,7 @@ class Softplus(Elementwise):
         tensor([  0.6931, 100.0000])
     """
 
-    shown = ("beta", "threshold")
+    shown = "beta=, threshold="
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)

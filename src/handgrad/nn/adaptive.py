@@ -8,7 +8,7 @@ OutputSize = int | tuple[int | None, ...] | None
 
 
 class _Adaptive(Pool):
-    shown = ("output_size",)
+    shown = "output_size="
     output_size: OutputSize
 
     def windows(self, L: int, dim: int) -> Windows:

@@ -25,7 +25,7 @@ class Masked(Random):
     for α = 0, or else; in evaluation y is x itself, as in PyTorch. What differs is α, and which values share one m.
     """
 
-    shown = ("p", "inplace")
+    shown = "p=, inplace="
     number_names = ("p",)
     alpha = 0.0
     inplace = False

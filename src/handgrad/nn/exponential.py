@@ -30,7 +30,7 @@ class ELU(NeverInplace):
         tensor([-2.,  3.])
     """
 
-    shown = ("alpha",)
+    shown = "alpha="
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(inplace, replicas=replicas)
@@ -67,7 +67,7 @@ class CELU(NeverInplace):
         tensor([-1.2642,  3.0000])
     """
 
-    shown = ("alpha",)
+    shown = "alpha="
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(inplace, replicas=replicas)
@@ -104,6 +104,7 @@ class SELU(ELU):
         tensor([-1.7581,  1.0507])
     """
 
+    shown = ""
     SCALE = 1.0507009873554804934193349852946
     ALPHA = 1.6732632423543772848170429916717
 
@@ -116,6 +117,3 @@ class SELU(ELU):
 
     def slope(self, x: Tensor, low: Tensor) -> Tensor:
         return super().slope(x, low).mul_(constant(self.SCALE, x))
-
-    def extra_repr(self) -> str:
-        return ""

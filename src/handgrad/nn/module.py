@@ -54,8 +54,8 @@ class Module:
     """Attributes that are saved with the parameters but not trained."""
     number_names: ClassVar[tuple[str, ...]] = ()
     """Options that are one number, or a tuple of R, one a replica: see `nn.numbers`."""
-    shown: ClassVar[tuple[str, ...]] = ()
-    """Options that `repr` shows, as name=value."""
+    shown: ClassVar[str] = ""
+    """What `repr` shows: attributes, with "=" those that it names, as in "size, alpha="; a bias as True or False."""
     found: ClassVar[Mapping[str, str]] = {}
     """Where arguments of the constructor are found that are not attributes of their own name, as dotted paths."""
 
@@ -383,11 +383,11 @@ class Module:
 
         return to_torch(self)
 
-    # Reading
-
     def extra_repr(self) -> str:
         """The constructor arguments, as PyTorch prints them."""
-        return ", ".join(f"{name}={getattr(self, name)}" for name in self.shown)
+        parts = [(name, getattr(self, name.rstrip("="))) for name in self.shown.split(", ") if name]
+        parts = [(name, value is not None if name == "bias=" else value) for name, value in parts]
+        return ", ".join(f"{name}{value}" if name.endswith("=") else str(value) for name, value in parts)
 
     def __repr__(self) -> str:
         extra = self.extra_repr()

@@ -36,7 +36,7 @@ class LeakyReLU(NeverInplace):
         tensor([-0.1000,  2.0000])
     """
 
-    shown = ("negative_slope",)
+    shown = "negative_slope="
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(inplace, replicas=replicas)
@@ -80,7 +80,7 @@ class PReLU(Module):
         (tensor([0.2500, 1.0000]), tensor([-4.]))
     """
 
-    shown = ("num_parameters",)
+    shown = "num_parameters="
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Hardtanh(NeverInplace):
         tensor([-1.0000,  0.5000,  1.0000])
     """
 
-    shown = ("min_val", "max_val")
+    shown = "min_val=, max_val="
     min_value = max_value = None
 
     def __init__(
@@ -234,15 +234,14 @@ class ReLU6(Hardtanh):
         tensor([0., 2., 6.])
     """
 
+    shown = ""
+
     def __init__(self, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(0.0, 6.0, inplace, replicas=replicas)
 
     def slope(self, y: Tensor) -> Tensor:
         high = constant(6, y) - y
         return torch.minimum(y, high, out=high).sign_()
-
-    def extra_repr(self) -> str:
-        return ""
 
 
 class Hardsigmoid(NeverInplace):
@@ -314,6 +313,8 @@ class Hardshrink(Elementwise):
         tensor([-0., 0., 2.])
     """
 
+    shown = "lambd"
+
     def __init__(self, lambd: float = 0.5, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)
         self.lambd = lambd
@@ -324,9 +325,6 @@ class Hardshrink(Elementwise):
 
     def slope(self, m: Tensor) -> Tensor:
         return m
-
-    def extra_repr(self) -> str:
-        return f"{self.lambd}"
 
 
 class Softshrink(Elementwise):
@@ -349,6 +347,8 @@ class Softshrink(Elementwise):
         tensor([-1.5000,  0.0000,  1.5000])
     """
 
+    shown = "lambd"
+
     def __init__(self, lambd: float = 0.5, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)
         self.lambd = checks.at_least("lambd", lambd, 0, self.label)
@@ -359,6 +359,3 @@ class Softshrink(Elementwise):
 
     def slope(self, y: Tensor) -> Tensor:
         return torch.sign(y).abs_()
-
-    def extra_repr(self) -> str:
-        return f"{self.lambd}"

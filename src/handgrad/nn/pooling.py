@@ -45,7 +45,7 @@ class MaxPool1d(Max, Sliding):
         tensor([[0., 5., 7., 0.]])
     """
 
-    shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    shown = "kernel_size=, stride=, padding=, dilation=, ceil_mode="
     dims = 1
 
     def __init__(

@@ -50,7 +50,7 @@ class RReLU(Random):
         tensor([-0.2000,  2.0000])
     """
 
-    shown = ("lower", "upper")
+    shown = "lower=, upper="
     inplace = False
 
     def __init__(

@@ -60,7 +60,7 @@ class Flatten(_Reshape):
         torch.Size([8, 16, 4, 4])
     """
 
-    shown = ("start_dim", "end_dim")
+    shown = "start_dim=, end_dim="
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
@@ -100,7 +100,7 @@ class Unflatten(_Reshape):
         torch.Size([4, 2, 3])
     """
 
-    shown = ("dim", "unflattened_size")
+    shown = "dim=, unflattened_size="
 
     def __init__(self, dim: Any, unflattened_size: tuple[int, ...] | list[int], *, replicas: int | None = None) -> None:
         super().__init__(replicas)
@@ -153,7 +153,7 @@ class Select(_Shape):
                 [0., 6.]])
     """
 
-    shown = ("dim", "index")
+    shown = "dim=, index="
 
     def __init__(self, dim: int, index: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
@@ -249,7 +249,7 @@ class Transpose(_Shape):
         torch.Size([8, 3, 5])
     """
 
-    shown = ("dim0", "dim1")
+    shown = "dim0=, dim1="
 
     def __init__(self, dim0: int, dim1: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)

@@ -16,7 +16,7 @@ from handgrad.nn.module import Module
 class _Along(Module):
     """What works along a dimension."""
 
-    shown = ("dim",)
+    shown = "dim="
 
     def __init__(self, dim: int | None = None, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
@@ -117,6 +117,8 @@ class Softmax2d(Softmax):
         tensor([0.2500])
     """
 
+    shown = ""
+
     def __init__(self, *, replicas: int | None = None) -> None:
         super().__init__(-3, replicas=replicas)
 
@@ -126,9 +128,6 @@ class Softmax2d(Softmax):
             expected = f"an input of shape ({lead}N, C, H, W) or ({lead}C, H, W)"
             raise ShapeError(expected, str(tuple(x.shape)), "Pass images.", self.label)
         return super().forward(x)
-
-    def extra_repr(self) -> str:
-        return ""
 
 
 class LogSoftmax(_Along):

@@ -204,7 +204,7 @@ class PixelShuffle(Module):
                  [2., 3.]]])
     """
 
-    shown = ("upscale_factor",)
+    shown = "upscale_factor="
 
     def __init__(self, upscale_factor: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
@@ -246,7 +246,7 @@ class PixelUnshuffle(Module):
         torch.Size([12, 2, 3])
     """
 
-    shown = ("downscale_factor",)
+    shown = "downscale_factor="
 
     def __init__(self, downscale_factor: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
