@@ -27,6 +27,11 @@ class TransformerLayer(Module):
     blocks: ClassVar[int]
     """How many parts there are, each added to its input: the attentions, and FF."""
 
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
+
     found = {  # noqa: RUF012
         "d_model": "self_attn.embed_dim",
         "nhead": "self_attn.num_heads",
@@ -208,6 +213,9 @@ class TransformerDecoderLayer(TransformerLayer):
     """
 
     blocks = 3
+
+    norm3: LayerNorm
+    dropout3: Dropout
 
     def forward(
         self,
