@@ -223,7 +223,7 @@ LEVELS = [
         "handgrad.nn.attention",
     ],
     ["handgrad.nn.chain", "handgrad.nn.transformer"],
-    ["handgrad.nn.fuse", "handgrad.nn.decoder"],
+    ["handgrad.nn.fuse"],
     ["handgrad.optim.swa_utils"],
     ["handgrad.nn", "handgrad.optim"],
     [

@@ -12,7 +12,6 @@ from handgrad.nn.chain import LinearChain
 from handgrad.nn.classification_losses import CrossEntropyLoss, MultiMarginLoss, NLLLoss
 from handgrad.nn.container import ModuleDict, ModuleList
 from handgrad.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from handgrad.nn.decoder import TransformerDecoder, TransformerDecoderLayer
 from handgrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, FeatureAlphaDropout
 from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.embedding import Embedding
@@ -68,7 +67,12 @@ from handgrad.nn.rrelu import RReLU
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.shape import Flatten, Permute, Select, Transpose, Unflatten
 from handgrad.nn.softmax import GLU, LogSoftmax, Softmax, Softmax2d, Softmin
-from handgrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from handgrad.nn.transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from handgrad.nn.upsampling import PixelShuffle, PixelUnshuffle, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [

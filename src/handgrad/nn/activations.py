@@ -162,6 +162,8 @@ class Softplus(Elementwise):
         tensor([  0.6931, 100.0000])
     """
 
+    shown = "beta=, threshold="
+
     def __init__(self, beta: float = 1.0, threshold: float = 20.0, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)
         if beta == 0:
@@ -187,9 +189,6 @@ class Softplus(Elementwise):
         if self.threshold > -math.log(torch.finfo(z.dtype).eps / 4):
             return None
         return above(z, self.threshold)
-
-    def extra_repr(self) -> str:
-        return f"beta={self.beta}, threshold={self.threshold}"
 
 
 class Softsign(Elementwise):

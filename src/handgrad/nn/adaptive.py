@@ -8,14 +8,12 @@ OutputSize = int | tuple[int | None, ...] | None
 
 
 class _Adaptive(Pool):
+    shown = "output_size="
     output_size: OutputSize
 
     def windows(self, L: int, dim: int) -> Windows:
         size = self.output_size[dim] if isinstance(self.output_size, (tuple, list)) else self.output_size
         return adaptive(L, L if size is None else size)
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
 
 
 class AdaptiveAvgPool1d(Average, _Adaptive):

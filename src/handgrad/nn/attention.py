@@ -174,10 +174,8 @@ class MultiheadAttention(Random):
         P = torch.softmax(S, -1)
         dropped = None
         if self.training and self.dropout > 0:
-            keep = 1 - self.dropout
             unit = P.view(shape).flatten(-4, -3) if self.replicas is None else P.view(shape)
-            noise = self.drawn(unit, _keep(keep)).div_(keep) if keep > 0 else torch.zeros_like(unit)
-            dropped = noise.view(P.shape)
+            dropped = self.mask(unit, self.dropout).view(P.shape)
         used = P if dropped is None else P * dropped
         y = self.out_proj(self._joined(torch.bmm(used, v), lead))
         weights = None
@@ -306,11 +304,6 @@ class MultiheadAttention(Random):
 
     def __repr__(self) -> str:
         return super().__repr__().replace("(out_proj): Linear", "(out_proj): NonDynamicallyQuantizableLinear")
-
-
-def _keep(probability: float) -> Any:
-    """Fill a mask with ones of this probability."""
-    return lambda value, generator: value.bernoulli_(probability, generator=generator)
 
 
 def _added(mask: Tensor, like: Tensor) -> Tensor:

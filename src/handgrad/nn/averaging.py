@@ -14,6 +14,7 @@ from handgrad.errors import ArgumentError
 from handgrad.nn.batchnorm import BatchNorm
 from handgrad.nn.constants import Number, back, each, spread
 from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 
 AvgFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Returns the new average of an average, the current value, and how many models have been averaged."""
@@ -76,7 +77,7 @@ class AveragedModel(Module):
         multi_avg_fn: MultiAvgFn | None = None,
         use_buffers: bool = False,
     ) -> None:
-        super().__init__(next((part.replicas for part in model.modules() if part.replicas is not None), None))
+        super().__init__(replicas_of(model))
         if avg_fn is not None and multi_avg_fn is not None:
             remedy = "Leave one of them out."
             raise ArgumentError("one of avg_fn and multi_avg_fn", "both", remedy, self.label)
@@ -196,7 +197,7 @@ def get_swa_avg_fn() -> AvgFn:
 
     Source: torch.optim.swa_utils.get_swa_avg_fn.
     """
-    return lambda averaged, current, n: averaged + (current - averaged) / (spread(n, averaged) + 1 if n.ndim else n + 1)
+    return lambda averaged, current, n: averaged + (current - averaged) / (spread(n, averaged) + 1)
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: torch.device | str | int | None = None) -> None:

@@ -35,8 +35,7 @@ class BatchNorm(Running):
         dtype, x = x.dtype, widened(x)
         spatial = x.ndim - self.along(2)
         ones = self._ones(x, spatial)
-        batch = self.training or self.running_mean is None
-        if batch:
+        if self.training or self.running_mean is None or self.running_var is None:
             mu = channel_sums(x, spatial).mul_(constant(1 / n, x))  # (C,)
             xc = x - self._spread(mu, spatial, ones)  # (N, C)
             squares = channel_sums(xc * xc, spatial)  # (C,)
@@ -44,8 +43,7 @@ class BatchNorm(Running):
             if self.training:
                 self.track(mu, squares, n)
         else:
-            assert self.running_mean is not None
-            assert self.running_var is not None
+            n = 0  # for backward: the statistics do not depend on x
             xc = x - self._spread(self.running_mean, spatial, ones)  # (N, C)
             inv = (self.running_var + constant(self.eps, x)).rsqrt_()  # (C,)
         k = self._spread(inv if self.weight is None else inv * self.weight.value, spatial, ones)  # (C,)
@@ -55,7 +53,7 @@ class BatchNorm(Running):
             y = torch.addcmul(self._spread(self.bias.value, spatial, ones), xc, k)
         else:  # addcmul with two numbers a channel goes element by element
             y = (xc * k).add_(self._spread(self.bias.value, spatial, ones))
-        return self.keep(cast(y, dtype), xc, inv, k, spatial, ones, n if batch else 0)
+        return self.keep(cast(y, dtype), xc, inv, k, spatial, ones, n)
 
     def backward(self, dy: Tensor) -> Tensor:
         xc, inv, k, spatial, ones, n = self.take(dy)

@@ -54,6 +54,8 @@ class Bilinear(Module):
         (torch.Size([5, 3]), torch.Size([5, 4]), torch.Size([2, 3, 4]))
     """
 
+    shown = "in1_features=, in2_features=, out_features=, bias="
+
     def __init__(
         self,
         in1_features: int,
@@ -124,9 +126,3 @@ class Bilinear(Module):
             remedy = f"Give the layer {features} features there, or build it for what comes."
             raise ShapeError(f"a {what} of shape (…, {features})", str(tuple(x.shape)), remedy, self.label)
         return x
-
-    def extra_repr(self) -> str:
-        return (
-            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
-            f"out_features={self.out_features}, bias={self.bias is not None}"
-        )

@@ -126,7 +126,7 @@ class RNNCellBase(Recurrent):
         if alone:
             x, starts = x.unsqueeze(0), [state.unsqueeze(0) for state in starts]
         memory = x.new_empty(*x.shape[:-2], 2, x.shape[-2], H)
-        ends, kept = self.steps.forward(x.unsqueeze(-3), weights, starts, memory)
+        ends, kept = self.steps.forward(x.unsqueeze(-3), weights, starts, memory, 1, {})
         states = [end.squeeze(0) if alone else end for end in ends]
         return self.keep(self.nested(states), kept, hx is not None, states[0].shape)
 

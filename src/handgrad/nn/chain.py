@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -35,8 +34,7 @@ def pays(replicas: int | None, samples: int, widest: int, norms: bool) -> bool:
     return worth and (widest < NARROW or (norms and (replicas or 1) > 1))
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """An activation, perhaps a batch normalisation, and the linear layer that it is folded into."""
 
     activation: Elementwise
@@ -45,7 +43,10 @@ class Block:
 
 
 class Fold(NamedTuple):
-    """What backward needs of a block: z minus µ and the slope at z (R, C, N), A (R, C, O), 1/σ and k (R, C, 1)."""
+    """What backward needs of a block: z minus µ and the slope at z (R, C, N), A (R, C, O), 1/σ and k (R, C, 1).
+
+    n is how many values of a channel µ and σ are of, and 0 in evaluation.
+    """
 
     z: Tensor
     slope: Tensor
@@ -53,7 +54,7 @@ class Fold(NamedTuple):
     norm: BatchNorm1d | None = None
     inv: Tensor | None = None
     k: Tensor | None = None
-    batch: bool = False
+    n: int = 0
 
 
 class LinearChain(Module):
@@ -180,8 +181,7 @@ class LinearChain(Module):
         if norm is None:
             return Fold(z, slope, W)
         n = z.shape[-1]
-        batch = norm.training or norm.running_mean is None
-        if batch:
+        if norm.training or norm.running_mean is None or norm.running_var is None:
             mu = z.sum(-1, keepdim=True).mul_(constant(1 / n, z))  # (R, C, 1)
             z.sub_(mu)
             squares = torch.linalg.vector_norm(z, dim=-1, keepdim=True).square_()  # (R, C, 1)
@@ -189,12 +189,11 @@ class LinearChain(Module):
             if norm.training:
                 norm.track(self._flat(mu), self._flat(squares), n)
         else:
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
+            n = 0
             z.sub_(self._upright(norm.running_mean))
             inv = (self._upright(norm.running_var) + constant(norm.eps, z)).rsqrt_()  # (R, C, 1)
         k = inv if norm.weight is None else inv * self._column(norm.weight)
-        return Fold(z, slope, W * k, norm, inv, k, batch)
+        return Fold(z, slope, W * k, norm, inv, k, n)
 
     def _folded_bias(self, block: Block) -> Tensor | None:
         """Wᵀβ + b as (R, O, 1)."""
@@ -210,15 +209,14 @@ class LinearChain(Module):
         """Accumulate dγ and dβ, write dz into its buffer, and return dW."""
         assert fold.k is not None
         assert fold.inv is not None
-        n = g.shape[-1]
         dgamma = (W * dA).sum(-1, keepdim=True).mul_(fold.inv)  # (R, C, 1)
         dbeta = torch.bmm(db.mT, W.mT).mT  # (R, C, 1)
         dW = dA.mul_(fold.k)
         if norm.bias is not None:
             dW.addcmul_(self._column(norm.bias), db.mT)
-        if fold.batch:
-            torch.baddbmm((dbeta * fold.k).mul_(constant(-1 / n, g)), fold.A, g, out=dz)
-            dz.addcmul_(fold.z, (dgamma * fold.k).mul_(fold.inv), value=-1 / n)
+        if fold.n:
+            torch.baddbmm((dbeta * fold.k).mul_(constant(-1 / fold.n, g)), fold.A, g, out=dz)
+            dz.addcmul_(fold.z, (dgamma * fold.k).mul_(fold.inv), value=-1 / fold.n)
         else:
             torch.bmm(fold.A, g, out=dz)
         if norm.weight is not None:

@@ -32,7 +32,8 @@ class ClassLoss(Loss):
         self.weight, self.ignore_index = self.own(weight), ignore_index
 
     def classes(self, y: Tensor) -> int:
-        """The dimension of the K classes: that behind the samples', the only one where there is no batch."""
+        """The dimension of the K classes of predictions: behind the samples', the only one where there is no batch."""
+        self.predictions(y)
         dim = self.lead + (y.ndim > self.lead + 1)
         if self.weight is not None:
             checks.like(self.weight, y, self, "class weights", owner="the predictions")
@@ -113,7 +114,6 @@ class NLLLoss(ClassLoss):
     unfit = dict.fromkeys(("Softmax", "Softmax2d"), "Put LogSoftmax in its place: {loss} takes log-probabilities.")
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
-        self.predictions(y)
         dim = self.classes(y)
         t, mass, ignored = self.indices(t, y, dim)
         index = t.unsqueeze(dim)
@@ -180,7 +180,6 @@ class CrossEntropyLoss(ClassLoss):
         self.label_smoothing = self.number("label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
-        self.predictions(y)
         dim = self.classes(y)
         mass = ignored = None
         z = y - y.amax(dim, keepdim=True)  # no exponential overflows
@@ -291,7 +290,6 @@ class MultiMarginLoss(ClassLoss):
         self.p, self.margin = checks.one_of("p", p, (1, 2), self.label), self.number("margin", margin)
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
-        self.predictions(y)
         dim = self.classes(y)
         if y.ndim > dim + 1:
             remedy = "Give a score for each class: (N, K)."

@@ -75,6 +75,12 @@ def each(number: float | Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     return [made[kind] for kind in kinds]
 
 
+def clip_(tensors: list[Tensor], low: float | Tensor, high: float | Tensor) -> None:
+    """Limit each tensor from below and above in place, with one number or R for each bound."""
+    torch._foreach_clamp_min_(tensors, each(low, tensors))
+    torch._foreach_clamp_max_(tensors, each(high, tensors))
+
+
 def back(results: Iterable[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return results in the dtype of the tensors that they were made from."""
     if all(t.element_size() > 2 for t in tensors):

@@ -56,9 +56,7 @@ class Container(Module):
             raise DTypeError("a handgrad module", got, remedy, f"{type(self).__name__} part {name}")
         elsewhere = any(part is module for other, part in self._parts.items() if other != name)
         if elsewhere and not module.state_dict():
-            return copy.deepcopy(
-                module
-            )  # one activation in several places, of which each keeps what its backward needs
+            return copy.deepcopy(module)  # an activation in several places keeps in each what its backward there needs
         return module
 
     def __getattr__(self, name: str) -> Module:

@@ -25,6 +25,7 @@ class Masked(Random):
     for α = 0, or else; in evaluation y is x itself, as in PyTorch. What differs is α, and which values share one m.
     """
 
+    shown = "p=, inplace="
     number_names = ("p",)
     alpha = 0.0
     inplace = False
@@ -102,9 +103,6 @@ class Masked(Random):
         if p == 1:
             return 0.0
         return 1 / math.sqrt((1 - p) * (1 + p * self.alpha**2)) if self.alpha else 1 / (1 - p)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
 
 
 class Dropout(Masked):

@@ -30,6 +30,8 @@ class ELU(NeverInplace):
         tensor([-2.,  3.])
     """
 
+    shown = "alpha="
+
     def __init__(self, alpha: float = 1.0, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(inplace, replicas=replicas)
         self.alpha = alpha
@@ -41,9 +43,6 @@ class ELU(NeverInplace):
     def slope(self, x: Tensor, low: Tensor) -> Tensor:
         # 1 + 0, or α + α (eˣ − 1)
         return torch.threshold_(above(x, 0), 0, self.alpha).add_(low, alpha=self.alpha)
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
 
 
 class CELU(NeverInplace):
@@ -68,6 +67,8 @@ class CELU(NeverInplace):
         tensor([-1.2642,  3.0000])
     """
 
+    shown = "alpha="
+
     def __init__(self, alpha: float = 1.0, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(inplace, replicas=replicas)
         if alpha == 0:
@@ -80,9 +81,6 @@ class CELU(NeverInplace):
 
     def slope(self, low: Tensor) -> Tensor:
         return low.add_(constant(1, low))
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
 
 
 class SELU(ELU):
@@ -106,6 +104,7 @@ class SELU(ELU):
         tensor([-1.7581,  1.0507])
     """
 
+    shown = ""
     SCALE = 1.0507009873554804934193349852946
     ALPHA = 1.6732632423543772848170429916717
 
@@ -118,6 +117,3 @@ class SELU(ELU):
 
     def slope(self, x: Tensor, low: Tensor) -> Tensor:
         return super().slope(x, low).mul_(constant(self.SCALE, x))
-
-    def extra_repr(self) -> str:
-        return ""

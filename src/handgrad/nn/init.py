@@ -135,11 +135,7 @@ def gain(nonlinearity: str, slope: float = 0.01) -> float:
         1.4142
     """
     gains = {
-        "linear": 1.0,
-        "sigmoid": 1.0,
-        "conv1d": 1.0,
-        "conv2d": 1.0,
-        "conv3d": 1.0,
+        **dict.fromkeys(("linear", "sigmoid", "conv1d", "conv2d", "conv3d"), 1.0),
         "tanh": 5 / 3,
         "relu": math.sqrt(2.0),
         "leaky_relu": math.sqrt(2.0 / (1 + slope**2)),

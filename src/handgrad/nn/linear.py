@@ -49,6 +49,8 @@ class Linear(Module):
         (torch.Size([5, 3]), torch.Size([3, 2]))
     """
 
+    shown = "in_features=, out_features=, bias="
+
     def __init__(
         self,
         in_features: int,
@@ -106,6 +108,3 @@ class Linear(Module):
             remedy = f"Give the layer {self.in_features} features in the last dimension, or build it for what comes."
             raise ShapeError(f"an input of shape (…, {self.in_features})", str(tuple(x.shape)), remedy, self.label)
         return x
-
-    def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -38,6 +38,8 @@ class LocalResponseNorm(Module):
         tensor([0.3333, 0.2500, 0.2500, 0.3333])
     """
 
+    shown = "size, alpha=, beta=, k="
+
     def __init__(
         self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, replicas: int | None = None
     ) -> None:
@@ -74,6 +76,3 @@ class LocalResponseNorm(Module):
             if step <= after:
                 sums.narrow(dim, 0, channels - step).add_(values.narrow(dim, step, channels - step))
         return sums
-
-    def extra_repr(self) -> str:
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -54,6 +54,8 @@ class Module:
     """Attributes that are saved with the parameters but not trained."""
     number_names: ClassVar[tuple[str, ...]] = ()
     """Options that are one number, or a tuple of R, one a replica: see `nn.numbers`."""
+    shown: ClassVar[str] = ""
+    """What `repr` shows: attributes, with "=" those that it names, as in "size, alpha="; a bias as True or False."""
     found: ClassVar[Mapping[str, str]] = {}
     """Where arguments of the constructor are found that are not attributes of their own name, as dotted paths."""
 
@@ -70,9 +72,8 @@ class Module:
     def __init_subclass__(cls, **options: Any) -> None:
         """Let a class with a backward of its own, or a mixin's, not inherit a `backward_parameters` that ignores it."""
         super().__init_subclass__(**options)
-        methods = ("backward", "backward_parameters")
-        first = next(name for base in cls.__mro__ for name in methods[::-1] if name in vars(base))
-        if first == "backward":
+        nearest = next(vars(base) for base in cls.__mro__ if {"backward", "backward_parameters"} & vars(base).keys())
+        if "backward_parameters" not in nearest:
             cls.backward_parameters = Module.backward_parameters  # type: ignore[method-assign]
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -357,9 +358,8 @@ class Module:
         With replicas every entry has a leading R. Unlike in PyTorch they are copies, so that a state kept
         as "the best so far" stays what it was when training goes on.
         """
-        return OrderedDict(
-            (name, value.clone(memory_format=torch.contiguous_format)) for name, value in self._named_state()
-        )
+        copies = ((name, value.clone(memory_format=torch.contiguous_format)) for name, value in self._named_state())
+        return OrderedDict(copies)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy parameters and buffers from `state_dict`, of this module or of its torch.nn counterpart.
@@ -383,11 +383,11 @@ class Module:
 
         return to_torch(self)
 
-    # Reading
-
     def extra_repr(self) -> str:
         """The constructor arguments, as PyTorch prints them."""
-        return ""
+        parts = [(name, getattr(self, name.rstrip("="))) for name in self.shown.split(", ") if name]
+        parts = [(name, value is not None if name == "bias=" else value) for name, value in parts]
+        return ", ".join(f"{name}{value}" if name.endswith("=") else str(value) for name, value in parts)
 
     def __repr__(self) -> str:
         extra = self.extra_repr()

@@ -21,6 +21,8 @@ from handgrad.nn.standardised import Standardised
 class LastDims(Standardised):
     """Base of LayerNorm and RMSNorm: a group is a sample's last dimensions, with a γ and a β for each of its values."""
 
+    shown = "normalized_shape, eps=, elementwise_affine="
+
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None, replicas: int | None) -> None:
         shape = checks.own(normalized_shape)
         given = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -72,9 +74,6 @@ class LastDims(Standardised):
         """View γ or β as (1, E), or (R, 1, E)."""
         return parameter.value.view(*parameter.shape[: self.along(0)], 1, self.size)
 
-    def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-
 
 class LayerNorm(LastDims):
     r"""Normalise each sample over its last dimensions, then scale and shift every value of them.
@@ -109,6 +108,8 @@ class LayerNorm(LastDims):
                 [-1.2250,  0.0000,  1.2250]])
     """
 
+    shown = "normalized_shape, eps=, elementwise_affine=, bias="
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -122,9 +123,6 @@ class LayerNorm(LastDims):
     ) -> None:
         super().__init__(normalized_shape, eps, replicas)
         self.add_affine(elementwise_affine, bias, device, dtype)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, bias={self.bias is not None}"
 
 
 class RMSNorm(LastDims):
@@ -244,6 +242,7 @@ class GroupNorm(Channels):
         tensor([[-1.,  1., -1.,  1.]])
     """
 
+    shown = "num_groups, num_channels, eps=, affine=, bias="
     rank = 2
 
     def __init__(
@@ -277,10 +276,6 @@ class GroupNorm(Channels):
         if x.ndim <= first or x.shape[first] != C:
             raise channels_differ(C, x, "…", self)
         return self.grouped(x, x.shape[first - 1], self.num_groups, C, x.shape[first + 1 :])
-
-    def extra_repr(self) -> str:
-        options = f"eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
-        return f"{self.num_groups}, {self.num_channels}, {options}"
 
 
 class InstanceNorm(Running, Channels):

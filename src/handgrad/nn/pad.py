@@ -16,6 +16,8 @@ from handgrad.nn.windows import Spatial
 class _Pad(Spatial):
     """Base of all: negative padding crops first, then each border of the rest is as wide as its padding says."""
 
+    shown = "padding"
+
     def __init__(self, padding: int | tuple[int, ...], *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         padding = checks.own(padding)
@@ -39,9 +41,6 @@ class _Pad(Spatial):
                 remedy = "Crop less, or give the layer longer inputs."
                 raise ShapeError(f"more than {crop} inputs, as many as are cropped", str(L), remedy, self.label)
         return x
-
-    def extra_repr(self) -> str:
-        return str(self.padding)
 
 
 class _Constant(_Pad):
@@ -110,14 +109,12 @@ class ConstantPad1d(_Constant):
         tensor([[7., 8., 0.]])
     """
 
+    shown = "padding=, value="
     dims = 1
 
     def __init__(self, padding: Any, value: float, *, replicas: int | None = None) -> None:
         super().__init__(padding, replicas=replicas)
         self.value = value
-
-    def extra_repr(self) -> str:
-        return f"padding={self.padding}, value={self.value}"
 
 
 class ConstantPad2d(ConstantPad1d):

@@ -36,6 +36,8 @@ class LeakyReLU(NeverInplace):
         tensor([-0.1000,  2.0000])
     """
 
+    shown = "negative_slope="
+
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(inplace, replicas=replicas)
         self.negative_slope = negative_slope
@@ -46,9 +48,6 @@ class LeakyReLU(NeverInplace):
 
     def slope(self, s: Tensor) -> Tensor:
         return s
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
 
 
 class PReLU(Module):
@@ -80,6 +79,8 @@ class PReLU(Module):
         >>> prelu.backward(torch.tensor([1.0, 1.0])), prelu.weight.grad
         (tensor([0.2500, 1.0000]), tensor([-4.]))
     """
+
+    shown = "num_parameters="
 
     def __init__(
         self,
@@ -121,9 +122,6 @@ class PReLU(Module):
                 raise ShapeError(expected, str(tuple(x.shape)), remedy, self.label)
             shape[channel] = C
         return self.weight.value.view(shape)
-
-    def extra_repr(self) -> str:
-        return f"num_parameters={self.num_parameters}"
 
 
 class Threshold(NeverInplace):
@@ -185,6 +183,7 @@ class Hardtanh(NeverInplace):
         tensor([-1.0000,  0.5000,  1.0000])
     """
 
+    shown = "min_val=, max_val="
     min_value = max_value = None
 
     def __init__(
@@ -216,9 +215,6 @@ class Hardtanh(NeverInplace):
         low = y - constant(self.min_val, y)
         return torch.minimum(low, constant(self.max_val, y) - y, out=low).sign_()
 
-    def extra_repr(self) -> str:
-        return f"min_val={self.min_val}, max_val={self.max_val}"
-
 
 class ReLU6(Hardtanh):
     r"""ReLU that stops at 6.
@@ -238,15 +234,14 @@ class ReLU6(Hardtanh):
         tensor([0., 2., 6.])
     """
 
+    shown = ""
+
     def __init__(self, inplace: bool = False, *, replicas: int | None = None) -> None:
         super().__init__(0.0, 6.0, inplace, replicas=replicas)
 
     def slope(self, y: Tensor) -> Tensor:
         high = constant(6, y) - y
         return torch.minimum(y, high, out=high).sign_()
-
-    def extra_repr(self) -> str:
-        return ""
 
 
 class Hardsigmoid(NeverInplace):
@@ -318,6 +313,8 @@ class Hardshrink(Elementwise):
         tensor([-0., 0., 2.])
     """
 
+    shown = "lambd"
+
     def __init__(self, lambd: float = 0.5, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)
         self.lambd = lambd
@@ -328,9 +325,6 @@ class Hardshrink(Elementwise):
 
     def slope(self, m: Tensor) -> Tensor:
         return m
-
-    def extra_repr(self) -> str:
-        return f"{self.lambd}"
 
 
 class Softshrink(Elementwise):
@@ -353,6 +347,8 @@ class Softshrink(Elementwise):
         tensor([-1.5000,  0.0000,  1.5000])
     """
 
+    shown = "lambd"
+
     def __init__(self, lambd: float = 0.5, *, replicas: int | None = None) -> None:
         super().__init__(replicas=replicas)
         self.lambd = checks.at_least("lambd", lambd, 0, self.label)
@@ -363,6 +359,3 @@ class Softshrink(Elementwise):
 
     def slope(self, y: Tensor) -> Tensor:
         return torch.sign(y).abs_()
-
-    def extra_repr(self) -> str:
-        return f"{self.lambd}"

@@ -45,6 +45,7 @@ class MaxPool1d(Max, Sliding):
         tensor([[0., 5., 7., 0.]])
     """
 
+    shown = "kernel_size=, stride=, padding=, dilation=, ceil_mode="
     dims = 1
 
     def __init__(
@@ -61,12 +62,6 @@ class MaxPool1d(Max, Sliding):
         super().__init__(replicas)
         self.refuse_indices(return_indices)
         self.slide(kernel_size, stride, padding, dilation, ceil_mode)
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
 
 
 class MaxPool2d(MaxPool1d):

@@ -39,6 +39,8 @@ class PositionalEncoding(Module):
         tensor([0.8415, 0.5403, 0.0100, 0.9999])
     """
 
+    shown = "embed_dim"
+
     def __init__(self, embed_dim: int, *, replicas: int | None = None) -> None:
         self.embed_dim = checks.positive_int("embed_dim", embed_dim, "PositionalEncoding")
         super().__init__(replicas)
@@ -63,9 +65,6 @@ class PositionalEncoding(Module):
         even = torch.arange(0, self.embed_dim, 2, dtype=torch.float64)
         angles = torch.arange(T, dtype=torch.float64).unsqueeze(1) * torch.exp(even * (-math.log(1e4) / self.embed_dim))
         return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)  # (T, E)
-
-    def extra_repr(self) -> str:
-        return str(self.embed_dim)
 
 
 class PositionalEmbedding(Module):
@@ -95,6 +94,8 @@ class PositionalEmbedding(Module):
         >>> positions(torch.zeros(2, 3, 4)).shape, positions.weight.shape
         (torch.Size([2, 3, 4]), torch.Size([16, 4]))
     """
+
+    shown = "max_len, embed_dim"
 
     def __init__(
         self,
@@ -128,9 +129,6 @@ class PositionalEmbedding(Module):
         dw = dy.reshape(*dy.shape[: self.along(0)], -1, T, E).sum(-3)  # (T, E)
         self.weight.add_grad(torch.constant_pad_nd(dw, (0, 0, 0, self.max_len - T)))
         return dy.clone()
-
-    def extra_repr(self) -> str:
-        return f"{self.max_len}, {self.embed_dim}"
 
 
 def tokens(x: Tensor, embed_dim: int, module: Module) -> int:

@@ -80,6 +80,12 @@ class Random(Module):
         self.draws += self.seeds is not None
         return value
 
+    def mask(self, like: Tensor, p: float) -> Tensor:
+        """Return a fresh tensor as `drawn` does, each number of it 0 with probability p, or else 1 / (1 − p)."""
+        if p == 1:
+            return torch.zeros_like(like)
+        return self.drawn(like, lambda value, generator: value.bernoulli_(1 - p, generator=generator)).div_(1 - p)
+
 
 def _number(source: torch.Generator | None) -> int:
     device = "cpu" if source is None else source.device

@@ -39,6 +39,7 @@ class RNNBase(Recurrent, Random):
         Recurrent.__init__(self, input_size, hidden_size, bias, replicas)
         self.num_layers = checks.positive_int("num_layers", num_layers, self.label)
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        self._directions = 2 if bidirectional else 1
         if isinstance(dropout, bool) or checks.at_least("dropout", dropout, 0, self.label) > 1:
             remedy = "Pass the probability that an element is zeroed."
             raise ArgumentError("dropout between 0 and 1", repr(dropout), remedy, self.label)
@@ -52,10 +53,6 @@ class RNNBase(Recurrent, Random):
     def __getstate__(self) -> dict[str, Any]:
         """Without memory for the next pass."""
         return {**vars(self), "_places": {}}
-
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
 
     def _suffixes(self, layer: int) -> list[str]:
         """How the weights of a layer end, for each direction."""
@@ -81,7 +78,7 @@ class RNNBase(Recurrent, Random):
         for layer in range(L):
             mask = None
             if layer and self.dropout and self.training:
-                mask = self.drawn(x, self._mask) if self.dropout < 1 else torch.zeros_like(x)
+                mask = self.mask(x, self.dropout)
                 x = x * mask
             memory = x.new_empty(*lead, T + D, N, D * H)  # the states of both directions, and what they start from
             runs = []
@@ -140,10 +137,6 @@ class RNNBase(Recurrent, Random):
     def _time_first(self, x: Tensor, alone: bool) -> Tensor:
         """Swap (N, T, ·) and (T, N, ·) where `batch_first` asks for it and there is a batch."""
         return x.transpose(-3, -2) if self.batch_first and not alone else x
-
-    def _mask(self, value: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Fill with 0, with probability p, or else 1 / (1 − p)."""
-        return value.bernoulli_(1 - self.dropout, generator=generator).div_(1 - self.dropout)
 
     def extra_repr(self) -> str:
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}

@@ -50,6 +50,7 @@ class RReLU(Random):
         tensor([-0.2000,  2.0000])
     """
 
+    shown = "lower=, upper="
     inplace = False
 
     def __init__(
@@ -96,6 +97,3 @@ class RReLU(Random):
 
     def _fill(self, value: Tensor, generator: torch.Generator | None) -> None:
         value.uniform_(self.lower, self.upper, generator=generator)
-
-    def extra_repr(self) -> str:
-        return f"lower={self.lower}, upper={self.upper}"

@@ -19,6 +19,7 @@ class Running(Module):
     Args: as of `BatchNorm1d`.
     """
 
+    shown = "num_features, eps=, momentum=, affine=, bias=, track_running_stats="
     buffer_names = ("running_mean", "running_var", "num_batches_tracked")
 
     running_mean: Tensor | None
@@ -65,12 +66,6 @@ class Running(Module):
             self.running_mean.zero_()
             self.running_var.fill_(1)
             self.num_batches_tracked.zero_()
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
 
 
 def affine_parameters(

@@ -60,6 +60,8 @@ class Flatten(_Reshape):
         torch.Size([8, 16, 4, 4])
     """
 
+    shown = "start_dim=, end_dim="
+
     def __init__(self, start_dim: int = 1, end_dim: int = -1, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -71,9 +73,6 @@ class Flatten(_Reshape):
             expected = f"dimension {self.start_dim} not to come after dimension {self.end_dim}"
             raise ShapeError(expected, f"shape {tuple(x.shape)}", remedy, self.label)
         return self.keep(x.flatten(start, end), x.shape)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Unflatten(_Reshape):
@@ -101,6 +100,8 @@ class Unflatten(_Reshape):
         torch.Size([4, 2, 3])
     """
 
+    shown = "dim=, unflattened_size="
+
     def __init__(self, dim: Any, unflattened_size: tuple[int, ...] | list[int], *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         unflattened_size = checks.own(unflattened_size)
@@ -121,9 +122,6 @@ class Unflatten(_Reshape):
             expected += ", or a multiple" if -1 in self.unflattened_size else ""
             raise ShapeError(expected, str(n), remedy, self.label)
         return self.keep(torch.unflatten(x, place, tuple(self.unflattened_size)), x.shape)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
 class Select(_Shape):
@@ -155,6 +153,8 @@ class Select(_Shape):
                 [0., 6.]])
     """
 
+    shown = "dim=, index="
+
     def __init__(self, dim: int, index: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         self.dim, self.index = dim, index
@@ -172,9 +172,6 @@ class Select(_Shape):
         dx = dy.new_zeros(self.shape_of(dy, shape))
         dx.select(place, self.index).copy_(dy)
         return dx
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}, index={self.index}"
 
 
 class Permute(_Shape):
@@ -252,6 +249,8 @@ class Transpose(_Shape):
         torch.Size([8, 3, 5])
     """
 
+    shown = "dim0=, dim1="
+
     def __init__(self, dim0: int, dim1: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         self.dim0, self.dim1 = dim0, dim1
@@ -263,6 +262,3 @@ class Transpose(_Shape):
     def backward(self, dy: Tensor) -> Tensor:
         (places,) = self.take(dy)
         return dy.transpose(*places).clone(memory_format=torch.contiguous_format)
-
-    def extra_repr(self) -> str:
-        return f"dim0={self.dim0}, dim1={self.dim1}"

@@ -16,6 +16,8 @@ from handgrad.nn.module import Module
 class _Along(Module):
     """What works along a dimension."""
 
+    shown = "dim="
+
     def __init__(self, dim: int | None = None, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         if dim is None:
@@ -26,9 +28,6 @@ class _Along(Module):
         """The input and the dimension to go along, past the leading R where there is one."""
         (dim,) = checks.places(self.leading(checks.tensor(x, self)), (self.dim,), self.along(0), self)
         return x, dim
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
 
 class Softmax(_Along):
@@ -118,6 +117,8 @@ class Softmax2d(Softmax):
         tensor([0.2500])
     """
 
+    shown = ""
+
     def __init__(self, *, replicas: int | None = None) -> None:
         super().__init__(-3, replicas=replicas)
 
@@ -127,9 +128,6 @@ class Softmax2d(Softmax):
             expected = f"an input of shape ({lead}N, C, H, W) or ({lead}C, H, W)"
             raise ShapeError(expected, str(tuple(x.shape)), "Pass images.", self.label)
         return super().forward(x)
-
-    def extra_repr(self) -> str:
-        return ""
 
 
 class LogSoftmax(_Along):

@@ -108,13 +108,7 @@ class Steps:
     states: ClassVar[int] = 1
 
     def forward(
-        self,
-        x: Tensor,
-        weights: Weights,
-        starts: list[Tensor],
-        memory: Tensor,
-        order: int = 1,
-        places: Places | None = None,
+        self, x: Tensor, weights: Weights, starts: list[Tensor], memory: Tensor, order: int, places: Places
     ) -> tuple[list[Tensor], Any]:
         """Run over x (…, T, N, I), writing h into memory (…, T + 1, N, H); return the last states and what to keep.
 
@@ -123,26 +117,15 @@ class Steps:
         biases = [None if b is None else b.value for b in (weights.bias_ih, weights.bias_hh)]
         values = [weights.ih.matrix, weights.hh.matrix, *biases]
         groups = in_groups(weights.hh.value, x.shape[-2], [x, memory, *values, *starts])
-        places = {} if places is None else places
         for index, (part, *_) in enumerate(groups):
             kind = part.shape, part.dtype, part.device
             if index not in places or places[index].kind != kind:
                 places[index] = Place(kind)
-        kept = [self._forward(place, order, *group) for place, group in zip(places.values(), groups)]
+        kept = [self._forward(place, order, group) for place, group in zip(places.values(), groups)]
         return [joined(ends) for ends in zip(*([track.end for track in run.tracks] for run, _ in kept))], kept
 
-    def _forward(
-        self,
-        place: Place,
-        order: int,
-        x: Tensor,
-        memory: Tensor,
-        W_ih: Tensor,
-        W_hh: Tensor,
-        b_ih: Tensor | None,
-        b_hh: Tensor | None,
-        *starts: Tensor,
-    ) -> tuple[Run, Any]:
+    def _forward(self, place: Place, order: int, group: tuple[Any, ...]) -> tuple[Run, Any]:
+        x, memory, W_ih, W_hh, b_ih, b_hh, *starts = group
         a = place.once("a", lambda: x.new_empty(*x.shape[:-1], W_ih.shape[-1]))  # (T, N, G)
         x = rows(x)  # (T N, I)
         if b_ih is None or b_hh is None:

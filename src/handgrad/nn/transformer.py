@@ -1,8 +1,9 @@
-"""TransformerEncoderLayer and TransformerEncoder (Vaswani et al. 2017), on bases that they share with the decoder's."""
+"""The transformer's encoder and decoder, and the layers that they are stacks of (Vaswani et al. 2017)."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -24,13 +25,12 @@ class TransformerLayer(Module):
     """Base of the layers of encoder and decoder: attention once or twice, then FF, each with its norm and dropout."""
 
     blocks: ClassVar[int]
+    """How many parts there are, each added to its input: the attentions, and FF."""
 
     norm1: LayerNorm
     norm2: LayerNorm
-    norm3: LayerNorm
     dropout1: Dropout
     dropout2: Dropout
-    dropout3: Dropout
 
     found = {  # noqa: RUF012
         "d_model": "self_attn.embed_dim",
@@ -87,29 +87,32 @@ class TransformerLayer(Module):
         if generator is not None:
             self.reset(generator)
 
-    def _attended(self, x: Tensor, masks: dict[str, Any]) -> Tensor:
-        y: Tensor = self.dropout1(self.self_attn(x, need_weights=False, **masks)[0])
-        return y
-
-    def _backward_attended(self, dy: Tensor) -> Tensor:
-        dx: Tensor = self.self_attn.backward(self.dropout1.backward_within(dy))
-        return dx
-
     @property
     def between(self) -> Module:
         return self.activation if isinstance(self.activation, Module) else self._activation[0]
 
-    @property
-    def _last_dropout(self) -> Dropout:
-        return self.dropout2 if self.blocks == 2 else self.dropout3
+    def _through(self, x: Tensor, *parts: Callable[[Tensor], Tensor]) -> Tensor:
+        """One part after another: LN(x + part(x)), or with `norm_first` x + part(LN(x)); dropout is behind each."""
+        for block, part in enumerate(parts, 1):
+            norm, dropout = getattr(self, f"norm{block}"), getattr(self, f"dropout{block}")
+            x = x + dropout(part(norm(x))) if self.norm_first else norm(x + dropout(part(x)))
+        return x
+
+    def _backward_through(self, dx: Tensor, *parts: Callable[[Tensor], Tensor]) -> Tensor:
+        """The gradient by x, from the backward of each part, the last one's first."""
+        for block, part in zip(range(self.blocks, 0, -1), parts):
+            norm, dropout = getattr(self, f"norm{block}"), getattr(self, f"dropout{block}")
+            dx = dx if self.norm_first else norm.backward(dx)  # by the sum
+            dp = part(dropout.backward_within(dx))
+            dx = dx + (norm.backward(dp) if self.norm_first else dp)
+        return dx
 
     def _fed(self, u: Tensor) -> Tensor:
-        y: Tensor = self._last_dropout(self.linear2(self.dropout(self.between(self.linear1(u)))))
+        y: Tensor = self.linear2(self.dropout(self.between(self.linear1(u))))
         return y
 
     def _backward_fed(self, dy: Tensor) -> Tensor:
-        dh = self.dropout.backward_within(self.linear2.backward(self._last_dropout.backward_within(dy)))
-        return self.linear1.backward(self.between.backward(dh))
+        return self.linear1.backward(self.between.backward(self.dropout.backward_within(self.linear2.backward(dy))))
 
 
 class TransformerEncoderLayer(TransformerLayer):
@@ -169,23 +172,92 @@ class TransformerEncoderLayer(TransformerLayer):
             "key_padding_mask": src_key_padding_mask,
             "is_causal": is_causal or self.is_causal,
         }
-        src = self.replicated(src, rank=3)
-        if self.norm_first:
-            u = src + self._attended(self.norm1(src), masks)
-            y = u + self._fed(self.norm2(u))
-        else:
-            u = self.norm1(src + self._attended(src, masks))
-            y = self.norm2(u + self._fed(u))
-        return self.keep(y)
+        x = self.replicated(src, rank=3)
+        return self.keep(self._through(x, lambda u: self.self_attn(u, need_weights=False, **masks)[0], self._fed))
 
     def backward(self, dy: Tensor) -> Tensor:
         self.take(dy)
-        if self.norm_first:
-            du = dy + self.norm2.backward(self._backward_fed(dy))
-            return du + self.norm1.backward(self._backward_attended(du))
-        ds = self.norm2.backward(dy)  # by u + FF(u)
-        ds = self.norm1.backward(ds + self._backward_fed(ds))  # by x + SA(x)
-        return ds + self._backward_attended(ds)
+        return self._backward_through(dy, self._backward_fed, self.self_attn.backward)
+
+
+class TransformerDecoderLayer(TransformerLayer):
+    r"""Self-attention, attention to an encoder's output m, and a network of two linear layers, as in the encoder's.
+
+    $$u = \mathrm{LN}_1(x + \mathrm{SA}(x)), \quad v = \mathrm{LN}_2(u + \mathrm{CA}(u, m)), \quad
+      y = \mathrm{LN}_3(v + \mathrm{FF}(v))$$
+
+    or with `norm_first`
+
+    $$u = x + \mathrm{SA}(\mathrm{LN}_1(x)), \quad v = u + \mathrm{CA}(\mathrm{LN}_2(u), m), \quad
+      y = v + \mathrm{FF}(\mathrm{LN}_3(v))$$
+
+    CA's queries are of u, its keys and values of m. `backward` returns the gradients by x and by m.
+
+    Shapes: x and y (T, N, E), m (S, N, E); with `batch_first` (N, T, E) and (N, S, E); without replicas also (T, E)
+    and (S, E). With R replicas a leading R, or inputs shared by all.
+
+    Args: as of `TransformerEncoderLayer`; with `is_causal` x looks at no later token of its own.
+
+    Errors: those of its parts.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> layer = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True, is_causal=True)
+        >>> layer(torch.randn(4, 5, 8), torch.randn(4, 7, 8)).shape
+        torch.Size([4, 5, 8])
+        >>> [d.shape for d in layer.backward(torch.randn(4, 5, 8))]
+        [torch.Size([4, 5, 8]), torch.Size([4, 7, 8])]
+    """
+
+    blocks = 3
+
+    norm3: LayerNorm
+    dropout3: Dropout
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        """Return y; the masks are those of `MultiheadAttention`, of x to itself and to m."""
+        own = {
+            "attn_mask": tgt_mask,
+            "key_padding_mask": tgt_key_padding_mask,
+            "is_causal": tgt_is_causal or self.is_causal,
+        }
+        other = {
+            "attn_mask": memory_mask,
+            "key_padding_mask": memory_key_padding_mask,
+            "is_causal": memory_is_causal,
+        }
+        x, m = self.replicated(tgt, rank=3), self.replicated(memory, rank=3)
+        y = self._through(
+            x,
+            lambda u: self.self_attn(u, need_weights=False, **own)[0],
+            lambda u: self.multihead_attn(u, m, need_weights=False, **other)[0],
+            self._fed,
+        )
+        return self.keep(y)
+
+    def backward(self, dy: Tensor) -> tuple[Tensor, Tensor]:
+        self.take(dy)
+        crossed: list[Tensor] = []
+
+        def backward_crossed(dv: Tensor) -> Tensor:
+            crossed.extend(self.multihead_attn.backward(dv))
+            return crossed[0]
+
+        dx = self._backward_through(dy, self._backward_fed, backward_crossed, self.self_attn.backward)
+        return dx, crossed[1]
 
 
 class TransformerStack(Module):
@@ -258,3 +330,66 @@ class TransformerEncoder(TransformerStack):
         for layer in reversed(list(self.layers)):
             dx = layer.backward(dx)
         return dx
+
+
+class TransformerDecoder(TransformerStack):
+    r"""Decoder layers of one make, one after another, all of which look at the same m, and perhaps a last norm.
+
+    `backward` returns the gradient by x, and that by m, the sum of all layers'.
+
+    Args:
+        decoder_layer: what is copied; the copies start with its values, as in PyTorch.
+        num_layers: how many.
+        norm: applied at the end.
+        generator: given, every layer is drawn from it (R of them for R replicas), as `reset` and `nn.replicate` do.
+
+    Shapes: as `TransformerDecoderLayer`'s.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16, batch_first=True), 2)
+        >>> decoder(torch.randn(4, 5, 8), torch.randn(4, 7, 8), tgt_is_causal=True).shape
+        torch.Size([4, 5, 8])
+    """
+
+    found = {"decoder_layer": "layers.0"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        decoder_layer: TransformerDecoderLayer,
+        num_layers: int,
+        norm: Module | None = None,
+        *,
+        generator: Generators = None,
+    ) -> None:
+        super().__init__(decoder_layer, num_layers, norm, generator)
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        """Return y; the masks are those of every layer."""
+        masks: Any = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
+        y = tgt
+        for layer in self.layers:
+            y = layer(y, memory, *masks, bool(tgt_is_causal), memory_is_causal)
+        return y if self.norm is None else self.norm(y)
+
+    def backward(self, dy: Tensor) -> tuple[Tensor, Tensor]:
+        dx: Tensor = dy if self.norm is None else self.norm.backward(dy)
+        last, *others = reversed(list(self.layers))
+        dx, dm = last.backward(dx)
+        for layer in others:
+            dx, more = layer.backward(dx)
+            dm.add_(more)
+        return dx, dm

@@ -204,6 +204,8 @@ class PixelShuffle(Module):
                  [2., 3.]]])
     """
 
+    shown = "upscale_factor="
+
     def __init__(self, upscale_factor: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         self.upscale_factor = checks.positive_int("upscale_factor", upscale_factor, self.label)
@@ -220,9 +222,6 @@ class PixelShuffle(Module):
     def backward(self, dy: Tensor) -> Tensor:
         self.take(dy)
         return unshuffled(dy, self.upscale_factor)
-
-    def extra_repr(self) -> str:
-        return f"upscale_factor={self.upscale_factor}"
 
 
 class PixelUnshuffle(Module):
@@ -247,6 +246,8 @@ class PixelUnshuffle(Module):
         torch.Size([12, 2, 3])
     """
 
+    shown = "downscale_factor="
+
     def __init__(self, downscale_factor: int, *, replicas: int | None = None) -> None:
         super().__init__(replicas)
         self.downscale_factor = checks.positive_int("downscale_factor", downscale_factor, self.label)
@@ -263,9 +264,6 @@ class PixelUnshuffle(Module):
     def backward(self, dy: Tensor) -> Tensor:
         self.take(dy)
         return shuffled(dy, self.downscale_factor)
-
-    def extra_repr(self) -> str:
-        return f"downscale_factor={self.downscale_factor}"
 
 
 def shuffled(x: Tensor, f: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handgrad import checks
 from handgrad.errors import ArgumentError, DTypeError, ShapeError, StateError
-from handgrad.nn.constants import Number, each
+from handgrad.nn.constants import Number, clip_, each
 from handgrad.nn.parameter import Parameter
 
 SMALL = 2**14
@@ -144,10 +144,8 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: Nu
     """
     grads, replicas = _gradients(parameters, "clip_grad_value_")
     value = bound("clip_value", clip_value, replicas, "clip_grad_value_")
-    if not grads:
-        return
-    torch._foreach_clamp_min_(grads, each(-value, grads))
-    torch._foreach_clamp_max_(grads, each(value, grads))
+    if grads:
+        clip_(grads, -value, value)
 
 
 def parameters_to_vector(parameters: Iterable[Parameter]) -> Tensor:

@@ -99,12 +99,6 @@ def average_squares_(averages: list[Tensor], tensors: list[Tensor], beta: float 
         torch._foreach_addcmul_(averages, tensors, tensors, 1 - beta)
 
 
-def clip_(tensors: list[Tensor], low: float | Tensor, high: float | Tensor) -> None:
-    """Limit each tensor from below and above in place, with one number or R for each bound."""
-    torch._foreach_clamp_min_(tensors, each(low, tensors))
-    torch._foreach_clamp_max_(tensors, each(high, tensors))
-
-
 def wide(number: float | Tensor, like: Tensor) -> Any:
     """One number as it is, R numbers as (R, 1, …) in the dtype of a tensor that leads with R."""
     return back(each(number, [like]), [like])[0] if isinstance(number, Tensor) else number

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +18,7 @@ VECTORS = ("d", "prev_flat_grad")
 HISTORIES = ("old_dirs", "old_stps")
 
 
-@dataclass
-class Point:
+class Point(NamedTuple):
     """Where a search along a direction d has been: θ + t d."""
 
     t: float

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from handgrad.errors import ArgumentError
+from handgrad.nn.constants import clip_
 from handgrad.nn.parameter import Parameter
-from handgrad.optim.arithmetic import Number, add_scaled_, clip_, descended, listed, scaled, shift_
+from handgrad.optim.arithmetic import Number, add_scaled_, descended, listed, scaled, shift_
 from handgrad.optim.optimizer import Optimizer, Params
 
 
