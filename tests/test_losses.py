@@ -446,3 +446,10 @@ def test_the_mean_of_halves_whose_sum_is_beyond_them(replicas: int | None) -> No
     assert found.dtype == torch.float16
     assert bool((found == 100).all())
     torch.testing.assert_close(loss.backward(), torch.full_like(y, 0.02))
+
+
+@pytest.mark.parametrize("member", ["CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "MultiLabelSoftMarginLoss"])
+def test_one_number_is_no_prediction_of_classes(member):
+    criterion = getattr(nn, member)()
+    with pytest.raises(ShapeError, match=f"{member}: expected predictions of K classes, got one number"):
+        criterion(torch.tensor(1.0), torch.tensor(1))

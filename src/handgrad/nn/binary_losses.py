@@ -152,6 +152,6 @@ class MultiLabelSoftMarginLoss(BCEWithLogitsLoss):
     __init__ = BCELoss.__init__  # without pos_weight
 
     def forward(self, y: Tensor, t: Tensor, weights: Tensor | None = None) -> Tensor:
-        self.predictions(y)
+        self.predictions(y, rank=1)
         loss, dy = self.elements(y, self.targets(t, y))
         return self.reduced(loss.mean(-1), dy.div_(y.shape[-1]), weights=weights, classes=y.ndim - 1)

@@ -33,7 +33,7 @@ class ClassLoss(Loss):
 
     def classes(self, y: Tensor) -> int:
         """The dimension of the K classes of predictions: behind the samples', the only one where there is no batch."""
-        self.predictions(y)
+        self.predictions(y, rank=1)
         dim = self.lead + (y.ndim > self.lead + 1)
         if self.weight is not None:
             checks.like(self.weight, y, self, "class weights", owner="the predictions")

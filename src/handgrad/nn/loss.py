@@ -150,13 +150,16 @@ class Loss(Module):
 
     # What comes in
 
-    def predictions(self, y: Tensor, *others: Tensor) -> None:
-        """Raise unless all are predictions of one shape that lead with the replicas."""
+    def predictions(self, y: Tensor, *others: Tensor, rank: int = 0) -> None:
+        """Raise unless all are predictions of one shape, of at least so many dimensions, that lead with the replicas."""
         checks.tensor(y, self, "predictions")
         if self.replicas is not None and (y.ndim < 2 or y.shape[0] != self.replicas):
             remedy = "Build the loss with the model's number of replicas, and give it (R, N, …)."
             expected = f"predictions with a leading {self.replicas} for the replicas"
             raise ShapeError(expected, f"{tuple(y.shape)}", remedy, self.label)
+        if y.ndim < rank:
+            remedy = "Give it a number for each class, or (N, K) of N samples."
+            raise ShapeError("predictions of K classes", "one number", remedy, self.label)
         if y.numel() == 0 and self.reduction in ("mean", "batchmean"):
             remedy = "Skip empty batches."
             raise ShapeError("at least one prediction to average over", f"shape {tuple(y.shape)}", remedy, self.label)
