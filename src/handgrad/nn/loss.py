@@ -151,7 +151,7 @@ class Loss(Module):
     # What comes in
 
     def predictions(self, y: Tensor, *others: Tensor, rank: int = 0) -> None:
-        """Raise unless all are predictions of one shape, of at least so many dimensions, that lead with the replicas."""
+        """Raise unless all are predictions of one shape that lead with the replicas; of at least `rank` dimensions."""
         checks.tensor(y, self, "predictions")
         if self.replicas is not None and (y.ndim < 2 or y.shape[0] != self.replicas):
             remedy = "Build the loss with the model's number of replicas, and give it (R, N, …)."
