@@ -320,6 +320,15 @@ def test_novelty_says_what_is_new():
     assert str(tables.outside(encoder, table)) == "All 4 rows lie within what was seen in training."
 
 
+def test_a_day_may_lie_beyond_those_seen_and_a_time_of_day_not():
+    table = tables.load({"day": ["2024-01-05", "2024-03-01", "2024-02-10"], "at": ["08:00", "12:00", "09:30"]})
+    new = tables.Table.of(table.schema, {"day": ["2024-02-01", "2025-03-01", "soon"], "at": ["20:00", "03:00", "noon"]})
+    within, late, unread = tables.outside(tables.Encoder.fit(table), new).sentences
+    assert within == ""
+    assert late.startswith("day is 2025-03-01, beyond 2024.0")
+    assert unread == "day is 'soon', not a date; at is 'noon', not a date."
+
+
 @pytest.mark.parametrize(
     ("seen", "value", "sentence"),
     [
