@@ -296,6 +296,14 @@ def test_dates_become_numbers_and_circles():
     )  # fmt: skip
 
 
+def test_a_time_of_day_has_minutes_and_seconds():
+    frame = {"at": ["06:30:36", "12:00:00"], "day": ["2023-07-02T06:30:36", "2024-01-01T00:00:00"], "y": [1.5, 2.5]}
+    table = tables.load(frame, "y", task="regression")
+    turn = 2 * np.pi * 6.51 / 24
+    assert table.numbers[0, :2] == pytest.approx([np.sin(turn), np.cos(turn)])
+    assert table.numbers[:, 2] == pytest.approx([2023 + (182 + 6.51 / 24) / 365, 2024], abs=1e-9)
+
+
 def test_novelty_says_what_is_new():
     table = tables.load({"n": [0.0, 10.0, 5.0, 2.5], "f": [True, False, True, True], "c": ["a", "b", "a", "a"]})
     encoder = tables.Encoder.fit(table)
