@@ -439,6 +439,7 @@ def test_a_run_has_the_texts_that_were_given_and_without_patience_no_best_epochs
     run = finished(trained.prepared, recipe, baselines=False, **texts).run
     assert (run["title"], run["data"]["source"], run["command"]) == tuple(texts.values())
     assert run["best_epochs"] == [None] * 4
+    assert trained.run["best_epochs"] == trained.history.best
     assert trained.run["title"] == "y of a table"
 
 
@@ -477,6 +478,15 @@ def test_what_cannot_be_reported_replaces_nothing(trained, tmp_path, monkeypatch
     with pytest.raises(MissingExtraError):
         write(trained, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_what_baselines_warned_of_is_told_once(trained, monkeypatch):
+    fits = tables.baselines(trained.prepared.table, trained.prepared.splits)
+    warned = {name: [dataclasses.replace(fit, warnings=(name,)) for fit in some] for name, some in fits.items()}
+    monkeypatch.setattr(tables, "baselines", lambda *_: warned)
+    linear = "ridge" if trained.run["task"] == "regression" else "logistic"
+    told = finished(trained.prepared, Recipe(hidden=(), epochs=1)).run["warnings"]
+    assert told == ["constant: constant", f"{linear} regression: linear", "gradient boosting: boosting"]
 
 
 def test_baselines_say_how_far_they_are(trained):
