@@ -20,7 +20,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from handgrad import files, load, nn, save
+from handgrad import files, load, nn, save, tables
 from handgrad.cli import app, console
 from handgrad.errors import ArgumentError, DataError, MissingExtraError, OutputError
 from handgrad.grid import grid
@@ -28,6 +28,7 @@ from handgrad.recipes import Recipe
 from handgrad.results import Results
 from handgrad.runs import Folder, compare, prepare, sweep, train, write
 from handgrad.runs import folder as folder_module
+from handgrad.tables import Table
 from handgrad.tensorfile import load_tensors
 
 FAST = Recipe(hidden=(16,), epochs=40)
@@ -122,8 +123,6 @@ def test_a_seed_is_trained_as_in_any_company(trained):
 def test_an_ensemble_predicts_as_its_networks_do(folder, trained):
     table = frame(rows=200, seed=5, task=trained.run["task"])
     found = folder.predict(table.drop("y"))
-    from handgrad.tables import Table
-
     rows = Table.of(folder.schema, table.drop("y"))
     outs = torch.stack([
         folder.model.replica(r)(encoder.transform(rows)) for r, encoder in enumerate(folder.encoders)
@@ -141,6 +140,20 @@ def test_an_ensemble_predicts_as_its_networks_do(folder, trained):
         assert found["spread"].to_list() == pytest.approx(outs[..., 0].double().std(0).tolist(), rel=1e-4)
         assert bool((found["low"] <= found["prediction"]).all())
         assert bool((found["prediction"] <= found["high"]).all())
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_an_ensemble_is_of_those_that_have_not_diverged(kept, folder, trained):
+    some = dataclasses.replace(folder, diverged=[r >= kept for r in range(4)])
+    table = frame(5, seed=7, task=trained.run["task"])
+    found, alone = some.predict(table), folder.outputs(Table.of(folder.schema, table))[:kept].double()
+    if trained.run["task"] == "classification":
+        alone = alone.softmax(-1)
+        alone = alone.gather(-1, alone.mean(0).argmax(-1).expand(kept, -1).unsqueeze(-1))
+    best = "probability" if trained.run["task"] == "classification" else "prediction"
+    assert found[best].to_list() == pytest.approx(alone[..., 0].mean(0).tolist())
+    spread = alone[..., 0].std(0).tolist() if kept > 1 else [0.0] * 5
+    assert found["spread"].to_list() == pytest.approx(spread)
 
 
 def test_rows_outside_of_what_was_seen_are_named(folder):
@@ -236,6 +249,7 @@ def test_runs_are_compared_by_seed(folder, trained, tmp_path):
     ]  # fmt: skip
     assert found[metric].mean == pytest.approx(sum(differences) / 4)
     assert found[metric].n == 4
+    assert (found[metric].a, found[metric].b) == (str(folder.path), str(other.path))
     with pytest.raises(ArgumentError, match="part to be one of"):
         compare(folder, other, part="tests")
     without = prepare(frame(task=trained.run["task"]), "y", range(4), kinds={"b": "drop"})
@@ -273,6 +287,13 @@ def test_recipes_are_swept(trained):
     assert results.best(metric) == {"lr": 0.01}
     with pytest.raises(ArgumentError, match="learning_rate"):
         sweep(trained.prepared, grid(seeds=4, learning_rate=[0.1]), FAST)
+
+
+@pytest.mark.parametrize(("options", "part"), [({}, "validation"), ({"part": "test"}, "test")])
+def test_a_sweep_measures_what_a_run_does_on_the_part_asked_for(options, part, trained):
+    results = sweep(trained.prepared, grid(seeds=4), FAST, **options)
+    for name, values in trained.run["metrics"][part].items():
+        assert results.distribution(name).values == pytest.approx(values), name
 
 
 def test_groups_stay_together():
@@ -377,6 +398,53 @@ def test_a_run_has_rows_in_every_part():
         prepare(frame(), "y", [0], test=0)
 
 
+def test_shares_and_the_way_to_split_are_told():
+    prepared = prepare(frame(), "y", range(2), validation=0.1, test=0.3)
+    assert {name: rows.shape[1] for name, rows in prepared.rows.items()} == {"train": 180, "validation": 30, "test": 90}
+    assert prepared.how == "at random, stratified by class, 60/10/30 % for training, validation and test"
+    assert not prepared.shared
+    table = frame(task="regression").with_columns(day=polars.Series(range(300)))
+    assert prepare(table, "y", [0]).how.startswith("at random, 60/20/20 %")
+    by_time = prepare(table, "y", range(2), time="day")
+    assert by_time.how == "in the order of 'day', 60/20/20 % for training, validation and test"
+    assert by_time.shared
+    assert by_time.rows["test"].tolist() == [list(range(240, 300))] * 2
+
+
+def test_too_many_replicas_for_the_memory_are_refused(monkeypatch):
+    table, seeds = frame(), range(5)
+    need = prepare(table, "y", seeds).x.numel() * 4
+    monkeypatch.setattr("handgrad.runs.prepared.free_memory", lambda: 2 * need)
+    prepare(table, "y", seeds)
+    monkeypatch.setattr("handgrad.runs.prepared.free_memory", lambda: 2 * need - 2)
+    with pytest.raises(ArgumentError, match="GiB for 5 replicas"):
+        prepare(table, "y", seeds)
+
+
+def test_groups_of_unequal_size_are_cut_to_one_size_and_that_is_noted():
+    table = frame(400).with_columns(owner=polars.Series([f"o{math.isqrt(n)}" for n in range(400)]))
+    prepared = prepare(table, "y", range(3), groups="owner")
+    assert prepared.how.startswith("by groups of 'owner', 60/20/20 %")
+    assert any(note.startswith("Groups give train parts of ") for note in prepared.notes)
+    whole = [tables.split(prepared.table, seed, groups="owner") for seed in range(3)]
+    for name, rows in prepared.rows.items():
+        parts = [getattr(split, name) for split in whole]
+        assert rows.shape[1] == min(map(len, parts))
+        for some, every in zip(rows.numpy(), parts):
+            assert set(some) <= set(every)
+            assert (np.diff(some) > 0).all(), "different ones, in their order"
+
+
+def test_a_run_has_the_texts_that_were_given_and_without_patience_no_best_epochs(trained):
+    recipe = Recipe(hidden=(), epochs=1, patience=None)
+    texts = {"title": "Prices", "source": "prices.csv", "command": "handgrad train prices.csv"}
+    run = finished(trained.prepared, recipe, baselines=False, **texts).run
+    assert (run["title"], run["data"]["source"], run["command"]) == tuple(texts.values())
+    assert run["best_epochs"] == [None] * 4
+    assert trained.run["best_epochs"] == trained.history.best
+    assert trained.run["title"] == "y of a table"
+
+
 def test_groups_by_the_target_are_refused():
     with pytest.raises(ArgumentError, match="groups"):
         prepare(frame(), "y", [0], groups="y")
@@ -412,6 +480,15 @@ def test_what_cannot_be_reported_replaces_nothing(trained, tmp_path, monkeypatch
     with pytest.raises(MissingExtraError):
         write(trained, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_what_baselines_warned_of_is_told_once(trained, monkeypatch):
+    fits = tables.baselines(trained.prepared.table, trained.prepared.splits)
+    warned = {name: [dataclasses.replace(fit, warnings=(name,)) for fit in some] for name, some in fits.items()}
+    monkeypatch.setattr(tables, "baselines", lambda *_: warned)
+    linear = "ridge" if trained.run["task"] == "regression" else "logistic"
+    told = finished(trained.prepared, Recipe(hidden=(), epochs=1)).run["warnings"]
+    assert told == ["constant: constant", f"{linear} regression: linear", "gradient boosting: boosting"]
 
 
 def test_baselines_say_how_far_they_are(trained):

@@ -290,6 +290,7 @@ def test_what_cannot_be_saved(tmp_path: Path, model: Any, match: str) -> None:
         {"class": "Linear"},
         {"class": "Linear", "arguments": [1]},
         {"class": "Linear", "arguments": {"in_features": 2, "out_features": 2, "dtype": {"dtype": "load"}}},
+        {"class": "Linear", "arguments": {"in_features": 2, "out_features": 2, "dtype": {"dtype": "float33"}}},
         {"class": "Linear", "arguments": {"in_features": 2, "out_features": 2, "depth": 3}},
         {"class": "Linear", "arguments": {"in_features": 2, "out_features": {"part": "nowhere"}}},
         {"class": "ReLU", "tied": [["0.weight", "1.weight"]]},

@@ -34,6 +34,7 @@ def column(values, kind=None, name="x", missing=()):
         ([*[str(i / 7) for i in range(120)], *"abcde"], "number"),
         ([*[str(i / 7) for i in range(120)], *"abcdef"], "identifier"),  # six such words
         ([*[str(i / 7) for i in range(60)], *"abcd"], "identifier"),  # more than 5 %
+        ([*[str(i / 7) for i in range(60)], *"abcd", *[None] * 60], "identifier"),  # of those that are there
         ([dt.timedelta(hours=1), dt.timedelta(hours=2)], "number"),
         (["a", "b", "a"], "category"),
         (["01", "02", "10"], "category"),
@@ -155,6 +156,7 @@ def test_reasons_name_what_a_caller_may_want_to_know():
     assert "%d/%m" not in column(["1/31/2020", "3/4/2020"]).reason
     codes = column([1, 2, 3] * 10, name="year built").reason
     assert codes.endswith("if they are codes, say kinds={'year built': 'category'} or --kind 'year built=category'")
+    assert column([0.5, 1.5, 2.5] * 10).reason == "numbers"
     assert "1 cell that is no finite number" in column([*["1.5", "2"] * 20, "many"]).reason
     assert "2 cells that are no finite number" in column([1.0, 2.0, np.inf, -np.inf]).reason
     assert "no finite" not in column([1.0, 2.0, None, float("nan")]).reason

@@ -296,6 +296,14 @@ def test_dates_become_numbers_and_circles():
     )  # fmt: skip
 
 
+def test_a_time_of_day_has_minutes_and_seconds():
+    frame = {"at": ["06:30:36", "12:00:00"], "day": ["2023-07-02T06:30:36", "2024-01-01T00:00:00"], "y": [1.5, 2.5]}
+    table = tables.load(frame, "y", task="regression")
+    turn = 2 * np.pi * 6.51 / 24
+    assert table.numbers[0, :2] == pytest.approx([np.sin(turn), np.cos(turn)])
+    assert table.numbers[:, 2] == pytest.approx([2023 + (182 + 6.51 / 24) / 365, 2024], abs=1e-9)
+
+
 def test_novelty_says_what_is_new():
     table = tables.load({"n": [0.0, 10.0, 5.0, 2.5], "f": [True, False, True, True], "c": ["a", "b", "a", "a"]})
     encoder = tables.Encoder.fit(table)
@@ -318,6 +326,15 @@ def test_novelty_says_what_is_new():
     assert found.rows.tolist() == [False, True, True, True, True, True]
     assert str(found) == "5 of 6 rows lie outside what was seen in training: n in 5, f in 2, c in 1."
     assert str(tables.outside(encoder, table)) == "All 4 rows lie within what was seen in training."
+
+
+def test_a_day_may_lie_beyond_those_seen_and_a_time_of_day_not():
+    table = tables.load({"day": ["2024-01-05", "2024-03-01", "2024-02-10"], "at": ["08:00", "12:00", "09:30"]})
+    new = tables.Table.of(table.schema, {"day": ["2024-02-01", "2025-03-01", "soon"], "at": ["20:00", "03:00", "noon"]})
+    within, late, unread = tables.outside(tables.Encoder.fit(table), new).sentences
+    assert within == ""
+    assert late.startswith("day is 2025-03-01, beyond 2024.0")
+    assert unread == "day is 'soon', not a date; at is 'noon', not a date."
 
 
 @pytest.mark.parametrize(

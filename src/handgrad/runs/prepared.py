@@ -132,7 +132,7 @@ def prepare(
     share = 1 - validation - test
     sizes = "/".join(f"{100 * part:.0f}" for part in (share, validation, test))
     kind = f"by groups of {groups!r}" if groups else f"in the order of {time!r}" if time else "at random"
-    stratified = ", stratified by class" if targets.ndim == 1 and not targets.is_floating_point() and not time else ""
+    stratified = "" if targets.is_floating_point() or groups or time else ", stratified by class"
     return Prepared(
         table,
         seeds,
@@ -140,7 +140,7 @@ def prepare(
         x,
         targets.unsqueeze(1) if targets.is_floating_point() else targets,
         rows,
-        f"{kind}{stratified if not groups else ''}, {sizes} % for training, validation and test",
+        f"{kind}{stratified}, {sizes} % for training, validation and test",
         time is not None,
         _digest(table),
         notes,
