@@ -201,6 +201,7 @@ LEVELS = [
         "handgrad.optim.arithmetic",
     ],
     ["handgrad.nn.parameter", "handgrad.nn.numbers"],
+    ["handgrad.nn.tree"],
     ["handgrad.nn.module", "handgrad.nn.steps", "handgrad.optim.optimizer"],
     [
         "handgrad.nn.loss",
@@ -279,6 +280,7 @@ WHEN_USED = {  # imported in a function, when it is called: Module.to_torch, and
     ("handgrad.nn.module", "handgrad.interop"),
     ("handgrad", "handgrad.interop"),
     ("handgrad", "handgrad.saving"),
+    ("handgrad.nn.tree", "handgrad.nn.module"),  # by type checkers alone
 }
 MODULES = {module_name(path): path for path in FILES}
 

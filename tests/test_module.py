@@ -458,3 +458,39 @@ def test_what_autograd_follows_is_refused() -> None:
             call()
     with torch.no_grad():
         assert model(torch.nn.Linear(3, 4)(torch.randn(5, 3))).shape == (5, 4)
+
+
+def test_a_function_is_applied_to_all_modules_in_pytorchs_order():
+    def build(library):
+        return library.Sequential(library.Linear(2, 3), library.Sequential(library.ReLU(), library.Linear(3, 1)))
+
+    ours, theirs = [], []
+    model = build(nn)
+    assert model.apply(lambda m: ours.append(type(m).__name__)) is model
+    build(torch.nn).apply(lambda m: theirs.append(type(m).__name__))
+    assert ours == theirs
+
+
+def test_a_registered_buffer_is_saved_moved_and_copied_but_not_trained():
+    class Shifted(nn.Module):
+        shift: torch.Tensor
+        later: torch.Tensor
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("shift", torch.ones(2))
+            self.register_buffer("later", None)
+
+    module = Shifted()
+    assert list(module.state_dict()) == ["shift"]
+    assert list(module.parameters()) == []
+    assert module.double().shift.dtype is torch.float64
+    module.load_state_dict({"shift": torch.zeros(2)})
+    assert next(copy.deepcopy(module).buffers()).tolist() == [0, 0]
+    module.later = torch.ones(3)
+    assert list(module.state_dict()) == ["shift", "later"]
+    assert list(Shifted().state_dict()) == ["shift"]
+    with pytest.raises(ArgumentError, match="a name for the buffer that is free, got training"):
+        module.register_buffer("training", torch.ones(1))
+    with pytest.raises(NotImplementedError, match="persistent"):
+        module.register_buffer("other", torch.ones(1), persistent=False)

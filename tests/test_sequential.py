@@ -224,3 +224,42 @@ def test_one_activation_may_stand_in_several_places() -> None:
     assert repr(ours) == repr(theirs)
     shared = nn.Linear(3, 3)
     assert nn.Sequential(shared, nn.Tanh(), shared)[0] is shared
+
+
+@pytest.mark.parametrize("kind", ["Sequential", "ModuleList"])
+def test_parts_are_put_in_and_taken_out_as_in_pytorch(kind):
+    def steps(library):
+        parts = [library.Linear(2, 3), library.ReLU(), library.Linear(3, 1)]
+        made = getattr(library, kind)(*([parts] if kind == "ModuleList" else parts))
+        yield made
+        for index in (1, -1, 0) if kind == "Sequential" else (1, 0):  # before the last, PyTorch's list loses a part
+            made.insert(index, library.Tanh())
+            yield made
+        for index in (0, -1):
+            made.pop(index)
+            yield made
+        del made[0]
+        yield made
+        del made[1:]
+        yield made
+
+    for ours, theirs in zip(steps(nn), steps(torch.nn), strict=True):
+        assert repr(ours) == repr(theirs)
+        assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_a_fused_sequential_runs_without_what_was_taken_out():
+    model = nn.fuse(nn.Sequential(nn.Linear(2, 25), nn.ReLU(), nn.Linear(25, 2), nn.Tanh()))
+    x = torch.randn(600, 2)
+    model.pop()
+    assert torch.allclose(model(x), nn.Sequential(*model)(x), atol=1e-6)
+    model.insert(0, nn.Sigmoid())
+    assert torch.allclose(model(x), nn.Sequential(*model)(x), atol=1e-6)
+
+
+def test_names_stay_where_they_are_no_numbers():
+    model = nn.Sequential(OrderedDict(first=nn.ReLU(), second=nn.Tanh(), third=nn.SiLU()))
+    del model[1]
+    assert [name for name, _ in model.named_parts()] == ["first", "third"]
+    with pytest.raises(IndexError, match="none at index 2"):
+        model.pop(2)

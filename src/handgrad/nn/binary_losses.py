@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -39,7 +37,7 @@ class BCELoss(Loss):
         tensor([-2.])
     """
 
-    buffer_names: ClassVar[tuple[str, ...]] = ("weight",)
+    buffer_names: tuple[str, ...] = ("weight",)
 
     def __init__(
         self,

@@ -95,6 +95,34 @@ class Container(Module):
             self.append(module)
         return self
 
+    def insert(self: Self, index: int, module: Module) -> Self:
+        """Put a module before the one at an index; return the container. Names that are numbers count on from 0."""
+        own, end = list(self._parts.items()), len(self._parts)
+        while str(end) in self._parts:
+            end += 1
+        own.insert(index, (str(end), self._checked(module, str(end))))
+        return self._renamed(own)
+
+    def pop(self, index: int = -1) -> Module:
+        """Take the module at an index out; return it."""
+        module = self[index]
+        del self[index]
+        return module
+
+    def __delitem__(self, index: int | slice) -> None:
+        own = list(self._parts.items())
+        if not isinstance(index, slice):
+            self._name(index)
+        del own[index]
+        self._renamed(own)
+
+    def _renamed(self: Self, parts: list[tuple[str, Module]]) -> Self:
+        """Let these be the parts, numbered anew if numbers are all names that they have."""
+        numbered = all(name.isdigit() for name, _ in parts)
+        self._parts = {str(i) if numbered else name: part for i, (name, part) in enumerate(parts)}
+        self.unfuse()
+        return self
+
     @overload
     def __getitem__(self, index: int) -> Module: ...
     @overload
@@ -204,7 +232,7 @@ class ModuleDict(Container):
     def __setitem__(self, name: str, module: Module) -> None:  # type: ignore[override]
         self._exchange(name, module)
 
-    def __delitem__(self, name: str) -> None:
+    def __delitem__(self, name: str) -> None:  # type: ignore[override]
         del self._parts[name]
 
     def __contains__(self, name: object) -> bool:
@@ -230,7 +258,7 @@ class ModuleDict(Container):
         for name, module in OrderedDict(modules).items():
             self[name] = module
 
-    def pop(self, name: str) -> Module:
+    def pop(self, name: str) -> Module:  # type: ignore[override]
         """Take a module out; return it."""
         return self._parts.pop(name)
 

@@ -16,12 +16,13 @@ from handgrad.nn.numbers import replicas_of, taken
 from handgrad.nn.parameter import Generators, Parameter
 from handgrad.nn.slot import check_gradient, described
 from handgrad.nn.state import LoadResult, matched
+from handgrad.nn.tree import Tree
 
 Self = TypeVar("Self", bound="Module")
 Y = TypeVar("Y")
 
 
-class Module:
+class Module(Tree):
     """A part of a network with its hand-written gradient.
 
     A subclass writes `forward` and, directly under it, `backward`. Parameters, buffers and sub-modules are
@@ -50,8 +51,6 @@ class Module:
     forward: Callable[..., Any]
     backward: Callable[..., Any]
 
-    buffer_names: ClassVar[tuple[str, ...]] = ()
-    """Attributes that are saved with the parameters but not trained."""
     number_names: ClassVar[tuple[str, ...]] = ()
     """Options that are one number, or a tuple of R, one a replica: see `nn.numbers`."""
     shown: ClassVar[str] = ""
@@ -197,79 +196,6 @@ class Module:
         Layers whose input gradient costs extra override it; `backward` gives the same parameter gradients.
         """
         self.backward(dy)
-
-    # The tree of modules
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield name and module of each direct part."""
-        for name, part in vars(self).items():
-            if isinstance(part, Module):
-                yield name, part
-
-    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
-        """Yield this module and all below it, depth first, with dotted names; a shared one once, or under each name."""
-        seen: set[int] = set()
-
-        def walk(name: str, module: Module) -> Iterator[tuple[str, Module]]:
-            if not remove_duplicate or id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
-                for child, part in module.named_children():
-                    yield from walk(f"{name}.{child}" if name else child, part)
-
-        yield from walk(prefix, self)
-
-    def modules(self) -> Iterator[Module]:
-        """Yield this module and all below it."""
-        return (module for _, module in self.named_modules())
-
-    def children(self) -> Iterator[Module]:
-        """Yield each direct part."""
-        return (module for _, module in self.named_children())
-
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Yield every parameter with PyTorch's dotted name; a shared parameter once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules(prefix):
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value
-
-    def parameters(self) -> Iterator[Parameter]:
-        """Yield every parameter, for an optimiser."""
-        return (parameter for _, parameter in self.named_parameters())
-
-    def freeze(self: Self, frozen: bool = True) -> Self:
-        """Drop the gradients of all parameters, so that none is trained, or have them again; return the module.
-
-        Example:
-            >>> from handgrad import nn
-            >>> [p.frozen for p in nn.Linear(2, 3).freeze().parameters()]
-            [True, True]
-        """
-        for parameter in self.parameters():
-            parameter.frozen = frozen
-        return self
-
-    def trainable(self) -> bool:
-        """Whether this module or one below it has a parameter that is not frozen."""
-        own = any(isinstance(value, Parameter) and not value.frozen for value in vars(self).values())
-        return own or any(part.trainable() for part in self.children())
-
-    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Yield every buffer with PyTorch's dotted name."""
-        for path, module in self.named_modules(prefix):
-            for name, value in module.own_buffers().items():
-                yield f"{path}.{name}" if path else name, value
-
-    def own_buffers(self) -> dict[str, Tensor]:
-        """The buffers of this module itself that are there, by name."""
-        return {name: value for name in self.buffer_names if (value := getattr(self, name)) is not None}
-
-    def buffers(self) -> Iterator[Tensor]:
-        """Yield every buffer, such as BatchNorm's running mean."""
-        return (buffer for _, buffer in self.named_buffers())
 
     # Modes, gradients, initial values
 
