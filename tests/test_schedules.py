@@ -421,9 +421,20 @@ def test_what_an_optimiser_holds_is_its_own() -> None:
     assert exact(sgd.param_groups[0]["lr"]) == [0.1, 0.2]
 
 
+class Own(lr_scheduler.LRScheduler):
+    """A schedule of a user's, given what it multiplies by."""
+
+    def __init__(self, optimizer: Any, function: Callable[[float], Any]) -> None:
+        self.given = function
+        super().__init__(optimizer)
+
+    def multiple(self, t: float) -> Any:
+        return self.given(t)
+
+
 def test_a_function_may_give_r_numbers() -> None:
     for answer in ([1.0, 2.0, 3.0], torch.tensor([1.0, 2.0, 3.0])):
-        for cls in (lr_scheduler.LambdaLR, lr_scheduler.MultiplicativeLR):
+        for cls in (lr_scheduler.LambdaLR, lr_scheduler.MultiplicativeLR, Own):
             schedule = cls(ours(replicas=R), lambda t, a=answer: a)  # type: ignore[misc]
             schedule.step()
             same(schedule.get_last_lr()[1], torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64))  # type: ignore[arg-type]
@@ -483,9 +494,11 @@ def test_plateau_equals_torch(options: dict[str, Any], seed: int) -> None:
     metrics = torch.rand(STEPS, generator=g, dtype=torch.float64) + torch.linspace(5, -10, STEPS).double().relu()
     metrics[7] = float("nan")
     values = metrics.tolist()
-    actual = numbers(course(lr_scheduler.ReduceLROnPlateau(ours(), **options), values))
-    expected = numbers(course(torch.optim.lr_scheduler.ReduceLROnPlateau(theirs(), **options), values))
+    plateau = lr_scheduler.ReduceLROnPlateau(ours(), **options)
+    peer = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs(), **options)
+    actual, expected = numbers(course(plateau, values)), numbers(course(peer, values))
     assert torch.equal(actual, expected)
+    assert plateau.last_epoch == peer.last_epoch
     assert len(set(actual[:, 1, 0].tolist())) > 1
 
 

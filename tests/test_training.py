@@ -330,8 +330,9 @@ def test_a_diverged_replica_is_noted_and_stops_early_stopping_for_itself():
 
 def test_replicas_diverge_where_each_of_them_does():
     model = nn.Sequential(nn.Linear(1, 4, replicas=4), nn.ReLU(), nn.Linear(4, 1, replicas=4))
-    for r, layer in ((1, 0), (2, 2)):
-        model[layer].bias.value[r] = math.inf
+    biases = dict(model.named_parameters())
+    for r, name in ((1, "0.bias"), (2, "2.bias")):
+        biases[name].value[r] = math.inf
     history = Trainer(
         model, nn.MSELoss(replicas=4), optim.SGD(model.parameters()), Batches(X, T, 20, range(4)), epochs=1
     ).run()
@@ -344,8 +345,8 @@ def test_replicas_diverge_where_each_of_them_does():
 
 
 def test_what_is_no_plain_sequence_diverges_as_a_whole():
-    model = nn.Residual(nn.Linear(1, 1, replicas=2))
-    model[0].bias.value[1] = math.inf
+    model = nn.Residual(linear := nn.Linear(1, 1, replicas=2, bias=False))
+    linear.weight.value[1] = math.inf
     history = fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), (X, T), epochs=1)
     assert history.diverged == [None, {"epoch": 0, "step": 0, "layer": "the loss"}]
 
@@ -654,9 +655,10 @@ def test_a_folder_with_checkpoints_is_not_written_over(tmp_path):
         trained([3, 5], epochs=3, checkpoint=Checkpoints(tmp_path, resume=False))
 
 
-def test_few_checkpoints_are_kept(tmp_path):
-    trained([3], epochs=7, checkpoint=Checkpoints(tmp_path, every=3, keep=2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-6.safetensors", "checkpoint-7.safetensors"]
+@pytest.mark.parametrize(("keep", "epochs"), [(2, [6, 7]), (9, [3, 6, 7])])
+def test_few_checkpoints_are_kept(keep, epochs, tmp_path):
+    trained([3], epochs=7, checkpoint=Checkpoints(tmp_path, every=3, keep=keep))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{n}.safetensors" for n in epochs]
 
 
 @pytest.mark.parametrize(
@@ -1139,6 +1141,17 @@ def test_class_indices_in_batches_make_a_classification(replicas):
     assert "training_accuracy" in history.metrics
 
 
+def test_mixed_precision_of_several_outputs_and_gradients():
+    mixed, exact = Mixed(lstm := nn.LSTM(3, 4)), copy.deepcopy(lstm)
+    x, dy, dc = torch.randn(5, 2, 3), torch.randn(5, 2, 4), torch.randn(1, 2, 4)
+    y, (h, c) = mixed(x)
+    assert {value.dtype for value in (y, h, c)} == {torch.float32}
+    exact(x)
+    dx, wanted = mixed.backward((dy, (None, dc))), exact.backward((dy, (None, dc)))
+    assert dx.dtype is torch.float32
+    assert float((dx - wanted).norm() / wanted.norm()) < 0.03
+
+
 def test_mixed_precision_of_normalisations_alone():
     norm = nn.LayerNorm(1)
     model = nn.Sequential(norm)
@@ -1155,6 +1168,7 @@ def test_mixed_precision_of_normalisations_alone():
         ({"clip_value": -1.0}, "clip_value"),
         ({"data": Batches(X, T, 20, [5, 6]), "seeds": [0, 1]}, "seeds"),
         ({"early_stopping": np.float64(3)}, "patience"),
+        ({"batch_size": 47}, "at least 2 samples in every batch, for model.2, got a batch of 1 of 48"),
     ],
 )
 def test_options_that_do_not_go_are_refused_before_the_first_step(options, message):
