@@ -351,6 +351,9 @@ TOGETHER: dict[str, Callable[[Any, Any], list[Any]]] = {
         n.SequentialLR(o, [n.ConstantLR(o, 0.5, 9), n.ExponentialLR(o, 0.9)], [30]),
         n.StepLR(o, 3),
     ],
+    "in turn, closed": lambda n, o: [
+        n.SequentialLR(o, [n.ConstantLR(o, 0.5, 9), n.LambdaLR(o, lambda t: 1 / (1 + t))], [6])
+    ],
 }
 
 

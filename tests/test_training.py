@@ -149,6 +149,13 @@ def test_early_stopping_gives_each_replica_its_best_weights():
     assert torch.allclose(found.double(), torch.tensor(evaluated, dtype=torch.float64), rtol=1e-5)
 
 
+def test_early_stopping_begins_anew_with_each_training():
+    stopping = EarlyStopping(patience=3)
+    for seeds in ([3, 5], [3]):
+        _, history = trained(seeds, lr=0.3, epochs=40, early_stopping=stopping)
+    assert history.best == trained([3], lr=0.3, epochs=40, early_stopping=3)[1].best
+
+
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_early_stopping_waits_for_more_than_min_delta(mode):
     stopping, sign = EarlyStopping(patience=3, min_delta=0.25, mode=mode), 1 if mode == "min" else -1
