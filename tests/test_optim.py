@@ -112,6 +112,15 @@ def test_group_added_later() -> None:
     assert [group["lr"] for group in sgd.param_groups] == [0.1, 0.3]
 
 
+def test_what_is_loaded_into_two_optimisers_is_each_ones_own() -> None:
+    first, second = (optim.SGD([nn.Parameter(torch.ones(2), replicas=2)], lr=[0.1, 0.2]) for _ in range(2))
+    state = first.state_dict()
+    for sgd in (first, second):
+        sgd.load_state_dict(state)
+    first.param_groups[0]["lr"][0] = 0.5
+    assert second.param_groups[0]["lr"].tolist() == state["param_groups"][0]["lr"].tolist() == [0.1, 0.2]
+
+
 def test_zero_grad_clears_all_groups() -> None:
     ours, theirs = twins()
     hand_gradients(ours, theirs)

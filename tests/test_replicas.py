@@ -512,6 +512,7 @@ def test_stacked_replicas_are_what_they_were():
     joined = nn.stack([model, model.replica(1)])
     assert torch.equal(joined(torch.ones(4, 3))[3], joined(torch.ones(4, 3))[1])
     assert nn.stack([nn.MSELoss(), nn.MSELoss()]).replicas == 2
+    assert nn.stack([nn.HuberLoss(delta=0.5)]).delta == 0.5
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,23 @@ def test_a_saved_state_brings_the_momentum_of_the_cycle_that_is_under_way(done: 
         fresh.step()
 
 
+def test_a_saved_composition_brings_what_its_parts_have_found() -> None:
+    """SWALR leads from the learning rate at its first step, which here another schedule has made."""
+
+    def make() -> Any:
+        sgd = ours()
+        parts = [lr_scheduler.ExponentialLR(sgd, 0.8), optim.swa_utils.SWALR(sgd, 0.05, anneal_epochs=4)]
+        return lr_scheduler.SequentialLR(sgd, parts, milestones=[5])
+
+    half, fresh = make(), make()
+    for _ in range(7):
+        half.step()
+    fresh.load_state_dict(half.state_dict())
+    for schedule in (half, fresh):
+        schedule.step()
+    assert fresh.get_last_lr() == half.get_last_lr()
+
+
 def test_a_state_brings_the_options() -> None:
     saved = lr_scheduler.CyclicLR(ours(), 0.1, 0.3, 4, scale_fn=Falling(0.5)).state_dict()
     schedule = lr_scheduler.CyclicLR(ours(), 0.2, 0.5, 9, scale_fn=Falling(3.0))
@@ -295,16 +312,25 @@ def test_swalr_begins_where_another_schedule_has_led() -> None:
         same(*courses)
 
 
-def test_compositions_nest() -> None:
+@pytest.mark.parametrize("swapped", [False, True])
+def test_compositions_nest(swapped: bool) -> None:
     sgd = ours()
     n = lr_scheduler
     warm = n.SequentialLR(sgd, [n.LinearLR(sgd, 0.5, total_iters=4), n.StepLR(sgd, 2, 0.5)], [4])
-    schedule = n.ChainedScheduler([warm, n.ExponentialLR(sgd, 0.9)])
+    schedule = n.ChainedScheduler([warm, n.ExponentialLR(sgd, 0.9)][:: -1 if swapped else 1])
     seen = []
     for t in range(8):
         seen.append(sgd.param_groups[1]["lr"] / 0.5 / 0.9**t)
         schedule.step()
     assert seen == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0, 1.0, 0.5, 0.5])
+
+
+def test_a_chain_in_another_order_than_its_schedules_were_made_equals_torch() -> None:
+    courses = []
+    for n, sgd in ((lr_scheduler, ours()), (torch.optim.lr_scheduler, theirs())):
+        made = [n.ConstantLR(sgd, 0.5, 3), n.LinearLR(sgd, 0.25), n.CosineAnnealingLR(sgd, 50)]
+        courses.append(numbers(course(n.ChainedScheduler(made[::-1]))))
+    same(*courses)
 
 
 TOGETHER: dict[str, Callable[[Any, Any], list[Any]]] = {
@@ -324,6 +350,9 @@ TOGETHER: dict[str, Callable[[Any, Any], list[Any]]] = {
     "in turn": lambda n, o: [
         n.SequentialLR(o, [n.ConstantLR(o, 0.5, 9), n.ExponentialLR(o, 0.9)], [30]),
         n.StepLR(o, 3),
+    ],
+    "in turn, closed": lambda n, o: [
+        n.SequentialLR(o, [n.ConstantLR(o, 0.5, 9), n.LambdaLR(o, lambda t: 1 / (1 + t))], [6])
     ],
 }
 
@@ -395,9 +424,20 @@ def test_what_an_optimiser_holds_is_its_own() -> None:
     assert exact(sgd.param_groups[0]["lr"]) == [0.1, 0.2]
 
 
+class Own(lr_scheduler.LRScheduler):
+    """A schedule of a user's, given what it multiplies by."""
+
+    def __init__(self, optimizer: Any, function: Callable[[float], Any]) -> None:
+        self.given = function
+        super().__init__(optimizer)
+
+    def multiple(self, t: float) -> Any:
+        return self.given(t)
+
+
 def test_a_function_may_give_r_numbers() -> None:
     for answer in ([1.0, 2.0, 3.0], torch.tensor([1.0, 2.0, 3.0])):
-        for cls in (lr_scheduler.LambdaLR, lr_scheduler.MultiplicativeLR):
+        for cls in (lr_scheduler.LambdaLR, lr_scheduler.MultiplicativeLR, Own):
             schedule = cls(ours(replicas=R), lambda t, a=answer: a)  # type: ignore[misc]
             schedule.step()
             same(schedule.get_last_lr()[1], torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64))  # type: ignore[arg-type]
@@ -457,9 +497,11 @@ def test_plateau_equals_torch(options: dict[str, Any], seed: int) -> None:
     metrics = torch.rand(STEPS, generator=g, dtype=torch.float64) + torch.linspace(5, -10, STEPS).double().relu()
     metrics[7] = float("nan")
     values = metrics.tolist()
-    actual = numbers(course(lr_scheduler.ReduceLROnPlateau(ours(), **options), values))
-    expected = numbers(course(torch.optim.lr_scheduler.ReduceLROnPlateau(theirs(), **options), values))
+    plateau = lr_scheduler.ReduceLROnPlateau(ours(), **options)
+    peer = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs(), **options)
+    actual, expected = numbers(course(plateau, values)), numbers(course(peer, values))
     assert torch.equal(actual, expected)
+    assert plateau.last_epoch == peer.last_epoch
     assert len(set(actual[:, 1, 0].tolist())) > 1
 
 
@@ -538,6 +580,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "gamma one of R": (lambda: n.ExponentialLR(ours(replicas=2), [0.1, -1.0]), ArgumentError, r"at least 0"),
     "factor": (lambda: n.ConstantLR(ours(), 1.5), ArgumentError, r"factor of at least 0 and at most 1"),
     "total_iters": (lambda: n.ConstantLR(ours(), total_iters=0), ArgumentError, r"total_iters"),
+    "total_iters of a line": (lambda: n.LinearLR(ours(), total_iters=0), ArgumentError, r"total_iters"),
     "start_factor": (lambda: n.LinearLR(ours(), 0.0), ArgumentError, r"start_factor above 0 and at most 1"),
     "end_factor": (lambda: n.LinearLR(ours(), 0.5, 2.0), ArgumentError, r"end_factor"),
     "total_iters float": (lambda: n.PolynomialLR(ours(), 2.5), ArgumentError, r"total_iters"),  # type: ignore[arg-type]
@@ -576,6 +619,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "plateau mode": (lambda: n.ReduceLROnPlateau(ours(), "low"), ArgumentError, r"'min', 'max'"),
     "plateau factor": (lambda: n.ReduceLROnPlateau(ours(), factor=1.0), ArgumentError, r"factor below 1"),
+    "plateau factor above 1": (lambda: n.ReduceLROnPlateau(ours(), factor=1.5), ArgumentError, r"factor .*at most 1"),
     "plateau threshold_mode": (lambda: n.ReduceLROnPlateau(ours(), threshold_mode="x"), ArgumentError, r"'rel', 'abs'"),
     "plateau min_lr": (lambda: n.ReduceLROnPlateau(ours(), min_lr=[0.1]), ArgumentError, r"2 entries in min_lr"),
     "plateau metrics": (lambda: stepped(n.ReduceLROnPlateau(ours()), torch.ones(2)), ArgumentError, NUMBER),

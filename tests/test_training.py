@@ -5,8 +5,11 @@ import copy
 import io
 import itertools
 import math
+import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
-from handgrad.errors import ArgumentError, DTypeError, OutputError, ShapeError, StateError
+from handgrad.errors import ArgumentError, DTypeError, MissingExtraError, OutputError, ShapeError, StateError
 from handgrad.statistics import number
 from handgrad.tensorfile import save_tensors
 from handgrad.training import (
@@ -144,6 +147,31 @@ def test_early_stopping_gives_each_replica_its_best_weights():
     rows = split(len(X), 0.25, [0, 1, 2, 3])[1]
     found = Evaluation(X, T, nn.MSELoss(replicas=4), rows=rows)(model)["loss"]
     assert torch.allclose(found.double(), torch.tensor(evaluated, dtype=torch.float64), rtol=1e-5)
+
+
+def test_early_stopping_begins_anew_with_each_training():
+    stopping = EarlyStopping(patience=3)
+    for seeds in ([3, 5], [3]):
+        _, history = trained(seeds, lr=0.3, epochs=40, early_stopping=stopping)
+    assert history.best == trained([3], lr=0.3, epochs=40, early_stopping=3)[1].best
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_early_stopping_waits_for_more_than_min_delta(mode):
+    stopping, sign = EarlyStopping(patience=3, min_delta=0.25, mode=mode), 1 if mode == "min" else -1
+    for epoch, measure in enumerate([1.0, 0.75, 0.5, 0.375, 0.25, 0.25]):
+        assert not stopping.over
+        stopping.update(epoch, torch.tensor(sign * measure), nn.Linear(1, 1))
+    assert stopping.over
+    assert (stopping.best.item(), stopping.best_epoch.item()) == (sign * 0.5, 2)
+
+
+def test_the_training_loss_is_watched_after_each_epoch_whatever_is_measured():
+    _, history = trained([3], lr=0.3, epochs=40, every=3, early_stopping=EarlyStopping("loss", patience=1))
+    losses = history.loss[0, : history.epochs].tolist()
+    assert history.best == [history.epochs - 2]
+    assert losses[:-1] == sorted(losses[:-1], reverse=True)
+    assert history.epochs % 3, "an epoch after which nothing else is measured"
 
 
 def test_validation_samples_are_not_trained_on():
@@ -307,6 +335,29 @@ def test_a_diverged_replica_is_noted_and_stops_early_stopping_for_itself():
     assert bool(model.replica(0)(X).isfinite().all())
 
 
+def test_replicas_diverge_where_each_of_them_does():
+    model = nn.Sequential(nn.Linear(1, 4, replicas=4), nn.ReLU(), nn.Linear(4, 1, replicas=4))
+    biases = dict(model.named_parameters())
+    for r, name in ((1, "0.bias"), (2, "2.bias")):
+        biases[name].value[r] = math.inf
+    history = Trainer(
+        model, nn.MSELoss(replicas=4), optim.SGD(model.parameters()), Batches(X, T, 20, range(4)), epochs=1
+    ).run()
+    assert history.diverged == [
+        None,
+        {"epoch": 0, "step": 0, "layer": "model.0 (Linear 1→4)"},
+        {"epoch": 0, "step": 0, "layer": "model.2 (Linear 4→1)"},
+        None,
+    ]
+
+
+def test_what_is_no_plain_sequence_diverges_as_a_whole():
+    model = nn.Residual(linear := nn.Linear(1, 1, replicas=2, bias=False))
+    linear.weight.value[1] = math.inf
+    history = fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), (X, T), epochs=1)
+    assert history.diverged == [None, {"epoch": 0, "step": 0, "layer": "the loss"}]
+
+
 def test_callbacks_are_called_and_can_stop():
     calls: list[Any] = []
 
@@ -365,23 +416,33 @@ def test_tensorboard_gets_the_history(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, history = trained([0, 1], epochs=3, callbacks=[TensorBoard(tmp_path)])
+    _, history = trained([0, 1, 2], epochs=3, callbacks=[TensorBoard(tmp_path, each=2)])
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     means = [event.value for event in events.Scalars("validation_loss/mean")]
     assert means == pytest.approx(history.metrics["validation_loss"][:, :3].mean(0).tolist(), rel=1e-5)
-    assert {"loss/replica 1", "loss/std"} <= set(events.Tags()["scalars"])
+    assert {f"loss/{name}" for name in ("mean", "std", "replica 0", "replica 1")} == {
+        tag for tag in events.Tags()["scalars"] if tag.startswith("loss")
+    }
+
+
+def test_tensorboard_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"the package tensorboard.*handgrad\[tensorboard\]"):
+        trained([0], callbacks=[TensorBoard("unused")])
 
 
 def test_tensorboard_gets_no_spread_of_one_replica_that_is_left():
     told: dict[str, Any] = {}
     callback = TensorBoard("unused")
     callback.writer = SimpleNamespace(add_scalar=lambda name, value, epoch: told.setdefault(name, (value, epoch)))
-    arrays = {"loss": torch.tensor([[1.0, 2.0], [0.5, math.nan]]).numpy()}
+    rows = {"loss": [[1.0, 2.0], [0.5, math.nan]], "validation_loss": [[1.0, 2.0], [math.nan] * 2]}
+    arrays = {name: torch.tensor(values).numpy() for name, values in rows.items()}
     trainer: Any = SimpleNamespace(history=SimpleNamespace(arrays=lambda: arrays), epoch=2)
     callback.on_epoch_end(trainer)
     assert told["loss/mean"] == (0.5, 2)
     assert "loss/std" not in told
+    assert "validation_loss/mean" not in told, "in an epoch after which it is not measured"
 
 
 def test_history_as_arrays_and_data_frame():
@@ -601,9 +662,10 @@ def test_a_folder_with_checkpoints_is_not_written_over(tmp_path):
         trained([3, 5], epochs=3, checkpoint=Checkpoints(tmp_path, resume=False))
 
 
-def test_few_checkpoints_are_kept(tmp_path):
-    trained([3], epochs=7, checkpoint=Checkpoints(tmp_path, every=3, keep=2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-6.safetensors", "checkpoint-7.safetensors"]
+@pytest.mark.parametrize(("keep", "epochs"), [(2, [6, 7]), (9, [3, 6, 7])])
+def test_few_checkpoints_are_kept(keep, epochs, tmp_path):
+    trained([3], epochs=7, checkpoint=Checkpoints(tmp_path, every=3, keep=keep))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{n}.safetensors" for n in epochs]
 
 
 @pytest.mark.parametrize(
@@ -995,6 +1057,27 @@ def test_a_group_that_has_measured_nothing_keeps_its_losses():
     assert not history.interrupted
 
 
+def test_groups_that_are_not_begun_keep_their_initial_weights():
+    class Interrupt(Callback):
+        def on_epoch_end(self, trainer):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    def build(seeds):
+        return nn.replicate(network(), seeds)
+
+    def trainer(model, seeds):
+        criterion, sgd = nn.MSELoss(replicas=len(seeds)), optim.SGD(model.parameters(), 0.05)
+        metrics = Evaluation(X, T, criterion, prefix="test_")
+        return Trainer(model, criterion, sgd, Batches(X, T, 30, seeds), 9, metrics=metrics, callbacks=[Interrupt()])
+
+    model, history = train_replicas(build, trainer, [0, 1, 2], size=2, workers_=1)
+    assert (history.interrupted, history.epochs) == (True, 0)
+    assert history.metrics["test_loss"][:, 0].isnan().tolist() == [False, False, True]
+    kept = [a.value == b.value for a, b in zip(model.parameters(), build([0, 1, 2]).parameters())]
+    assert [all(bool(equal[r].all()) for equal in kept) for r in range(3)] == [False, False, True]
+
+
 def test_no_seeds_make_no_replicas():
     with pytest.raises(ArgumentError, match="at least one seed"):
         train_replicas(lambda seeds: network(), lambda model, seeds: pytest.fail("never called"), [])
@@ -1065,6 +1148,17 @@ def test_class_indices_in_batches_make_a_classification(replicas):
     assert "training_accuracy" in history.metrics
 
 
+def test_mixed_precision_of_several_outputs_and_gradients():
+    mixed, exact = Mixed(lstm := nn.LSTM(3, 4)), copy.deepcopy(lstm)
+    x, dy, dc = torch.randn(5, 2, 3), torch.randn(5, 2, 4), torch.randn(1, 2, 4)
+    y, (h, c) = mixed(x)
+    assert {value.dtype for value in (y, h, c)} == {torch.float32}
+    exact(x)
+    dx, wanted = mixed.backward((dy, (None, dc))), exact.backward((dy, (None, dc)))
+    assert dx.dtype is torch.float32
+    assert float((dx - wanted).norm() / wanted.norm()) < 0.03
+
+
 def test_mixed_precision_of_normalisations_alone():
     norm = nn.LayerNorm(1)
     model = nn.Sequential(norm)
@@ -1081,6 +1175,7 @@ def test_mixed_precision_of_normalisations_alone():
         ({"clip_value": -1.0}, "clip_value"),
         ({"data": Batches(X, T, 20, [5, 6]), "seeds": [0, 1]}, "seeds"),
         ({"early_stopping": np.float64(3)}, "patience"),
+        ({"batch_size": 47}, "at least 2 samples in every batch, for model.2, got a batch of 1 of 48"),
     ],
 )
 def test_options_that_do_not_go_are_refused_before_the_first_step(options, message):

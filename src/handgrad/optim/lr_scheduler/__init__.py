@@ -22,9 +22,8 @@ restart out of T_i, and p the part of a phase that has passed:
 | `SequentialLR`                | one schedule after another                                                 |
 | `ChainedScheduler`            | one schedule of another                                                    |
 
-PyTorch multiplies the current learning rate at each step; the closed form gives the same numbers up to rounding, with
-two differences. A learning rate that is written into a group by hand lasts until the schedule's next step, not longer.
-And two schedules stepped by turns on one optimiser overwrite each other: join them in a `ChainedScheduler`.
+PyTorch multiplies the current learning rate at each step; the closed form gives the same numbers up to rounding, also
+where schedules of one optimiser are stepped one after another, or a learning rate is set by hand in between.
 """
 
 from handgrad.optim.lr_scheduler.composed import ChainedScheduler, SequentialLR

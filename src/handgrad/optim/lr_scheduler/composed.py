@@ -35,8 +35,11 @@ class _Composed(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def start(self) -> list[Rate]:
-        """The learning rates from which the schedules begin together."""
-        return self._schedulers[0].base_lrs
+        """The learning rates from which the schedules begin together: those there are, without what each has made."""
+        lrs = [plain(group["lr"]) for group in self._schedulers[0].optimizer.param_groups]
+        for part in reversed(self._schedulers):
+            lrs = [part.led(*rates) for rates in zip(part.base_lrs, part.get_last_lr(), lrs)]
+        return lrs
 
     def lead(self) -> None:
         """Let the schedules begin where this one does."""
