@@ -13,7 +13,7 @@ from torch.nn.functional import mse_loss
 from benchmarks.peers_torch import private_compile, seconds_of
 from benchmarks.problem import Problem
 from benchmarks.timing import CORES, Contestant, Outcome
-from handgrad.optim.optimizer import keep_freed_memory
+from handgrad.pages import keep_freed_memory
 
 NAME = "torch.func vmap over {} models"
 WITHOUT = "without running statistics"

@@ -188,7 +188,7 @@ def test_gradients_are_written_by_hand(path: Path) -> None:
 
 LEVELS = [
     ["handgrad.errors"],
-    ["handgrad.checks", "handgrad.seeds", "handgrad.optional", "handgrad.files"],
+    ["handgrad.checks", "handgrad.seeds", "handgrad.optional", "handgrad.files", "handgrad.pages"],
     ["handgrad.grid", "handgrad.tensorfile"],
     [
         "handgrad.nn.init",
@@ -275,6 +275,7 @@ BELOW_OPTIM = {
     "handgrad.nn.init",
     "handgrad.nn.parameter",
     "handgrad.optim.arithmetic",
+    "handgrad.pages",
 }
 WHEN_USED = {  # imported in a function, when it is called: Module.to_torch, and what `handgrad` offers lazily
     ("handgrad.nn.module", "handgrad.interop"),

@@ -8,6 +8,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from handgrad import pages
+from handgrad.pages import ADVICE
+
+OPTIMISER = "from handgrad import nn, optim; optim.SGD(nn.Linear(1, 1).parameters())"
 
 FAULTS = """
 import resource
@@ -24,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so soon")
 @pytest.mark.parametrize(
     ("first", "kept"),
-    [("import handgrad", False), ("from handgrad import nn, optim; optim.SGD(nn.Linear(1, 1).parameters())", True)],
+    [("import handgrad", False), (OPTIMISER, True)],
     ids=["an import changes nothing", "an optimiser"],
 )
 def test_memory_of_a_step_is_kept_for_the_next(first: str, kept: bool) -> None:
@@ -32,6 +38,53 @@ def test_memory_of_a_step_is_kept_for_the_next(first: str, kept: bool) -> None:
     out = subprocess.run([sys.executable, "-c", FAULTS.format(first)], env=env, capture_output=True, check=True)
     pages = int(out.stdout)  # 30,720 if each comes anew, 3,840 if the largest serves all
     assert pages < 8000 if kept else pages > 24000
+
+
+FLAGS = """
+import re
+{}
+import torch
+
+def flags(address):
+    for mapping in re.split(r"\\n(?=[0-9a-f]+-[0-9a-f]+ )", open("/proc/self/smaps").read()):
+        first, last = (int(end, 16) for end in mapping.split()[0].split("-"))
+        if first <= address < last:
+            return re.search("VmFlags: (.*)", mapping)[1].split()
+
+held = {}
+print("hg" in flags(held.data_ptr() + len(held) // 2))
+"""
+
+
+@pytest.mark.skipif(ADVICE is None, reason="only Linux has such pages")
+@pytest.mark.parametrize(
+    ("first", "tensor", "large"),
+    [
+        ("import handgrad", "torch.empty(2**24, dtype=torch.uint8)", False),
+        (OPTIMISER, "torch.empty(2**24, dtype=torch.uint8)", True),
+        ("from handgrad.pages import Arena; import torch", "Arena().zeros(9, torch.ones(1))", True),
+    ],
+    ids=["an import changes nothing", "an optimiser", "an arena"],
+)
+def test_memory_lies_in_large_pages(first: str, tensor: str, large: bool) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_", "LD_"))}
+    out = subprocess.run([sys.executable, "-c", FLAGS.format(first, tensor)], env=env, capture_output=True, check=True)
+    assert out.stdout.decode().strip() == str(large)
+
+
+@pytest.mark.parametrize("advice", [ADVICE, None])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_an_arena_lends_each_tensor_memory_of_its_own(dtype, advice, monkeypatch):
+    monkeypatch.setattr(pages, "ADVICE", advice)
+    arena, like = pages.Arena(), torch.ones(1, dtype=dtype)
+    found = [arena.zeros(count, like) for count in (1, 7, 0, 2**20, 3, 2**22, 5)]
+    del arena
+    for value, given in enumerate(found, start=1):
+        assert given.dtype is dtype
+        assert given.data_ptr() % 64 == 0
+        assert not given.any()
+        given.fill_(value)
+    assert [given.unique().tolist() for given in found] == [[v] if v != 3 else [] for v in range(1, 8)]
 
 
 PREPARED = """

@@ -17,6 +17,7 @@ from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
 from handgrad.nn.sequential import Sequential
+from handgrad.pages import Arena
 
 EIGHT = 8
 """Numbers that a processor multiplies at a time: products of matrices go by blocks of as many rows."""
@@ -105,10 +106,11 @@ class LinearChain(Module):
         self.norms = any(block.norm is not None for block in self.blocks)
         self._columns: dict[Parameter, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
+        self._arena = Arena()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without views, which a pickle would tear from their parameters, and without buffers."""
-        return {**vars(self), "_columns": {}, "_buffers": {}}
+        return {**vars(self), "_columns": {}, "_buffers": {}, "_arena": Arena()}
 
     @property
     def label(self) -> str:
@@ -268,7 +270,7 @@ class LinearChain(Module):
             size = shape[0] * shape[1] * shape[2]
             # zeros: `_outer` reads on behind the end, and what is there by chance may be slow to compute with
             with torch.inference_mode(False):  # of a loop in that mode, but of what follows it, too
-                self._buffers[key] = like.new_zeros(size + (EIGHT - 1) * shape[2])[:size].view(shape)
+                self._buffers[key] = self._arena.zeros(size + (EIGHT - 1) * shape[2], like)[:size].view(shape)
         return self._buffers[key]
 
 

@@ -14,6 +14,7 @@ from handgrad import checks
 from handgrad.errors import ArgumentError, DTypeError, StateError
 from handgrad.nn.parameter import Parameter
 from handgrad.optim.arithmetic import anything, listed
+from handgrad.pages import keep_freed_memory
 
 Params = Iterable[Parameter] | Iterable[dict[str, Any]]
 """Parameters, or groups of them with hyper-parameters of their own."""
@@ -363,12 +364,3 @@ def copied(value: Any) -> Any:
 def turned(value: Tensor, p: Parameter) -> Tensor:
     """A view of the parameter's state in PyTorch's layout, or the other way round."""
     return value.mT if p.transposed else value
-
-
-def keep_freed_memory() -> None:
-    """Let the C library of Linux keep up to 62 MiB of freed memory: what a step frees, the next one asks for again.
-
-    It gives memory back to the system as soon as twice its largest freed block lies idle, and takes it anew a page at
-    a time, a sixth of a convolutional network's step. A block of 31 MiB, its limit being 32, is freed here, untouched.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")
