@@ -163,10 +163,10 @@ class LinearChain(Module):
     def _to_first(self, x: Tensor, kept: list[Fold], dy: Tensor) -> Tensor:
         """Accumulate every parameter's gradient and return the gradient by the first layer's output, (R, O, N)."""
         g = self._led(dy).mT  # (R, O, N)
-        for index, (block, fold) in enumerate(zip(reversed(self.blocks), reversed(kept))):
+        for index in reversed(range(len(kept))):
+            block, fold = self.blocks[index], kept[index]
             dA, db = _outer(fold.z, g), g.sum(-1, keepdim=True)  # (R, C, O), (R, O, 1)
-            # two buffers in turn: one holds the gradient that the other is made from
-            dz = self._buffer(("dz", index % 2), fold.z)
+            dz = self._buffer(index + 1, fold.z)  # where the next block's z was, which is not needed any more
             if fold.norm is None:
                 dW = dA
                 torch.bmm(fold.A, g, out=dz)
