@@ -70,10 +70,10 @@ class Samples(Dataset[Any]):
         self.x, self.t = x, t
 
     def __len__(self):
-        return len(self.t)
+        return len(A)
 
     def __getitem__(self, i):
-        return (tuple(v[i] for v in self.x) if isinstance(self.x, tuple) else self.x[i]), self.t[i]
+        return tuple(tuple(v[i] for v in whole) if isinstance(whole, tuple) else whole[i] for whole in (self.x, self.t))
 
 
 def joined(x):
@@ -243,6 +243,8 @@ def test_an_audit_goes_through_modules_of_several_inputs():
     [
         (((A, B[:50]), T), ShapeError, r"equal N, got \(60, 3\) and \(50, 2\) and \(60, 1\)"),
         (((A, B, A), T), ArgumentError, "a model that takes 3 inputs, got Two"),
+        ((A, T), ArgumentError, "a model that takes 1 input, got Two"),
+        (Samples((A, B), (T, T)), ArgumentError, "targets in one tensor, got 2 of them"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(data, error, message):

@@ -26,7 +26,7 @@ def outputs(model: Module, x: Inputs) -> Any:
             inspect.signature(model.forward).bind(*several(x))
         except TypeError:
             got, remedy = f"{type(model).__name__}, whose forward does not", "Write a module with a forward of so many."
-            expected = f"a model that takes {len(several(x))} inputs"
+            expected = f"a model that takes {len(several(x))} input{'s' * (len(several(x)) != 1)}"
             raise ArgumentError(expected, got, remedy, "the model") from error
         raise
 

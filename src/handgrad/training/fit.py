@@ -248,6 +248,9 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
         remedy = "Let each sample be (x, t), or (x, t, weight)."
         raise ArgumentError("inputs and targets", f"{len(tensors)} values a sample", remedy, WHERE)
     x, t, *weights = mapped(lambda v: v.to(dtype) if v.is_floating_point() else v, tuple(tensors))
+    if isinstance(t, tuple):
+        remedy = "Join them, and let the loss take them apart."
+        raise ArgumentError("targets in one tensor", f"{len(t)} of them", remedy, WHERE)
     return x if len(several(x)) > 1 else several(x)[0], t, weights[0] if weights else None
 
 
