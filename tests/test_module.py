@@ -494,3 +494,13 @@ def test_a_registered_buffer_is_saved_moved_and_copied_but_not_trained():
         module.register_buffer("training", torch.ones(1))
     with pytest.raises(NotImplementedError, match="persistent"):
         module.register_buffer("other", torch.ones(1), persistent=False)
+
+
+def test_a_parameter_of_torch_is_refused_where_it_would_not_be_trained():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(2))
+
+    with pytest.raises(DTypeError, match=r"Scaled.scale: expected a handgrad parameter, got torch.nn.Parameter"):
+        optim.SGD(nn.Sequential(nn.Linear(2, 2), Scaled()).parameters())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from torch import Tensor
 
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -50,13 +50,19 @@ class Tree:
         return (module for _, module in self.named_children())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Yield every parameter with PyTorch's dotted name; a shared parameter once."""
+        """Yield every parameter with PyTorch's dotted name; a shared parameter once.
+
+        Errors: DTypeError for an attribute that is a parameter of torch.nn, which would not be trained.
+        """
         seen: set[int] = set()
         for path, module in self.named_modules(prefix):
             for name, value in vars(module).items():
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
+                elif isinstance(value, Tensor) and type(value).__qualname__ == "Parameter":
+                    remedy = "Write nn.Parameter with handgrad's nn, and add to its gradient in backward."
+                    raise DTypeError("a handgrad parameter", "torch.nn.Parameter", remedy, f"{module.label}.{name}")
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter, for an optimiser."""
