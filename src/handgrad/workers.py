@@ -109,7 +109,7 @@ def run(
 
 def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> list[T | None]:
     context = multiprocessing.get_context("fork")
-    stop, taken = context.Event(), context.Value("i", 0)
+    stop, taken = _Flag(), context.Value("i", 0)
     ends: dict[Connection, Any] = {}
     ready: set[Connection] = set()
     with warnings.catch_warnings():
@@ -273,6 +273,19 @@ def _multiply() -> None:
     """A first product: where another thread of the parent held the library's lock at the fork, it never ends."""
     a = torch.ones(2, 64, 64)
     torch.bmm(a, a)
+
+
+class _Flag:
+    """A stop in memory that processes share, without the lock of an Event: Ctrl-C may come while that is held."""
+
+    def __init__(self) -> None:
+        self.byte = multiprocessing.get_context("fork").RawValue("b", 0)
+
+    def set(self) -> None:
+        self.byte.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self.byte.value)
 
 
 class _Interruptible:

@@ -123,8 +123,8 @@ class Tree:
             >>> from handgrad import nn
             >>> module = nn.Module()
             >>> module.register_buffer("mean", torch.zeros(2))
-            >>> module.state_dict()
-            OrderedDict({'mean': tensor([0., 0.])})
+            >>> list(module.state_dict()), list(module.parameters())
+            (['mean'], [])
         """
         if not persistent:
             raise NotImplementedError("register_buffer(persistent=False): set an attribute, which is not saved.")
