@@ -30,9 +30,9 @@ INTRODUCTION = """# Benchmarks
 waits, so that a slow minute slows all of them; every one is warmed up once, and before each run all cores are kept busy
 for a moment, as one that has idled is slower at first. Times are medians; a ratio is that of the peer's time to
 handgrad's in the same repeat, as median and quartiles. The control is a peer run a second time: what it differs from 1
-by is the machine's noise. A process in which handgrad trains keeps freed memory, from which peers in it gain as well
-([performance.md](performance.md)): those of single steps do; those of the rounds are in processes without it, as their
-users would be, but for a row of vmap, which gains most.
+by is the machine's noise. A process in which handgrad trains keeps freed memory, in large pages, from which peers in it
+gain as well ([performance.md](performance.md)): those of single steps do; those of the rounds are in processes without
+it, as their users would be, but for a row of vmap, which gains most.
 """
 
 ROUNDS_NOTE = """\

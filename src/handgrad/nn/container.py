@@ -96,7 +96,14 @@ class Container(Module):
         return self
 
     def insert(self: Self, index: int, module: Module) -> Self:
-        """Put a module before the one at an index; return the container. Names that are numbers count on from 0."""
+        """Put a module before the one at an index; return the container. Names that are numbers count on from 0.
+
+        Example:
+            >>> from handgrad import nn
+            >>> model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)).insert(1, nn.ReLU())
+            >>> [(name, part.label) for name, part in model.named_parts()]
+            [('0', 'Linear 2→3'), ('1', 'ReLU'), ('2', 'Linear 3→1')]
+        """
         own, end = list(self._parts.items()), len(self._parts)
         while str(end) in self._parts:
             end += 1
@@ -104,7 +111,16 @@ class Container(Module):
         return self._renamed(own)
 
     def pop(self, index: int = -1) -> Module:
-        """Take the module at an index out; return it."""
+        """Take the module at an index out; return it.
+
+        Errors: IndexError where there is none.
+
+        Example:
+            >>> from handgrad import nn
+            >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+            >>> model.pop(), len(model)
+            (ReLU(), 1)
+        """
         module = self[index]
         del self[index]
         return module

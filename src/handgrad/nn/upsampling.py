@@ -169,7 +169,7 @@ class UpsamplingBilinear2d(_Upsampling2d):
     Args:
         size, scale_factor, replicas: as in `Upsample`.
 
-    Source: torch.nn.UpsamplingNearest2d.
+    Source: torch.nn.UpsamplingBilinear2d.
 
     Example:
         >>> import torch
