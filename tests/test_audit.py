@@ -73,6 +73,17 @@ def test_the_place_and_size_of_a_change_are_named(change, where):
     assert where in str(found)
 
 
+def test_a_change_within_a_block_is_named():
+    def residual(seeds, change):
+        model = nn.replicate(nn.Residual(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))).double(), seeds)
+        dict(model.named_parameters())["0.2.bias"].value += change
+        sgd = optim.SGD(model.parameters(), 0.1)
+        return Run(model, nn.MSELoss(replicas=len(seeds)), sgd, Batches(X, X**2, 8, seeds), 0)
+
+    assert audit_replica(residual([3], 0), residual([3, 4], 0), epochs=2, tolerance=1e-12) is None
+    assert difference(residual([3], 0), residual([3], 0.1), epochs=1).where == "output of model.0.2 (Linear 4→1)"
+
+
 def test_a_change_that_comes_later_is_found_later():
     later = X.clone()
     order = Batches(X, X, 8, [3]).order(0)[0]

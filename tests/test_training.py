@@ -351,11 +351,20 @@ def test_replicas_diverge_where_each_of_them_does():
     ]
 
 
-def test_what_is_no_plain_sequence_diverges_as_a_whole():
-    model = nn.Residual(linear := nn.Linear(1, 1, replicas=2, bias=False))
-    linear.weight.value[1] = math.inf
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [
+        (nn.Residual(nn.Linear(1, 1, replicas=2)), "model.0 (Linear 1→1)"),
+        (nn.Sequential(nn.Residual(nn.Linear(1, 1, replicas=2))), "model.0.0 (Linear 1→1)"),
+        (nn.Sequential(nn.First(nn.GRU(1, 1, replicas=2))), "model.0.module (GRU 1→1)"),
+    ],
+    ids=["root", "nested", "tuple"],
+)
+def test_a_layer_within_others_is_named_where_a_replica_diverges(model, layer):
+    for p in model.parameters():
+        p.value[1] = math.inf
     history = fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), (X, T), epochs=1)
-    assert history.diverged == [None, {"epoch": 0, "step": 0, "layer": "the loss"}]
+    assert history.diverged == [None, {"epoch": 0, "step": 0, "layer": layer}]
 
 
 def test_callbacks_are_called_and_can_stop():

@@ -6,6 +6,7 @@ from handgrad import nn, optim
 from typing import TYPE_CHECKING, Any
 
 from handgrad import nn, optim
+from handgrad.training.anatomy import summary
 from handgrad.training.fit import fit
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["__version__", "fit", "from_torch", "load", "nn", "optim", "save", "to_onnx", "to_torch"]
+__all__ = ["__version__", "fit", "from_torch", "load", "nn", "optim", "save", "summary", "to_onnx", "to_torch"]
 
 
 def __getattr__(name: str) -> Any:

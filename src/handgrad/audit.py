@@ -15,10 +15,10 @@ from handgrad.data import Batches, Inputs
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.random import drawing, redraw
-from handgrad.nn.sequential import Sequential
-from handgrad.nn.slot import mapped, several
+from handgrad.nn.slot import mapped
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.calls import judged, outputs
+from handgrad.training.listening import listening, of_replica, placed
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _step(run: Run, x: Inputs, t: Tensor, *weights: Tensor) -> Iterator[Seen]:
     """Take one step, and yield everything on the way that is the replica's."""
 
     def seen(where: str, value: Any) -> Iterator[Seen]:
-        return ((where, one[r], [one[r]]) for one in several(value))
+        return ((where, one, [one]) for one in of_replica(value, r, run.batches.replicas))
 
     r, model, y = run.replica, run.model, x
     if run.batches.shared:
@@ -116,16 +116,13 @@ def _step(run: Run, x: Inputs, t: Tensor, *weights: Tensor) -> Iterator[Seen]:
     yield from seen("the inputs", y)
     yield from seen("the targets", t)
     run.optimizer.zero_grad()
-    parts = [("model", model)]
-    if isinstance(model, Sequential) and model.plain:
-        parts = [(f"model.{name}", part) for name, part in model.named_parts()]
-    for name, part in parts:
-        y = outputs(part, y)
-        yield from seen(f"output of {name} ({part.label})", y)
-    yield from seen("the loss", judged(run.criterion, y, t, *weights))
-    dy = run.criterion.backward()
-    for _, part in reversed(parts):
-        dy = part.backward(dy)
+    outs: list[tuple[str, Any]] = []
+    with listening(model, lambda name, part, y: outs.append((f"output of {placed(name)} ({part.label})", y))):
+        y = outputs(model, y)
+        for where, out in outs:
+            yield from seen(where, out)
+        yield from seen("the loss", judged(run.criterion, y, t, *weights))
+        model.backward(run.criterion.backward())
     grads = {name: p.grad[r] for name, p in run.model.named_parameters() if p.grad is not None}
     for name, grad in grads.items():
         yield f"gradient of {name}", grad, list(grads.values())

@@ -182,7 +182,7 @@ def _strip(d: Distribution, metric: str) -> Figure:
     ax.set_title(told + "\n" * bool(d.left_out), loc="left")  # what is left out has a line of its own
     if d.left_out:
         ax.set_title(", ".join(d.left_out), loc="right", **ALARM)
-    _note(figure, "Each dot is a replica. Below: mean, its 95 % t-interval (thick), ± standard deviation (thin).")
+    note(figure, "Each dot is a replica. Below: mean, its 95 % t-interval (thick), ± standard deviation (thin).")
     return figure
 
 
@@ -262,7 +262,7 @@ def _errorbars(results: Results, metric: str, name: str, config: dict[str, Any])
         ax.annotate(text, (place, 1), (0, 2), ("data", "axes fraction"), "offset points", ha="center", **ALARM)
     seeds = len(results.grid.seeds)
     what = f"Mean and its 95 % t-interval over {seeds} replicas; each dot is one." if seeds > 1 else "One replica each."
-    _note(figure, what + _omission(found))
+    note(figure, what + _omission(found))
     return figure
 
 
@@ -314,7 +314,7 @@ def _heatmaps(results: Results, metric: str, names: Sequence[str], config: dict[
     bar.outline.set_visible(False)
     seeds = len(results.grid.seeds)
     what = f"Mean ± standard deviation over {seeds} replicas." if seeds > 1 else "One replica each."
-    _note(figure, what + _omission(every))
+    note(figure, what + _omission(every))
     return figure
 
 
@@ -332,7 +332,7 @@ def _cell(ax: Axes, i: int, j: int, d: Distribution, color: tuple[float, ...], s
     ax.text(j, i, "\n".join(lines), ha="center", va="center", color=ink, fontsize=6.5 if len(lines) < 3 else 5.8)
 
 
-def _note(figure: Figure, text: str) -> None:
+def note(figure: Figure, text: str) -> None:
     figure.supxlabel(_wrapped(text, figure.get_figwidth(), 6.5), **NOTE)
 
 

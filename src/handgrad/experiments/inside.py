@@ -23,7 +23,7 @@ def look_inside(options: Options, batchnorm: bool) -> dict[str, Any]:
     model = disk.network(options, "pytorch", batchnorm)
     criterion = nn.MSELoss(reduction=options.reduction, replicas=options.rounds)
     optimizer = optim.SGD(model.parameters(), lr=options.lr)
-    batches, watch = disk.data(options).batches(options), Watch()
+    batches, watch = disk.data(options).batches(options), Inside()
     for epoch in range(options.epochs):
         for step, (x, t) in enumerate(batches.epoch(epoch)):
             optimizer.zero_grad()
@@ -37,7 +37,7 @@ def look_inside(options: Options, batchnorm: bool) -> dict[str, Any]:
     return watch.to_dict()
 
 
-class Watch:
+class Inside:
     """The third layer's input and the second layer's gradient, at each epoch's first step.
 
     The share of the sample is the part of the features'

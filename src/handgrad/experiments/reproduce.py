@@ -15,7 +15,7 @@ import handgrad
 from handgrad import nn
 from handgrad.experiments import disk, parity, torch_peer
 from handgrad.experiments.disk import Data, Options
-from handgrad.experiments.inside import Watch, look_inside
+from handgrad.experiments.inside import Inside, look_inside
 from handgrad.files import FORMAT
 from handgrad.training import Advance
 from handgrad.workers import one_thread
@@ -93,7 +93,7 @@ def _reproduce(options: Options, progress: Callable[[str, int], Advance]) -> dic
         "rows": results,
         "figure1": {
             "epochs": list(range(1, options.epochs + 1)),
-            "percentiles": list(Watch.percentiles),
+            "percentiles": list(Inside.percentiles),
             **sides,
         },
         "certificate": certificate,

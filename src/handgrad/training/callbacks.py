@@ -79,7 +79,11 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         latest = {name: values[-1].tolist() for name, values in trainer.history.arrays().items()}
-        bands = [f"{name} {band(values)}" for name, values in latest.items() if any(map(math.isfinite, values))]
+        bands = [
+            f"{name} {band(values)}"
+            for name, values in latest.items()
+            if "/" not in name and any(map(math.isfinite, values))
+        ]
         self.bar.update(self.task, completed=trainer.epoch, description="  ".join(bands[:3]))
 
     def on_end(self, trainer: Trainer) -> None:  # noqa: ARG002

@@ -7,11 +7,26 @@ from typing import Any
 
 from torch import Tensor
 
-from handgrad.data import Inputs
+from handgrad.data import Batch, Inputs
 from handgrad.errors import ArgumentError
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
-from handgrad.nn.slot import several
+from handgrad.nn.slot import mapped, several
+
+
+def suited(batch: Batch, *, single: bool, shared: bool) -> Batch:
+    """A batch as the model takes it: without replicas, or with them also where they share it.
+
+    Args:
+        batch: inputs, targets and perhaps weights, as `Batches` yields them.
+        single: whether the model has no replicas.
+        shared: whether the batch has no leading R.
+    """
+    if single and not shared:
+        return tuple(mapped(lambda v: v.squeeze(0), batch))
+    if shared and not single:
+        return mapped(lambda v: v.unsqueeze(0), batch[0]), *batch[1:]  # (1, n, …), for a layer of any rank cannot tell
+    return batch
 
 
 def outputs(model: Module, x: Inputs) -> Any:

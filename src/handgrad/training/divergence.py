@@ -6,13 +6,15 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from handgrad.data import Inputs
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
-from handgrad.nn.sequential import Sequential
-from handgrad.nn.slot import several
+from handgrad.nn.slot import mapped, several
+from handgrad.training.calls import outputs
+from handgrad.training.listening import listening, of_replica, placed
 
 
 def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared: bool) -> list[int]:
@@ -51,12 +53,14 @@ def first_layers(model: Module, x: Inputs, replicas: Sequence[int]) -> dict[int,
     With R replicas x leads with R, or with 1 if it is shared.
     """
     R = replicas_of(model)
-    found = dict.fromkeys(replicas, "the loss")
-    if isinstance(model, Sequential) and model.plain and isinstance(x, Tensor):
-        y: Any = x if R is None else x.expand(R, *x.shape[1:])
-        for name, part in copy.deepcopy(model).named_parts():
-            y = part(y)
-            for r in (r for r in replicas if found[r] == "the loss"):
-                if not all((one if R is None else one[r]).isfinite().all() for one in several(y)):
-                    found[r] = f"model.{name} ({part.label})"
-    return found
+    found: dict[int, str] = {}
+
+    def look(name: str, part: Module, y: Any) -> None:
+        for r in (r for r in replicas if r not in found):
+            if not all(one.isfinite().all() for one in of_replica(y, r, R)):
+                found[r] = f"{placed(name)} ({part.label})"
+
+    copied = copy.deepcopy(model)
+    with listening(copied, look), torch.random.fork_rng(devices=[]):
+        outputs(copied, x if R is None else mapped(lambda v: v.expand(R, *v.shape[1:]), x))
+    return {r: found.get(r, "the loss") for r in replicas}

@@ -29,7 +29,7 @@ from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.agreement import agree, check_names
 from handgrad.training.callbacks import Callback
-from handgrad.training.calls import judged, outputs
+from handgrad.training.calls import judged, outputs, suited
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import diverged, first_layers
 from handgrad.training.history import History
@@ -190,14 +190,11 @@ class Trainer:
         start, losses, pending, mean = time.perf_counter(), [], 0, torch.mean
         watching = [callback for callback in self.callbacks if type(callback).on_step_end is not Callback.on_step_end]
         redraw(self._drawing, self.batches.seeds, self.epoch)
-        for step, (x, t, *weights) in enumerate(self.batches.epoch(self.epoch)):
+        for step, batch in enumerate(self.batches.epoch(self.epoch)):
             if self.steps is not None and self.taken >= self.steps:
                 self._apart = "steps"
                 break
-            if self.single and not self.batches.shared:
-                x, t, *weights = mapped(lambda v: v.squeeze(0), (x, t, *weights))
-            elif self.batches.shared and not self.single:
-                x = mapped(lambda v: v.unsqueeze(0), x)  # (1, n, …), for a layer of any rank cannot tell
+            x, t, *weights = suited(batch, single=self.single, shared=self.batches.shared)
             if not pending:
                 self._zero_grad()
             y = outputs(model, x)
