@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars
@@ -366,7 +367,7 @@ def test_figures_leave_out_replicas_that_diverged_though_their_best_weights_are_
 def test_residuals_are_those_of_the_replicas_that_have_a_row_in_their_test_part():
     found = finished(prepare(frame(60, task="regression"), "y", range(4)), Recipe(epochs=1), baselines=False)
     prepared, residuals = found.prepared, found.run["residuals"]
-    values = {}
+    values: dict[int, list[float]] = {}
     for r, rows in enumerate(prepared.rows["test"].tolist()):
         for row in rows:
             values.setdefault(row, []).append(float(found.model.replica(r).eval()(prepared.x[r][[row]])))
@@ -395,6 +396,18 @@ def test_a_run_that_cannot_be_written_says_so(trained, tmp_path):
     for place in ("file", "file/model"):
         with pytest.raises(OutputError):
             write(trained, tmp_path / place)
+
+
+def test_a_folder_that_is_half_written_has_no_networks(trained, tmp_path, monkeypatch):
+    write(trained, tmp_path)
+
+    def full(path, text):
+        raise OutputError("a file that can be written", "No space left on device", "Choose another.", str(path))
+
+    monkeypatch.setattr(folder_module, "write_atomically", full)
+    with pytest.raises(OutputError):
+        write(trained, tmp_path)
+    assert not (tmp_path / "model.safetensors").exists(), "those of an earlier run"
 
 
 def test_two_processes_may_try_one_folder_at_a_time(tmp_path, monkeypatch):
@@ -686,7 +699,7 @@ READING = {
 
 
 def test_options_of_train_reach_what_they_are_for(data, tmp_path, monkeypatch):
-    prepare_, seen = runs.prepare, {}
+    prepare_, seen = runs.prepare, dict[str, Any]()
 
     def prepared(*arguments, **options):
         seen["prepare"] = arguments, options
@@ -707,7 +720,7 @@ def test_options_of_train_reach_what_they_are_for(data, tmp_path, monkeypatch):
     assert result.exit_code == 130, result.output
     assert seen["prepare"] == ((data, "y", range(3)), READING)
     recipe, options = seen["train"]
-    own = {"lr": 0.5, "dropout": 0.1, "weight_decay": 0.2, "batch_size": 9, "optimizer": "SGD"}
+    own: dict[str, Any] = {"lr": 0.5, "dropout": 0.1, "weight_decay": 0.2, "batch_size": 9, "optimizer": "SGD"}
     assert recipe == Recipe(hidden=(8, 4), epochs=7, **own)
     for name in ("advance", "judged"):
         assert callable(options.pop(name))
@@ -717,7 +730,7 @@ def test_options_of_train_reach_what_they_are_for(data, tmp_path, monkeypatch):
 
 
 def test_options_of_sweep_reach_what_they_are_for(data, tmp_path, monkeypatch):
-    prepare_, sweep_, seen = runs.prepare, runs.sweep, {}
+    prepare_, sweep_, seen = runs.prepare, runs.sweep, dict[str, Any]()
 
     def prepared(*arguments, **options):
         seen["prepare"] = arguments, options
@@ -729,7 +742,7 @@ def test_options_of_sweep_reach_what_they_are_for(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runs, "prepare", prepared)
     monkeypatch.setattr(runs, "sweep", swept)
-    values = {
+    values: dict[str, Any] = {
         "lr": [0.5],
         "weight_decay": [0.2],
         "batch_size": [50],
@@ -751,7 +764,7 @@ def test_options_of_sweep_reach_what_they_are_for(data, tmp_path, monkeypatch):
 
 
 def test_options_of_predict_reach_what_they_are_for(data, tmp_path, monkeypatch):
-    seen = {}
+    seen: dict[Any, Any] = {}
 
     def predicted(source, **reading):
         seen[source] = reading
