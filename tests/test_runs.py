@@ -79,6 +79,8 @@ def test_networks_learn_and_are_judged_beside_baselines(trained):
     assert min(run["baselines"][linear][metric]) > min(run["baselines"]["constant"][metric])
     assert {c["name"] for c in run["data"]["columns"]} == {"a", "b", "kind", "when"}
     assert {c["name"] for c in run["data"]["dropped"]} == {"id", "constant"}
+    curves = {"loss", "accuracy"} if run["task"] == "classification" else {"loss"}
+    assert set(run["history"]["validation"]) == curves
     missing = {c["name"]: c["missing"] for c in run["data"]["columns"]}
     assert missing == {"a": 18, "b": 0, "kind": 0, "when": 0}
 
@@ -536,6 +538,22 @@ def test_what_cannot_be_reported_replaces_nothing(trained, tmp_path, monkeypatch
     with pytest.raises(MissingExtraError):
         write(trained, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_what_a_run_and_a_sweep_are_told_reaches_training(trained, tmp_path, monkeypatch):
+    seen: list[dict[str, Any]] = []
+
+    def known(self, *data, **options):
+        seen.append(options)
+        return trained.model, trained.history
+
+    monkeypatch.setattr(Recipe, "train", known)
+    told: dict[str, Any] = {"workers_": 3, "advance": lambda losses: None}
+    run = finished(trained.prepared, FAST, baselines=False, checkpoints=tmp_path, **told).run
+    assert "baselines" not in run
+    sweep(trained.prepared, grid(seeds=4), FAST, **told)
+    assert [{name: options[name] for name in told} for options in seen] == [told, told]
+    assert seen[0]["checkpoints"] == tmp_path
 
 
 def test_what_baselines_warned_of_is_told_once(trained, monkeypatch):
