@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import subprocess
 import sys
 
@@ -11,8 +12,13 @@ from typer.testing import CliRunner
 
 import handgrad
 from handgrad import runs
-from handgrad.cli import app, files
+from handgrad.cli import app, console, experiment, files, sweeping
+from handgrad.errors import ArgumentError
+from handgrad.experiments import report
+from handgrad.experiments.disk import Options
+from handgrad.report import words
 from handgrad.results import Results
+from handgrad.training.callbacks import band
 from tests import runs as made_runs
 
 FILES = ["results.json", "table1.md", "table1.csv", "figure1.png", "figure1.svg", "figure2.png", "figure2.svg"]
@@ -37,11 +43,64 @@ def test_reproduce_leaves_table_figures_and_results(folder):
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_figures_are_drawn_again_the_same_without_training(folder, tmp_path):
+def test_figures_are_drawn_and_told_again_the_same_without_training(folder, tmp_path):
     (tmp_path / "results.json").write_bytes((folder / "results.json").read_bytes())
-    assert run("figures", tmp_path).exit_code == 0
+    result = run("figures", tmp_path)
+    assert result.exit_code == 0
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+    told, results = " ".join(result.output.split()), json.loads((folder / "results.json").read_text())
+    sentences = [*report.sentences(results), *report.certificate_lines(results)]
+    for text in ("handgrad and torch.nn over 2 rounds", *sentences, *FILES):
+        assert text.replace("**", "") in told, text
+
+
+def test_options_of_reproduce_reach_what_they_are_for(tmp_path, monkeypatch):
+    seen = []
+
+    def reproduced(options, start):
+        seen.append(options)
+        raise ArgumentError("no more than that", "more", "Stop.")
+
+    monkeypatch.setattr(experiment, "run", reproduced)
+    options = (
+        "--rounds 2 --epochs 3 --lr 0.5 --batch-size 100 --seed 7 --init xavier_normal --activation tanh "
+        "--reduction sum --device cpu --dtype float64 --workers 1"
+    )
+    assert run("reproduce", *options.split(), "-o", tmp_path).exit_code == 2
+    assert seen == [Options(2, 3, 0.5, 100, 7, "xavier_normal", "tanh", "sum", "cpu", "float64", 1)]
+
+
+def test_options_of_a_sweep_of_the_disk_reach_what_they_are_for(tmp_path, monkeypatch):
+    seen = []
+
+    def swept(lists, seeds, epochs, workers, start):
+        seen.append((lists, seeds, epochs, workers))
+        raise ArgumentError("no more than that", "more", "Stop.")
+
+    monkeypatch.setattr(sweeping, "disk_sweep", swept)
+    lists = {
+        "lr": "0.1,0.2",
+        "momentum": "0.9",
+        "weight_decay": "0.01",
+        "batch_size": "100",
+        "width": "5",
+        "init": "xavier_normal",
+        "activation": "tanh",
+    }
+    options = [word for name, text in lists.items() for word in (f"--{name.replace('_', '-')}", text)]
+    for more, expected in ([], (20, 50, None)), (["--seeds", 2, "--epochs", 3, "--workers", 1], (2, 3, 1)):
+        assert run("sweep", *options, *more, "-o", tmp_path).exit_code == 2
+        assert seen.pop() == (lists, *expected)
+
+
+def test_a_progress_bar_tells_epochs_and_latest_losses():
+    progress = console.progress_bar()
+    advance = console.advancing(progress)("2 networks", 6)
+    advance([1.0, math.nan])
+    advance([2.0, 4.0])
+    (task,) = progress.tasks
+    assert (task.completed, task.total, task.description) == (4, 6, f"2 networks  loss {band([1.0, 2.0, 4.0])}")
 
 
 def test_a_diverged_round_is_named(tmp_path):
@@ -194,3 +253,14 @@ def test_a_narrow_terminal_cuts_no_number(monkeypatch):
     monkeypatch.setattr(files, "console", Console(width=50, file=shown, color_system=None))
     files._show(made_runs.regression())
     assert "…" not in shown.getvalue()
+
+
+def test_every_models_numbers_are_told_in_its_own_column(monkeypatch):
+    made, shown = made_runs.regression(), io.StringIO()
+    monkeypatch.setattr(files, "console", Console(width=200, file=shown, color_system=None))
+    files._show(made)
+    told = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.getvalue().splitlines()]
+    for name, d in words.of_network(made, "test").items():
+        others = words.of_baselines(made, name)
+        baselines = [words.cells(others[other])[0] for other in made["baselines"]]
+        assert [words.kind(name).label, *words.cells(d), *baselines] in told, name

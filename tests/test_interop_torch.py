@@ -170,6 +170,14 @@ def test_inplace_is_dropped_and_frozen_embeddings_stay_so() -> None:
     assert not next(to_torch(ours).parameters()).requires_grad
 
 
+def test_frozen_parameters_stay_so_there_and_back() -> None:
+    ours = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    ours[0].freeze()
+    theirs = to_torch(ours)
+    assert [p.requires_grad for p in theirs.parameters()] == [False, False, True, True]
+    assert [p.frozen for p in from_torch(theirs).parameters()] == [True, True, False, False]
+
+
 def test_shared_parameters() -> None:
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
     theirs[1].weight = theirs[0].weight

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars
@@ -20,7 +21,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from handgrad import files, load, nn, save, tables
+from handgrad import files, load, nn, runs, save, tables
 from handgrad.cli import app, console
 from handgrad.errors import ArgumentError, DataError, MissingExtraError, OutputError
 from handgrad.grid import grid
@@ -78,7 +79,10 @@ def test_networks_learn_and_are_judged_beside_baselines(trained):
     assert min(run["baselines"][linear][metric]) > min(run["baselines"]["constant"][metric])
     assert {c["name"] for c in run["data"]["columns"]} == {"a", "b", "kind", "when"}
     assert {c["name"] for c in run["data"]["dropped"]} == {"id", "constant"}
-    assert next(c["missing"] for c in run["data"]["columns"] if c["name"] == "a") == 18
+    curves = {"loss", "accuracy"} if run["task"] == "classification" else {"loss"}
+    assert set(run["history"]["validation"]) == curves
+    missing = {c["name"]: c["missing"] for c in run["data"]["columns"]}
+    assert missing == {"a": 18, "b": 0, "kind": 0, "when": 0}
 
 
 def test_metrics_are_those_of_the_networks_on_rows_that_nobody_has_seen(trained):
@@ -132,14 +136,18 @@ def test_an_ensemble_predicts_as_its_networks_do(folder, trained):
         assert found["p(high)"].to_list() == pytest.approx(p.mean(0)[:, 0].tolist(), rel=1e-5)
         likely = [["high", "low"][k] for k in p.mean(0).argmax(-1).tolist()]
         assert found["prediction"].to_list() == likely
+        best = p.mean(0).argmax(-1, keepdim=True)
+        assert found["probability"].to_list() == pytest.approx(p.mean(0).gather(1, best)[:, 0].tolist(), rel=1e-5)
+        assert found["spread"].to_list() == pytest.approx(p.std(0).gather(1, best)[:, 0].tolist(), rel=1e-4, abs=1e-6)
         assert float((found["prediction"] == table["y"]).mean()) > 0.7
     else:
         assert found["prediction"].to_list() == pytest.approx(
             outs[..., 0].double().mean(0).tolist(), rel=1e-4, abs=1e-5
         )
         assert found["spread"].to_list() == pytest.approx(outs[..., 0].double().std(0).tolist(), rel=1e-4)
-        assert bool((found["low"] <= found["prediction"]).all())
-        assert bool((found["prediction"] <= found["high"]).all())
+        for name, share in (("low", 0.05), ("high", 0.95)):
+            expected = np.quantile(outs[..., 0].double(), share, axis=0).tolist()
+            assert found[name].to_list() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("kept", [1, 2])
@@ -217,7 +225,7 @@ def test_a_run_that_lacks_something_is_damage(content, folder, tmp_path):
         Folder.open(tmp_path)
 
 
-@pytest.mark.parametrize("harm", ["networks of another run", "encoders of fewer networks"])
+@pytest.mark.parametrize("harm", ["networks of another run", "encoders", "diverged"])
 def test_files_that_do_not_belong_together_are_refused(harm, folder, trained, tmp_path):
     for path in folder.path.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -227,11 +235,17 @@ def test_files_that_do_not_belong_together_are_refused(harm, folder, trained, tm
         save(nn.replicate(network, range(4)), tmp_path / "model.safetensors")
     else:
         encoding = json.loads((tmp_path / "encoding.json").read_text())
-        encoding["encoders"].pop()
+        encoding[harm].pop()
         save(folder.model, tmp_path / "model.safetensors")
         (tmp_path / "encoding.json").write_text(json.dumps(encoding))
     with pytest.raises(OutputError, match="networks"):
         Folder.open(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "got"), [("none", "got none"), ("", "without model.safetensors")])
+def test_what_is_no_model_folder_is_refused_as_such(name, got, tmp_path):
+    with pytest.raises(OutputError, match=f"a model folder, .*{got}"):
+        Folder.open(tmp_path / name)
 
 
 def test_a_file_without_a_column_is_refused(folder):
@@ -281,6 +295,16 @@ def test_runs_whose_seeds_have_other_rows_in_their_parts_are_not_compared(one, o
         compare(first, second)
 
 
+def test_runs_of_another_task_are_not_compared(tmp_path):
+    table = frame(100).with_columns(y=polars.Series([n % 2 for n in range(100)]))
+    folders = [
+        Folder.open(write(finished(prepare(table, "y", [0, 1], task=task), Recipe(epochs=1)), tmp_path / task))
+        for task in ("classification", "regression")
+    ]
+    with pytest.raises(ArgumentError, match="same data"):
+        compare(*folders)
+
+
 def test_recipes_are_swept(trained):
     results = sweep(trained.prepared, grid(seeds=4, lr=[1e-6, 0.01]), FAST)
     metric = "accuracy" if trained.run["task"] == "classification" else "r2"
@@ -292,6 +316,7 @@ def test_recipes_are_swept(trained):
 @pytest.mark.parametrize(("options", "part"), [({}, "validation"), ({"part": "test"}, "test")])
 def test_a_sweep_measures_what_a_run_does_on_the_part_asked_for(options, part, trained):
     results = sweep(trained.prepared, grid(seeds=4), FAST, **options)
+    assert results.options == {"part": part, "target": "y"}
     for name, values in trained.run["metrics"][part].items():
         assert results.distribution(name).values == pytest.approx(values), name
 
@@ -306,11 +331,12 @@ def test_groups_stay_together():
     finished(prepared, FAST, baselines=False)
 
 
-def test_what_is_rare_is_not_judged_by_accuracy():
-    table = frame(400)
-    rare = ["low" if n % 10 else "high" for n in range(400)]
-    found = finished(prepare(table.with_columns(polars.Series("y", rare)), "y", range(2)), FAST, baselines=False)
-    assert next(iter(found.run["metrics"]["test"])) == "auc"
+@pytest.mark.parametrize(("every", "first"), [(10, "auc"), (3, "accuracy")])
+def test_what_is_rare_is_not_judged_by_accuracy(every, first):
+    classes = ["low" if n % every else "high" for n in range(400)]
+    prepared = prepare(frame(400).with_columns(y=polars.Series(classes)), "y", range(2))
+    found = finished(prepared, Recipe(epochs=1), baselines=False)
+    assert next(iter(found.run["metrics"]["test"])) == first
 
 
 def test_a_target_far_from_0_is_judged_by_its_own_digits():
@@ -340,6 +366,24 @@ def test_figures_leave_out_replicas_that_diverged_though_their_best_weights_are_
         assert run["residuals"]["rows"] == len(rows)
 
 
+def test_residuals_are_those_of_the_replicas_that_have_a_row_in_their_test_part():
+    found = finished(prepare(frame(60, task="regression"), "y", range(4)), Recipe(epochs=1), baselines=False)
+    prepared, residuals = found.prepared, found.run["residuals"]
+    values: dict[int, list[float]] = {}
+    for r, rows in enumerate(prepared.rows["test"].tolist()):
+        for row in rows:
+            values.setdefault(row, []).append(float(found.model.replica(r).eval()(prepared.x[r][[row]])))
+    assert residuals["rows"] == len(values) > len(prepared.rows["test"][0])
+    assert residuals["prediction"] == sorted(residuals["prediction"])
+    places = {target: row for row, target in enumerate(prepared.t[:, 0].tolist())}
+    assert {places[target] for target in residuals["target"]} == values.keys()
+    for target, mean, spread in zip(*(residuals[name] for name in ("target", "prediction", "spread"))):
+        own = values[places[target]]
+        assert mean == pytest.approx(np.mean(own), rel=1e-5, abs=1e-5)
+        expected = np.std(own, ddof=1) if len(own) > 1 else None
+        assert spread == (expected and pytest.approx(expected, rel=1e-3, abs=1e-5))
+
+
 def test_what_no_network_was_trained_on_is_outside():
     table = polars.DataFrame({"day": [n / 2 for n in range(100)], "b": [n % 7 / 2 for n in range(100)]})
     table = table.with_columns(y=polars.col("b") + polars.col("day") / 50)
@@ -354,6 +398,18 @@ def test_a_run_that_cannot_be_written_says_so(trained, tmp_path):
     for place in ("file", "file/model"):
         with pytest.raises(OutputError):
             write(trained, tmp_path / place)
+
+
+def test_a_folder_that_is_half_written_has_no_networks(trained, tmp_path, monkeypatch):
+    write(trained, tmp_path)
+
+    def full(path, text):
+        raise OutputError("a file that can be written", "No space left on device", "Choose another.", str(path))
+
+    monkeypatch.setattr(folder_module, "write_atomically", full)
+    with pytest.raises(OutputError):
+        write(trained, tmp_path)
+    assert not (tmp_path / "model.safetensors").exists(), "those of an earlier run"
 
 
 def test_two_processes_may_try_one_folder_at_a_time(tmp_path, monkeypatch):
@@ -427,7 +483,9 @@ def test_groups_of_unequal_size_are_cut_to_one_size_and_that_is_noted():
     assert prepared.how.startswith("by groups of 'owner', 60/20/20 %")
     assert any(note.startswith("Groups give train parts of ") for note in prepared.notes)
     whole = [tables.split(prepared.table, seed, groups="owner") for seed in range(3)]
+    again = prepare(table, "y", range(3), groups="owner")
     for name, rows in prepared.rows.items():
+        assert torch.equal(rows, again.rows[name]), "a run that goes on has the same rows"
         parts = [getattr(split, name) for split in whole]
         assert rows.shape[1] == min(map(len, parts))
         for some, every in zip(rows.numpy(), parts):
@@ -480,6 +538,22 @@ def test_what_cannot_be_reported_replaces_nothing(trained, tmp_path, monkeypatch
     with pytest.raises(MissingExtraError):
         write(trained, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_what_a_run_and_a_sweep_are_told_reaches_training(trained, tmp_path, monkeypatch):
+    seen: list[dict[str, Any]] = []
+
+    def known(self, *data, **options):
+        seen.append(options)
+        return trained.model, trained.history
+
+    monkeypatch.setattr(Recipe, "train", known)
+    told: dict[str, Any] = {"workers_": 3, "advance": lambda losses: None}
+    run = finished(trained.prepared, FAST, baselines=False, checkpoints=tmp_path, **told).run
+    assert "baselines" not in run
+    sweep(trained.prepared, grid(seeds=4), FAST, **told)
+    assert [{name: options[name] for name in told} for options in seen] == [told, told]
+    assert seen[0]["checkpoints"] == tmp_path
 
 
 def test_what_baselines_warned_of_is_told_once(trained, monkeypatch):
@@ -555,6 +629,33 @@ def test_a_bad_option_of_sweep_ends_with_one_message(arguments, message, data, t
     assert message in result.output
 
 
+def test_predict_says_what_is_left_out_and_what_lies_outside(trained, data, tmp_path):
+    def said(*diverged):
+        history = dataclasses.replace(trained.history, diverged=[*diverged, None, None])
+        folder = write(dataclasses.replace(trained, history=history), tmp_path / "model")
+        result = command("predict", folder, data, "-o", tmp_path / "out.csv")
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    assert said(None, None) == "300 rows by 4 networks."
+    data.write_text(data.read_text().replace("red", "purple", 2))
+    note = {"epoch": 3, "step": 0, "layer": "the loss"}
+    gone, beyond = "1 of 4 diverged and are left out", "outside what was seen in training 2"
+    assert said(note, None) == f"300 rows by 3 networks; {gone}; {beyond}, as the column outside says."
+
+
+def test_names_in_brackets_are_told_whole(tmp_path):
+    table = frame(100, task="regression").rename({"a": "size [cm]", "y": "price [eur]", "kind": "[b]"})
+    table.write_csv(tmp_path / "data.csv")
+    options = ["--target", "price [eur]", "--seeds", 2, "--epochs", 1, "--no-baselines", "-o", tmp_path / "m[b]"]
+    trained = command("train", tmp_path / "data.csv", *options)
+    assert trained.exit_code == 0, trained.output
+    for output in (trained.output, command("show", tmp_path / "m[b]").output):
+        for name in ("size [cm]", "price [eur]", "[b]", f"{tmp_path / 'm[b]' / 'report.html'}"):
+            assert name in output, name
+    assert f"{tmp_path / 'm[b]'}" in command("compare", tmp_path / "m[b]", tmp_path / "m[b]").output
+
+
 def test_predictions_do_not_replace_the_data(folder, data, tmp_path, monkeypatch):
     text = data.read_text()
     monkeypatch.chdir(tmp_path)
@@ -599,19 +700,99 @@ def test_a_sweep_that_is_stopped_says_so(number, data, tmp_path):
     assert Results.from_json(json.loads((tmp_path / "s" / "results.json").read_text())).finished == [False] * 4
 
 
-def test_a_sweep_reads_and_splits_as_train_does(data, tmp_path):
-    options = ["--target", "y", "--kind", "a=category", "--drop", "b", "--missing", "?", "--time", "a"]
-    seen: dict[int, dict[str, object]] = {}
+READ = (
+    "--task regression --kind a=category --drop b --missing ? --missing - --separator ; --decimal , --encoding latin-1 "
+    "--groups kind --time when"
+)
+READING = {
+    "task": "regression",
+    "kinds": {"a": "category", "b": "drop"},
+    "missing": ["?", "-"],
+    "separator": ";",
+    "decimal": ",",
+    "encoding": "latin-1",
+    "groups": "kind",
+    "time": "when",
+}
 
-    def noted(*arguments, **more):
-        seen[len(seen)] = more
-        raise ArgumentError("no more than that", "more", "Stop.", "test")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("handgrad.runs.prepare", noted)
-        for words in (["train"], ["sweep", "--lr", "0.001"]):
-            assert command(*words, data, *options, "--seeds", 2, "-o", tmp_path / words[0]).exit_code == 2
-    assert seen[0] == {"kinds": {"a": "category", "b": "drop"}, "missing": ["?"], "time": "a"} == seen[1]
+def test_options_of_train_reach_what_they_are_for(data, tmp_path, monkeypatch):
+    prepare_, seen = runs.prepare, dict[str, Any]()
+
+    def prepared(*arguments, **options):
+        seen["prepare"] = arguments, options
+        return prepare_(*arguments)
+
+    def stopped(prepared, recipe, **options):
+        seen["train"] = recipe, options
+
+    monkeypatch.setattr(runs, "prepare", prepared)
+    monkeypatch.setattr(runs, "train", stopped)
+    options = (
+        "--seeds 3 --hidden 8x4 --epochs 7 --lr 0.5 --dropout 0.1 --weight-decay 0.2 --batch-size 9 "
+        "--optimizer SGD --no-baselines --workers 2 --overwrite"
+    )
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"finished")
+    result = command("train", data, "--target", "y", *READ.split(), *options.split(), "-o", tmp_path / "m")
+    assert result.exit_code == 130, result.output
+    assert seen["prepare"] == ((data, "y", range(3)), READING)
+    recipe, options = seen["train"]
+    own: dict[str, Any] = {"lr": 0.5, "dropout": 0.1, "weight_decay": 0.2, "batch_size": 9, "optimizer": "SGD"}
+    assert recipe == Recipe(hidden=(8, 4), epochs=7, **own)
+    for name in ("advance", "judged"):
+        assert callable(options.pop(name))
+    assert options.pop("command").startswith("handgrad ")
+    texts = {"title": "y from data.csv", "source": "data.csv"}
+    assert options == {**texts, "baselines": False, "checkpoints": tmp_path / "m" / "checkpoints", "workers_": 2}
+
+
+def test_options_of_sweep_reach_what_they_are_for(data, tmp_path, monkeypatch):
+    prepare_, sweep_, seen = runs.prepare, runs.sweep, dict[str, Any]()
+
+    def prepared(*arguments, **options):
+        seen["prepare"] = arguments, options
+        return prepare_(*arguments)
+
+    def swept(prepared, grid, recipe, *, workers_, advance):
+        seen["sweep"] = grid, recipe, workers_
+        return sweep_(prepared, grid, recipe, advance=advance)
+
+    monkeypatch.setattr(runs, "prepare", prepared)
+    monkeypatch.setattr(runs, "sweep", swept)
+    values: dict[str, Any] = {
+        "lr": [0.5],
+        "weight_decay": [0.2],
+        "batch_size": [50],
+        "hidden": [(8, 4), ()],
+        "dropout": [0.1],
+        "activation": ["Tanh", "ReLU"],
+        "optimizer": ["SGD"],
+        "schedule": ["constant"],
+    }
+    options = (
+        "--lr 0.5 --weight-decay 0.2 --batch-size 50 --hidden 8x4, --dropout 0.1 --activation Tanh,ReLU "
+        "--optimizer SGD --schedule constant --seeds 3 --epochs 2 --workers 2"
+    )
+    result = command("sweep", data, "--target", "y", *READ.split(), *options.split(), "-o", tmp_path / "s")
+    assert result.exit_code == 0, result.output
+    assert seen["prepare"] == ((data, "y", (0, 1, 2)), READING)
+    assert seen["sweep"] == (grid(seeds=3, **values), Recipe(epochs=2), 2)
+    assert "12 networks in" in result.output
+
+
+def test_options_of_predict_reach_what_they_are_for(data, tmp_path, monkeypatch):
+    seen: dict[Any, Any] = {}
+
+    def predicted(source, **reading):
+        seen[source] = reading
+        return polars.DataFrame({"prediction": [1.0], "outside": [""]})
+
+    opened = SimpleNamespace(predict=predicted, diverged=[False])
+    monkeypatch.setattr(runs.Folder, "open", lambda path: opened)
+    options = ["--separator", ";", "--decimal", ",", "--encoding", "latin-1"]
+    assert command("predict", tmp_path, data, *options).exit_code == 0
+    assert seen == {data: {"separator": ";", "decimal": ",", "encoding": "latin-1"}}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sends signals")

@@ -160,13 +160,18 @@ def test_other_default_dtype(tmp_path: Path) -> None:
         torch.set_default_dtype(torch.float32)
 
 
+def test_what_a_description_builds_has_the_dtype_of_what_was_described() -> None:
+    ours = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).to(torch.float64)
+    assert {value.dtype for value in build(describe(ours)).state_dict().values()} == {torch.float64, torch.int64}
+
+
 def test_dtypes_that_differ_within_a_module(tmp_path: Path) -> None:
     """Nothing is rounded, nor widened: a statistic of float64 beside weights of float32, a scale of one's own."""
     model: Any = nn.Sequential(nn.BatchNorm1d(3), Scaled(nn.Linear(3, 3)))
     model[0].running_mean = torch.full((3,), 1 / 3, dtype=torch.float64)
     model[1].scale.value = torch.full((3,), 1 / 3, dtype=torch.float64)
     model[1].inner.weight.to(dtype=torch.bfloat16)
-    for one in (model, nn.stack([model, model])):
+    for one in (model, model[0], nn.stack([model, model])):
         same_state(one, load(save(one, tmp_path / "m"), [Scaled]))
 
 

@@ -234,4 +234,4 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_trial_of_a_folder_leaves_nothing(tmp_path: Path) -> None:
-    assert list(writable_folder(tmp_path / "new").iterdir()) == []
+    assert list(writable_folder(tmp_path / "new" / "one").iterdir()) == []

@@ -569,8 +569,9 @@ def test_a_checkpoint_of_other_starting_values_is_refused(tmp_path):
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("stop", ["after an epoch", "at once"])
-def test_what_a_stopped_run_left_goes_on_when_it_is_called_again(options, stop, tmp_path):
+def test_what_a_stopped_run_left_goes_on_when_it_is_called_again(options, stop, tmp_path, monkeypatch):
     """As in a notebook, where the cell that trains is run again, but not the one that builds."""
+    monkeypatch.chdir(tmp_path)
 
     class Stop(Callback):
         def on_step_end(self, trainer, loss):
@@ -584,7 +585,7 @@ def test_what_a_stopped_run_left_goes_on_when_it_is_called_again(options, stop, 
     model = nn.replicate(network(dropout=0.2), [3, 5])
     sgd, criterion = optim.SGD(model.parameters(), lr=options.pop("lr", 0.05)), nn.MSELoss(replicas=2)
     made = {name: options.pop(name)(of) for name, of in (("schedule", sgd), ("average", model)) if name in options}
-    options = {"batch_size": 16, "validation": 0.25, "seeds": [3, 5], **options, **made, "checkpoint": tmp_path}
+    options = {"batch_size": 16, "validation": 0.25, "seeds": [3, 5], **options, **made, "checkpoint": "run"}
     with pytest.raises(KeyboardInterrupt) if stop == "at once" else contextlib.nullcontext():
         fit(model, criterion, sgd, (X, T), callbacks=[Stop()], **options)
     resumed = fit(model, criterion, sgd, (X, T), **options)
@@ -594,6 +595,7 @@ def test_what_a_stopped_run_left_goes_on_when_it_is_called_again(options, stop, 
         assert torch.equal(a, b), name
     with torch.inference_mode():
         next(model.parameters()).value.add_(1)
+    options["checkpoint"] = tmp_path / "run"
     with pytest.raises(StateError, match="starting values"):
         fit(model, criterion, sgd, (X, T), **options)
 
@@ -671,10 +673,19 @@ def test_a_folder_with_checkpoints_is_not_written_over(tmp_path):
         trained([3, 5], epochs=3, checkpoint=Checkpoints(tmp_path, resume=False))
 
 
-@pytest.mark.parametrize(("keep", "epochs"), [(2, [6, 7]), (9, [3, 6, 7])])
+def test_a_file_of_ones_own_beside_the_checkpoints_stays(tmp_path):
+    trained([3], epochs=2, checkpoint=tmp_path)
+    own = tmp_path / "checkpoint-best.safetensors"
+    own.write_bytes((tmp_path / "checkpoint-2.safetensors").read_bytes())
+    _, history = trained([3], epochs=5, checkpoint=tmp_path)
+    assert history.epochs == 5
+    assert own.exists()
+
+
+@pytest.mark.parametrize(("keep", "epochs"), [(2, [9, 11]), (9, [3, 6, 9, 11])])
 def test_few_checkpoints_are_kept(keep, epochs, tmp_path):
-    trained([3], epochs=7, checkpoint=Checkpoints(tmp_path, every=3, keep=keep))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{n}.safetensors" for n in epochs]
+    trained([3], epochs=11, checkpoint=Checkpoints(tmp_path, every=3, keep=keep))
+    assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{n}.safetensors" for n in epochs}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import torch
@@ -313,18 +313,11 @@ def _argument(module: Module, name: str, default: Any) -> Any:
     if name == "dtype":
         own = [*(value.value for value in _own(module).values()), *module.own_buffers().values()]
         return own[0].dtype if own else None
-    value = at(module, module.found.get(name, name))
+    value = attrgetter(module.found.get(name, name))(module)
     if isinstance(value, nn.Initialiser):
         return default  # it is made of functions
     value = value if isinstance(value, Tensor) else checks.own(value)
     return value is not None if isinstance(default, bool) and not isinstance(value, bool) else value
-
-
-def at(module: Any, path: str) -> Any:
-    """What lies at a dotted path, in which numbers count a container's parts."""
-    for step in path.split("."):
-        module = module[int(step)] if step.isdigit() else getattr(module, step)
-    return module
 
 
 def _parts(module: Module) -> dict[str, Module]:

@@ -152,7 +152,7 @@ def _checksum(tensors: Mapping[str, Tensor], notes: str) -> str:
 def _metadata(data: bytes, where: str) -> dict[str, str]:
     """The metadata of a safetensors file of which all is there: its length, a JSON header, the numbers."""
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 9 or length > LARGEST_HEADER or data[8:9] != b"{":
+    if length > LARGEST_HEADER or data[8:9] != b"{":
         got = "an empty file" if not data else "another kind of file"
         raise OutputError("a safetensors file", got, "Name a file that handgrad.save wrote.", where)
     try:

@@ -6,12 +6,13 @@ import inspect
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import torch
 
 from handgrad import nn
-from handgrad.architecture import CLASSES, HANDGRAD, Library, at, built, described, filled
+from handgrad.architecture import CLASSES, HANDGRAD, Library, built, described, filled
 from handgrad.errors import ArgumentError, DTypeError, UnsupportedError
 from handgrad.interop import modules
 from handgrad.nn.numbers import replicas_of
@@ -137,7 +138,7 @@ def _argument(module: torch.nn.Module, name: str, default: Any) -> Any:
         return not module.weight.requires_grad
     path = CLASSES.get(type(module).__name__, nn.Module).found.get(name, name)
     try:
-        value = at(module, path)
+        value = attrgetter(path)(module)
     except AttributeError:
         value = getattr(module, name, default)
     if isinstance(value, tuple) and len(value) == 1 and isinstance(default, int):  # (0,) for 0, in AvgPool1d

@@ -75,7 +75,6 @@ def sweep(
             prepared.t,
             prepared.seeds,
             task=prepared.task,
-            outputs=len(prepared.labels) or None,
             rows=(prepared.rows["train"], prepared.rows["validation"]),
             advance=advance,
             workers_=workers_,

@@ -86,7 +86,7 @@ def train(
         True
     """
     recipe = recipe or Recipe()
-    task, K = prepared.task, len(prepared.labels)
+    task = prepared.task
     names = ["accuracy"] if task == "classification" else []
     start = time.perf_counter()
     model, history = recipe.train(
@@ -94,7 +94,6 @@ def train(
         prepared.t,
         prepared.seeds,
         task=task,
-        outputs=K or None,
         rows=(prepared.rows["train"], prepared.rows["validation"]),
         measures=resolve(names, task),
         checkpoints=checkpoints,
@@ -134,7 +133,7 @@ def train(
     }
     if task == "classification":
         run["confusion"], run["reliability"] = confusion(y, t), reliability(y, t)
-        if K == 2:
+        if len(prepared.labels) == 2:
             run["roc"] = roc(y, t)
     else:
         run["residuals"] = _residuals(prepared, y)
@@ -243,7 +242,7 @@ def _baselines(prepared: Prepared, judged: Callable[[int], None] | None) -> tupl
         predicted = torch.stack([torch.from_numpy(fit.predictions) for fit in fits])
         # log p are logits; a p of 0 is as small as a float64 has them
         outputs = predicted.clamp(min=1e-300).log() if prepared.labels else predicted
-        values = measure(metrics, outputs, targets.squeeze(-1) if not prepared.labels else targets).values
+        values = measure(metrics, outputs, targets).values
         found[names.get(model, model)] = {name: v.tolist() for name, v in values.items()}
         notes += [f"{names.get(model, model)}: {text}" for fit in fits for text in fit.warnings]
     return found, list(dict.fromkeys(notes))
