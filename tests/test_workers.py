@@ -118,6 +118,22 @@ def test_a_process_that_is_killed_is_noticed():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_process_that_is_killed_amid_its_result_is_noticed(tmp_path):
+    def task(stop, send):
+        if os.getpid() != PARENT:
+            (tmp_path / str(os.getpid())).touch()
+            return torch.zeros(2**20)  # more than a pipe holds: it waits to be heard
+        while not (found := list(tmp_path.iterdir())):
+            time.sleep(0.005)
+        time.sleep(0.2)
+        os.kill(int(found[0].name), signal.SIGKILL)
+        return None
+
+    with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
+        workers.run([task, task], 2, processes=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 def test_the_callers_process_takes_its_share():
     def task(stop, send):
         time.sleep(0.05)

@@ -129,8 +129,8 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
 
     def handle(end: Any) -> None:
         try:
-            kind, *content = pickle.loads(end.recv_bytes())
-        except EOFError:
+            data = end.recv_bytes()
+        except (EOFError, OSError):  # or amid a message, which waits in the pipe until it is heard
             process = ends.pop(end)
             process.join()
             got = f"exit code {process.exitcode}"
@@ -138,6 +138,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
             errors.append(WorkerError("a worker process that ends by itself", got, remedy, "workers.run"))
             stop.set()
             return
+        kind, *content = pickle.loads(data)
         if kind == "ready":
             ready.add(end)
         elif kind == "end":
