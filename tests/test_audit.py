@@ -1,5 +1,7 @@
 """audit_replica finds the first place at which two runs of a replica differ, and none where there is none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -71,6 +73,50 @@ def test_the_place_and_size_of_a_change_are_named(change, where):
     assert (found.step, found.where) == (0, where)
     assert 1e-6 < found.size < 10
     assert where in str(found)
+
+
+def test_a_gradient_of_another_formula_is_found():
+    def doubled(model):
+        backward = model[0].backward
+        model[0].backward = lambda dy: backward(2 * dy)
+
+    found = difference(run([3, 4], 4), run([3, 4], 4, change=doubled), epochs=1)
+    assert (found.step, found.where) == (0, "gradient of 0.weight")
+    assert 0 < found.size <= 0.5
+
+
+def test_frozen_parameters_are_the_same():
+    pair = [run(seeds, 4, change=lambda m: m[0].freeze()) for seeds in ([3, 4], [4])]
+    assert audit_replica(*pair, epochs=2, tolerance=1e-9) is None
+
+
+def test_batches_that_all_replicas_share_are_audited():
+    def shared(seeds):
+        one = run(seeds, 4)
+        return replace(one, batches=Batches(X, X**2, 8, seeds, shuffle=False))
+
+    a, alone = shared([3, 4]), shared([3, 4])
+    assert audit_replica(a, shared([4]), epochs=2, tolerance=1e-9) is None
+    train(alone.model, alone.criterion, alone.optimizer, alone.batches, 2)
+    torch.testing.assert_close(dict(a.model.state_dict()), dict(alone.model.state_dict()), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "size"),
+    [
+        ([-1.0, -2.0], [-2.0, -4.0], 0.5),
+        ([0.1, float("inf")], [0.2, float("inf")], 0.5),
+        ([0.1, float("nan")], [0.2, float("nan")], 0.5),
+        ([1.0, float("nan")], [1.0, 2.0], float("inf")),
+        ([1.0, 2.0], [1.0, float("nan")], float("inf")),
+        ([1.0, 2.0], [1.0, -float("inf")], float("inf")),
+    ],
+)
+def test_the_size_is_a_part_of_the_second_runs_largest_number(a, b, size):
+    runs = [run([3], 3, x=torch.tensor(x, dtype=torch.float64).repeat(16).unsqueeze(1)) for x in (a, b)]
+    found = difference(*runs, epochs=1)
+    assert found.where == "the inputs"
+    assert found.size == pytest.approx(size)
 
 
 def test_a_change_that_comes_later_is_found_later():
