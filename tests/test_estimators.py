@@ -26,7 +26,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from handgrad import training
 from handgrad.errors import ArgumentError
-from handgrad.estimators import HandgradClassifier, HandgradRegressor
+from handgrad.estimators import HandgradClassifier, HandgradRegressor, base
 from handgrad.estimators.scaling import Scaled, follow_inputs
 from handgrad.recipes import Recipe
 
@@ -84,6 +84,23 @@ def test_works_on_a_transformed_target() -> None:
 def test_numbers_do_not_depend_on_workers(kind: Any) -> None:
     one, two = (quick(kind, replicas=7, n_jobs=n).fit(X, target(kind)) for n in (1, 2))
     assert all(torch.equal(a, b) for a, b in zip(one.model_.state_dict().values(), two.model_.state_dict().values()))
+
+
+@BOTH
+@pytest.mark.parametrize(("n_jobs", "workers"), [(None, 2), (1, 1), (3, 3), (-1, 4), (-2, 3), (-9, 1)])
+def test_workers_are_counted_as_scikit_learn_does(kind: Any, n_jobs: Any, workers: int, monkeypatch: Any) -> None:
+    given: list[int] = []
+
+    def train(*args: Any, workers_: int, **options: Any) -> Any:
+        given.append(workers_)
+        return original(*args, workers_=1, **options)
+
+    original = Recipe.train
+    monkeypatch.setattr(Recipe, "train", train)
+    monkeypatch.setattr(base, "default_workers", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    quick(kind, n_jobs=n_jobs, epochs=1).fit(X, target(kind))
+    assert given == [workers]
 
 
 @BOTH
@@ -273,6 +290,29 @@ def test_partial_fit_is_a_function_of_random_state(kind: Any) -> None:
     np.testing.assert_array_equal(a.predict(X), b.predict(X))
     c = pickle.loads(pickle.dumps(a))
     np.testing.assert_array_equal(a.partial_fit(X, target(kind)).predict(X), c.partial_fit(X, target(kind)).predict(X))
+
+
+@BOTH
+def test_each_replica_and_pass_has_an_order_of_its_own(kind: Any, monkeypatch: Any) -> None:
+    orders: list[torch.Tensor] = []
+
+    def run(trainer: Any) -> Any:
+        orders.extend(trainer.batches.order(0))
+        return original(trainer)
+
+    original = training.Trainer.run
+    monkeypatch.setattr(training.Trainer, "run", run)
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    quick(kind).partial_fit(X, target(kind), **first).partial_fit(X, target(kind))
+    assert len({tuple(order.tolist()) for order in orders}) == 6
+
+
+@BOTH
+def test_predicting_keeps_nothing(kind: Any) -> None:
+    """As a model that is pickled, or served, would."""
+    model = quick(kind).fit(X, target(kind))
+    model.predict(X)
+    assert all(part.kept is None for _, part in model.model_.named_modules())
 
 
 @BOTH

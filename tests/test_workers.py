@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -186,6 +187,28 @@ def test_inside_a_pool_workers_are_threads():
 
 def run_two():
     return workers.run([lambda *_: os.getppid(), lambda *_: 1], 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.parametrize(
+    ("count", "gpu", "platform", "forked"),
+    [(2, False, "linux", True), (1, False, "linux", False), (2, True, "linux", False), (2, False, "darwin", False)],
+)
+def test_several_workers_are_processes_where_these_can_be_forked_safely(monkeypatch, count, gpu, platform, forked):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: gpu)
+    monkeypatch.setattr(sys, "platform", platform)
+    found = workers.run([lambda *_: threading.current_thread() is threading.main_thread()] * 2, count)
+    assert found == [forked, forked]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="of Linux")
+def test_there_are_as_many_workers_as_cores_that_this_process_may_use():
+    cores = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        assert workers.default_workers() == 1
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def test_no_tasks():
