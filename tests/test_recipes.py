@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,37 @@ def test_every_schedule_trains(schedule: str, task: str) -> None:
         float(held[r, best]) < 0.8 * float(held[r, 0]) for r, best in enumerate(history.best) if best is not None
     )
     assert None not in history.best
+
+
+@pytest.mark.parametrize(
+    ("schedule", "patience", "batch_size", "expected"),
+    [
+        ("constant", None, 100, [2.0] * 15),
+        ("cosine", None, 100, [1 + math.cos(math.pi * epoch / 15) for epoch in range(15)]),
+        ("onecycle", None, 10, [0.08, *(1 + math.cos(math.pi * (step - 14.1) / 135.9) for step in range(15, 150))]),
+        ("plateau", 6, 90, [2.0] * 4 + [1.0] * 3),
+        ("plateau", None, 100, [2.0] * 12 + [1.0] * 3),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(
+    schedule: str, patience: int | None, batch_size: int, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an optimiser that does nothing, so that nothing gets better."""
+    rates: list[float] = []
+
+    def step(sgd: optim.SGD) -> None:
+        rates.append(float(sgd.param_groups[0]["lr"]))
+        assert sgd.param_groups[0]["momentum"] == 0
+
+    monkeypatch.setattr(optim.SGD, "step", step)
+    x, t = curve(100)
+    options: dict[str, Any] = {"schedule": schedule, "patience": patience, "batch_size": batch_size}
+    recipe = Recipe(hidden=(), optimizer="SGD", lr=2.0, epochs=15, **options)
+    recipe.train(x, t, [0], task="regression", workers_=1)
+    rising = 14 if schedule == "onecycle" else 0  # a tenth of the steps
+    assert rates[: rising + 1] == sorted(rates[: rising + 1])
+    assert rates[0] == pytest.approx(expected[0])
+    assert rates[rising + 1 :] == pytest.approx(expected[1:], rel=1e-4, abs=1e-4)
 
 
 def test_predictions_are_in_the_unit_of_the_targets() -> None:
