@@ -119,11 +119,11 @@ def test_a_process_that_is_killed_is_noticed():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
-def test_a_process_that_is_killed_amid_its_result_is_noticed(tmp_path):
+def test_a_process_that_is_killed_while_it_waits_to_be_heard_is_noticed(tmp_path):
     def task(stop, send):
         if os.getpid() != PARENT:
             (tmp_path / str(os.getpid())).touch()
-            return torch.zeros(2**20)  # more than a pipe holds: it waits to be heard
+            return torch.zeros(2**20)  # more than a pipe holds
         while not (found := list(tmp_path.iterdir())):
             time.sleep(0.005)
         time.sleep(0.2)
@@ -132,6 +132,30 @@ def test_a_process_that_is_killed_amid_its_result_is_noticed(tmp_path):
 
     with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
         workers.run([task, task], 2, processes=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_caller_hears_of_signals_while_it_waits_for_a_process(tmp_path, number):
+    def task(stop, send):
+        if os.getpid() == PARENT:
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.005)
+            return "ended first"
+        (tmp_path / "begun").touch()
+        time.sleep(0.2)
+        os.kill(PARENT if number != signal.SIGKILL else os.getpid(), number)
+        end = time.monotonic() + 30
+        while not stop.is_set():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        return "ended early"
+
+    if number == signal.SIGKILL:
+        with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
+            workers.run([task, task], 2, processes=True)
+    else:
+        assert set(workers.run([task, task], 2, processes=True)) == {"ended first", "ended early"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
