@@ -86,8 +86,8 @@ def test_a_gradient_of_another_formula_is_found():
 
 
 def test_frozen_parameters_are_the_same():
-    pair = [run(seeds, 4, change=lambda m: m[0].freeze()) for seeds in ([3, 4], [4])]
-    assert audit_replica(*pair, epochs=2, tolerance=1e-9) is None
+    a, b = (run(seeds, 4, change=lambda m: m[0].freeze()) for seeds in ([3, 4], [4]))
+    assert audit_replica(a, b, epochs=2, tolerance=1e-9) is None
 
 
 def test_batches_that_all_replicas_share_are_audited():
@@ -113,8 +113,8 @@ def test_batches_that_all_replicas_share_are_audited():
     ],
 )
 def test_the_size_is_a_part_of_the_second_runs_largest_number(a, b, size):
-    runs = [run([3], 3, x=torch.tensor(x, dtype=torch.float64).repeat(16).unsqueeze(1)) for x in (a, b)]
-    found = difference(*runs, epochs=1)
+    first, second = (run([3], 3, x=torch.tensor(x, dtype=torch.float64).repeat(16).unsqueeze(1)) for x in (a, b))
+    found = difference(first, second, epochs=1)
     assert found.where == "the inputs"
     assert found.size == pytest.approx(size)
 

@@ -1,5 +1,7 @@
 """Batches: every sample once an epoch, in an order that only seed and epoch decide."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -130,6 +132,11 @@ def test_batches_are_the_same_however_many_are_selected_at_once(monkeypatch, own
 def test_a_seed_is_the_same_number_of_whatever_kind(seeds):
     assert torch.equal(batches_of(9, 4, seeds).order(1), batches_of(9, 4, [3, 5]).order(1))
     assert all(torch.equal(a, b) for a, b in zip(data.split(9, 0.3, seeds), data.split(9, 0.3, [3, 5])))
+
+
+def test_a_number_of_samples_may_be_numpys():
+    count: Any = np.prod((3, 3))
+    assert all(torch.equal(a, b) for a, b in zip(data.split(count, 0.3, [3]), data.split(9, 0.3, [3])))
 
 
 def test_a_seed_that_is_no_whole_number_is_refused():

@@ -273,7 +273,8 @@ def split(
         >>> train.shape, test.shape
         (torch.Size([3, 6]), torch.Size([3, 2]))
     """
-    N, seeds = samples if isinstance(samples, int) else len(samples), list(seeds)
+    samples, seeds = checks.own(samples), list(seeds)
+    N = samples if isinstance(samples, int) else len(samples)
     if not seeds:
         raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", "split")
     if not 0 < fraction < 1:
