@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,12 +195,52 @@ def test_a_second_ctrl_c_leaves_no_process_that_waits_to_be_heard(tmp_path):
         return torch.zeros(2**20)  # more than a pipe holds
 
     others = multiprocessing.active_children()  # of earlier tests
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:  # whose traceback a notebook keeps, and with it what run has
         workers.run([task, task], 2, processes=True)
     end = time.monotonic() + 30
     while set(multiprocessing.active_children()) - set(others):
         assert time.monotonic() < end
         time.sleep(0.01)
+    assert caught.tb
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
+def test_processes_end_with_a_caller_that_is_killed(tmp_path):
+    def task(stop, send):
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(60)
+
+    caller = multiprocessing.get_context("fork").Process(target=workers.run, args=([task, task], 2))
+    caller.start()
+    end = time.monotonic() + 30
+    while len(found := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    caller.kill()
+    caller.join()
+    (worker,) = (pid for pid in found if pid != caller.pid)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while "State:\tZ" not in Path(f"/proc/{worker}/status").read_text():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_process_ends_by_sigterm_whatever_the_callers_handler(tmp_path):
+    def task(stop, send):
+        if os.getpid() != PARENT:
+            (tmp_path / "begun").touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.005)
+
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(WorkerError, match="exit code -15"):
+            workers.run([task, task], 2, processes=True)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
