@@ -54,6 +54,7 @@ def test_results_come_in_order_and_messages_arrive(count, processes):
 @PROCESSES
 def test_tensors_come_back_as_they_are(processes):
     def run(*_: Any) -> list[torch.Tensor]:
+        time.sleep(0.1)  # so that each worker takes one
         with torch.inference_mode():
             numbers = torch.arange(12.0).view(3, 4)
             kinds = [numbers.to(d) for d in (torch.float64, torch.float16, torch.bfloat16, torch.long, torch.bool)]
@@ -72,28 +73,36 @@ def test_tensors_come_back_as_they_are(processes):
 
 @PROCESSES
 def test_the_thread_count_is_left_as_it_was(processes):
+    def task(stop, send):
+        time.sleep(0.1)
+        return torch.get_num_threads()
+
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
-        workers.run([lambda stop, send: None], 1, processes=processes)
+        assert workers.run([task, task], 2, processes=processes) == [1, 1]
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
 
 
 @PROCESSES
-def test_an_error_is_raised_and_stops_the_others(processes):
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_is_raised_and_stops_the_others(processes, count):
     def good(stop, send):
         send("begun")
-        time.sleep(0.02)
+        end = time.monotonic() + 10
+        while not stop.is_set() and time.monotonic() < end:
+            time.sleep(0.005)
 
     def bad(stop, send):
+        time.sleep(0.1 * (count - 1))
         raise ValueError("at fault")
 
     heard: list[Any] = []
     with pytest.raises(ValueError, match="at fault"):
-        workers.run([bad, *[good] * 50], 1, heard.append, processes=processes)
-    assert not heard
+        workers.run([bad, good, good], count, heard.append, processes=processes)
+    assert heard == ["begun"] * (count - 1)
 
 
 @PROCESSES
@@ -204,6 +213,21 @@ def test_a_second_ctrl_c_leaves_no_process_that_waits_to_be_heard(tmp_path):
     assert caught.tb
 
 
+def test_a_second_ctrl_c_ends_threads_that_nobody_waits_for():
+    ended = threading.Event()
+
+    def task(stop, send):
+        os.kill(PARENT, signal.SIGINT)
+        os.kill(PARENT, signal.SIGTERM)  # another one, for two alike may be told as one
+        while not stop.is_set():
+            time.sleep(0.005)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run([task], 1, processes=False)
+    assert ended.wait(30)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
 def test_processes_end_with_a_caller_that_is_killed(tmp_path):
@@ -275,6 +299,19 @@ def test_there_are_as_many_workers_as_cores_that_this_process_may_use():
         assert workers.default_workers() == 1
     finally:
         os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("MemFree: 1 kB\nMemAvailable:       3 kB\n", 3072), ("MemFree: 1 kB\n", 2**63), (None, 2**63)]
+)
+def test_memory_is_what_the_system_says_is_available(text, found, monkeypatch):
+    def read_text(*_: Any, **__: Any) -> Any:
+        if text is None:
+            raise FileNotFoundError
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert workers.free_memory() == found
 
 
 def test_no_tasks():
