@@ -31,6 +31,11 @@ def test_a_replica_is_the_same_in_other_company():
     assert audit_replica(run([3, 7, 137], 137), run([137, 2], 137), epochs=5, tolerance=1e-9) is None
 
 
+def test_what_is_all_zero_in_both_is_the_same():
+    a, b = (run([3], 3, x=torch.zeros(32, 1, dtype=torch.float64)) for _ in range(2))
+    assert audit_replica(a, b, epochs=1) is None
+
+
 def test_a_gradient_of_rounding_alone_is_no_difference():
     x, t = torch.randn(32, 2, 5, 5, dtype=torch.float64), torch.randn(32, 4, 3, 3, dtype=torch.float64)
 

@@ -104,7 +104,7 @@ class Batches:
 
     def _slices(self, size: int) -> list[slice]:
         starts = list(range(0, self.count, size))
-        if self.count % size and len(starts) > 1 and self.last != "keep":
+        if self.count % size and self.last != "keep":
             starts.pop()
         ends = [*starts[1:], self.count if self.last != "drop" else starts[-1] + size]
         return [slice(*bounds) for bounds in zip(starts, ends)]
