@@ -114,6 +114,16 @@ def test_short_rows_are_moved_whole_wherever_they_start_in_memory(features, dtyp
         assert torch.equal(targets, inputs)
 
 
+@pytest.mark.parametrize(
+    "x",
+    [torch.arange(24.0).view(8, 3)[:, :2], torch.arange(16.0).view(2, 8).mT, torch.arange(32.0).view(16, 2)[::2]],
+    ids=["columns", "turned", "every second"],
+)
+def test_rows_of_a_view_are_those_that_it_shows(x):
+    ((inputs, _),) = Batches(x, x, 8, [0, 1]).epoch(0)
+    assert torch.equal(inputs, x[Batches(x, x, 8, [0, 1]).order(0)])
+
+
 @pytest.mark.parametrize("last", ["keep", "drop", "merge"])
 @pytest.mark.parametrize("own", [False, True])
 def test_batches_are_the_same_however_many_are_selected_at_once(monkeypatch, own, last):

@@ -138,6 +138,22 @@ def test_loss_follows_the_task(task: str, loss: str | None, kind: type) -> None:
     assert type(Recipe(loss=loss).criterion(task, 2)) is kind
 
 
+def test_label_smoothing_is_the_losss() -> None:
+    y, t = torch.randn(9, 3), torch.randint(3, (9,))
+    smooth = Recipe(label_smoothing=0.3).criterion("classification", None)
+    assert torch.equal(smooth(y, t), nn.CrossEntropyLoss(label_smoothing=0.3)(y, t))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "given", "decay"),
+    [("AdamW", None, 0.5), ("AdamW", 0.1, 0.1), ("AdamW", 0.0, 0.0), ("Adam", None, 0.0), ("SGD", 0.2, 0.2)],
+)
+def test_weight_decay_is_adamws_by_default(optimizer: str, given: float | None, decay: float) -> None:
+    recipe = Recipe(optimizer=optimizer, weight_decay=given, lr=0.25)
+    group = recipe.optimiser(recipe.network(3, 1)).param_groups[0]
+    assert (group["weight_decay"], group["lr"]) == (decay, 0.25)
+
+
 @pytest.mark.parametrize(("task", "loss"), [("classification", "mse"), ("regression", "cross_entropy")])
 def test_loss_of_the_other_task_is_refused(task: str, loss: str) -> None:
     with pytest.raises(ArgumentError, match=f"a loss for {task}"):
