@@ -262,10 +262,19 @@ def test_each_replica_is_trained_as_alone_on_any_workers(task: str) -> None:
     assert history.best[1] == own.best[0]
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_inputs_may_be_each_replicas_own(task: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "outputs", "width"), [("classification", None, 3), ("classification", 4, 4), ("regression", None, 2)]
+)
+def test_there_are_as_many_outputs_as_classes_or_targets(task: str, outputs: int | None, width: int) -> None:
     x, t = curve() if task == "regression" else classes()
-    weights = torch.linspace(0.5, 2, 120)
+    model, _ = SHORT.train(x, t, [0], task=task, outputs=outputs, workers_=1)
+    assert model(x).shape == (1, 120, width)
+
+
+@pytest.mark.parametrize("weights", [torch.linspace(0.5, 2, 120), None])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_inputs_may_be_each_replicas_own(task: str, weights: torch.Tensor | None) -> None:
+    x, t = curve() if task == "regression" else classes()
     shared, a = SHORT.train(x, t, [0, 1, 2], task=task, weights=weights, workers_=1, size=2)
     own, b = SHORT.train(x.expand(3, -1, -1), t, [0, 1, 2], task=task, weights=weights, workers_=1, size=2)
     for one, other in zip(shared.state_dict().values(), own.state_dict().values()):
