@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handgrad import nn, optim
-from handgrad.errors import ArgumentError, StateError
+from handgrad.errors import ArgumentError, ShapeError, StateError
 from handgrad.recipes import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Recipe
 from handgrad.targets import StandardisedLoss, centre, rescale
 
@@ -368,6 +368,24 @@ def test_flat_targets_are_refused() -> None:
         SHORT.train(x, t[:, 0], [0], task="regression")
     with pytest.raises(ArgumentError, match="task to be one of"):
         SHORT.train(x, t, [0], task="ranking")
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"x": torch.zeros(3, 120, 3)}, r"inputs of 2 replicas, got \(3, 120, 3\)"),
+        ({"x": torch.zeros(100, 3)}, "inputs and targets"),
+        ({"weights": torch.ones(100)}, r"weights of shape \(120,\), got \(100,\)"),
+        ({"x": torch.zeros(2, 120, 3), "weights": torch.ones(2, 120)}, r"weights of shape \(120,\), got \(2, 120\)"),
+        ({"rows": (torch.zeros(3, 9).long(), None)}, r"rows of 2 replicas, got \(3, 9\)"),
+        ({"rows": (torch.zeros(2, 9).long(), torch.zeros(3, 9).long())}, "validation rows of 2 replicas"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(task: str, options: dict[str, Any], message: str) -> None:
+    x, t = curve() if task == "regression" else classes()
+    with pytest.raises(ShapeError, match=message):
+        SHORT.train(**{"x": x, "t": t, "seeds": [0, 1], "task": task, **options})
 
 
 # Parts
