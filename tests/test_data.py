@@ -12,6 +12,7 @@ from handgrad import data, nn, optim
 from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.metrics import SCORES
+from handgrad.seeds import derive
 from handgrad.training import Evaluation, Trainer
 
 
@@ -142,6 +143,11 @@ def test_batches_are_the_same_however_many_are_selected_at_once(monkeypatch, own
 def test_a_seed_is_the_same_number_of_whatever_kind(seeds):
     assert torch.equal(batches_of(9, 4, seeds).order(1), batches_of(9, 4, [3, 5]).order(1))
     assert all(torch.equal(a, b) for a, b in zip(data.split(9, 0.3, seeds), data.split(9, 0.3, [3, 5])))
+
+
+def test_a_stream_is_the_same_in_every_version():
+    """Runs go on from checkpoints of another one, and reports are computed anew."""
+    assert (derive(7, "order", 3), derive(0, "split")) == (2396369170524145093, 1947725093899964015)
 
 
 def test_a_number_of_samples_may_be_numpys():

@@ -352,6 +352,15 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
         recipe.train(x + 1, t, [0, 1, 2], checkpoints=tmp_path, **run)
 
 
+def test_a_checkpoint_knows_the_validation_rows(tmp_path: Path) -> None:
+    x, t = curve()
+    run: dict[str, Any] = {"task": "regression", "workers_": 1, "checkpoints": tmp_path}
+    rows = torch.arange(120).unsqueeze(0)
+    SHORT.train(x, t, [0], rows=(rows[:, :100], rows[:, 100:110]), **run)
+    with pytest.raises(StateError, match="a checkpoint of this run"):
+        SHORT.train(x, t, [0], rows=(rows[:, :100], rows[:, 110:]), **run)
+
+
 def test_training_leaves_the_random_numbers_of_others_alone() -> None:
     x, t = curve()
     state = torch.get_rng_state()
