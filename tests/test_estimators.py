@@ -222,6 +222,18 @@ def test_weights_count_in_fit_and_score(kind: Any) -> None:
     assert a.score(x, y, sample_weight=weights) == pytest.approx(a.score(x[:100], y[:100]))
 
 
+@BOTH
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_a_weight_of_two_counts_as_two_rows(kind: Any, call: str) -> None:
+    weights, method = np.arange(150) % 3, "predict_proba" if kind is HandgradClassifier else "predict"
+    rows = np.repeat(np.arange(150), weights)
+    first = {"classes": [0, 1, 2]} if (kind, call) == (HandgradClassifier, "partial_fit") else {}
+    a, b = (quick(kind, patience=None, batch_size=10**6, lr=0.05) for _ in range(2))
+    getattr(a, call)(X, target(kind), sample_weight=weights, **first)
+    getattr(b, call)(X[rows], target(kind)[rows], **first)
+    np.testing.assert_allclose(getattr(a, method)(X), getattr(b, method)(X))
+
+
 def test_a_class_of_weight_zero_keeps_its_place() -> None:
     model = quick(HandgradClassifier).fit(X, Y, sample_weight=np.where(Y == 2, 0, 1))
     assert model.predict_proba(X).shape == (150, 3)
