@@ -331,6 +331,7 @@ def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> l
         left.put(index)
 
     def work() -> None:
+        torch.set_num_threads(1)  # of this thread, whatever another one sets for all meanwhile
         try:
             while not stop.is_set():
                 index = left.get_nowait()
