@@ -152,6 +152,13 @@ def test_a_replica_is_an_estimator(kind: Any) -> None:
         kind().replica(0)
 
 
+@BOTH
+def test_one_replica_is_enough(kind: Any) -> None:
+    model = quick(kind, replicas=np.int64(1)).fit(X, target(kind))
+    assert model.seeds_ == quick(kind).fit(X, target(kind)).seeds_[:1]
+    assert model.model_.replicas == 1
+
+
 def test_spread_grows_away_from_the_data() -> None:
     x = np.random.RandomState(0).uniform(-1, 1, (300, 1))
     model = HandgradRegressor(random_state=0, epochs=60).fit(x, np.sin(3 * x[:, 0]))
@@ -476,7 +483,7 @@ def test_sparse_input_is_refused(kind: Any) -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    "options", [{"replicas": 0}, {"epochs": 0}, {"hidden": (0,)}, {"lr": -1.0}, {"optimizer": "x"}]
+    "options", [{"replicas": 0}, {"replicas": 2.5}, {"epochs": 0}, {"hidden": (0,)}, {"lr": -1.0}, {"optimizer": "x"}]
 )
 def test_bad_options_are_refused_in_fit(kind: Any, options: dict[str, Any]) -> None:
     model = quick(kind, **options)
