@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -86,21 +87,40 @@ def test_numbers_do_not_depend_on_workers(kind: Any) -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.model_.state_dict().values(), two.model_.state_dict().values()))
 
 
-@BOTH
-@pytest.mark.parametrize(("n_jobs", "workers"), [(None, 2), (1, 1), (3, 3), (-1, 4), (-2, 3), (-9, 1)])
-def test_workers_are_counted_as_scikit_learn_does(kind: Any, n_jobs: Any, workers: int, monkeypatch: Any) -> None:
-    given: list[int] = []
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The workers that training is asked to take, of 4 cores and 2 of torch's threads."""
+    found: list[int] = []
 
     def train(*args: Any, workers_: int, **options: Any) -> Any:
-        given.append(workers_)
+        found.append(workers_)
         return original(*args, workers_=1, **options)
 
     original = Recipe.train
     monkeypatch.setattr(Recipe, "train", train)
     monkeypatch.setattr(base, "default_workers", lambda: 4)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    return found
+
+
+@BOTH
+@pytest.mark.parametrize(("n_jobs", "workers"), [(None, 2), (1, 1), (3, 3), (-1, 4), (-2, 3), (-9, 1)])
+def test_workers_are_counted_as_scikit_learn_does(kind: Any, n_jobs: Any, workers: int, counted: list[int]) -> None:
     quick(kind, n_jobs=n_jobs, epochs=1).fit(X, target(kind))
-    assert given == [workers]
+    assert counted == [workers]
+
+
+@BOTH
+@pytest.mark.parametrize("place", ["thread", "daemon"])
+def test_there_is_one_worker_where_none_can_be_forked(
+    kind: Any, place: str, counted: list[int], monkeypatch: Any
+) -> None:
+    monkeypatch.setitem(vars(multiprocessing.current_process())["_config"], "daemon", place == "daemon")
+    model = quick(kind, n_jobs=3, epochs=1)
+    with ThreadPoolExecutor(1) as pool:
+        call = model.fit if place == "daemon" else lambda *data: pool.submit(model.fit, *data).result()
+        call(X, target(kind))
+    assert counted == [1]
 
 
 @BOTH
