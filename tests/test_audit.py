@@ -1,5 +1,7 @@
 """audit_replica finds the first place at which two runs of a replica differ, and none where there is none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,6 +29,11 @@ def difference(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Differenc
 
 def test_a_replica_is_the_same_in_other_company():
     assert audit_replica(run([3, 7, 137], 137), run([137, 2], 137), epochs=5, tolerance=1e-9) is None
+
+
+def test_what_is_all_zero_in_both_is_the_same():
+    a, b = (run([3], 3, x=torch.zeros(32, 1, dtype=torch.float64)) for _ in range(2))
+    assert audit_replica(a, b, epochs=1) is None
 
 
 def test_a_gradient_of_rounding_alone_is_no_difference():
@@ -82,6 +89,50 @@ def test_a_change_within_a_block_is_named():
 
     assert audit_replica(residual([3], 0), residual([3, 4], 0), epochs=2, tolerance=1e-12) is None
     assert difference(residual([3], 0), residual([3], 0.1), epochs=1).where == "output of model.0.2 (Linear 4→1)"
+
+
+def test_a_gradient_of_another_formula_is_found():
+    def doubled(model):
+        backward = model[0].backward
+        model[0].backward = lambda dy: backward(2 * dy)
+
+    found = difference(run([3, 4], 4), run([3, 4], 4, change=doubled), epochs=1)
+    assert (found.step, found.where) == (0, "gradient of 0.weight")
+    assert 0 < found.size <= 0.5
+
+
+def test_frozen_parameters_are_the_same():
+    a, b = (run(seeds, 4, change=lambda m: m[0].freeze()) for seeds in ([3, 4], [4]))
+    assert audit_replica(a, b, epochs=2, tolerance=1e-9) is None
+
+
+def test_batches_that_all_replicas_share_are_audited():
+    def shared(seeds):
+        one = run(seeds, 4)
+        return replace(one, batches=Batches(X, X**2, 8, seeds, shuffle=False))
+
+    a, alone = shared([3, 4]), shared([3, 4])
+    assert audit_replica(a, shared([4]), epochs=2, tolerance=1e-9) is None
+    train(alone.model, alone.criterion, alone.optimizer, alone.batches, 2)
+    torch.testing.assert_close(dict(a.model.state_dict()), dict(alone.model.state_dict()), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "size"),
+    [
+        ([-1.0, -2.0], [-2.0, -4.0], 0.5),
+        ([0.1, float("inf")], [0.2, float("inf")], 0.5),
+        ([0.1, float("nan")], [0.2, float("nan")], 0.5),
+        ([1.0, float("nan")], [1.0, 2.0], float("inf")),
+        ([1.0, 2.0], [1.0, float("nan")], float("inf")),
+        ([1.0, 2.0], [1.0, -float("inf")], float("inf")),
+    ],
+)
+def test_the_size_is_a_part_of_the_second_runs_largest_number(a, b, size):
+    first, second = (run([3], 3, x=torch.tensor(x, dtype=torch.float64).repeat(16).unsqueeze(1)) for x in (a, b))
+    found = difference(first, second, epochs=1)
+    assert found.where == "the inputs"
+    assert found.size == pytest.approx(size)
 
 
 def test_a_change_that_comes_later_is_found_later():

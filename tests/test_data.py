@@ -1,5 +1,7 @@
 """Batches: every sample once an epoch, in an order that only seed and epoch decide."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from handgrad import data, nn, optim
 from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.metrics import SCORES
+from handgrad.seeds import derive
 from handgrad.training import Evaluation, Trainer
 
 
@@ -112,6 +115,16 @@ def test_short_rows_are_moved_whole_wherever_they_start_in_memory(features, dtyp
         assert torch.equal(targets, inputs)
 
 
+@pytest.mark.parametrize(
+    "x",
+    [torch.arange(24.0).view(8, 3)[:, :2], torch.arange(16.0).view(2, 8).mT, torch.arange(32.0).view(16, 2)[::2]],
+    ids=["columns", "turned", "every second"],
+)
+def test_rows_of_a_view_are_those_that_it_shows(x):
+    ((inputs, _),) = Batches(x, x, 8, [0, 1]).epoch(0)
+    assert torch.equal(inputs, x[Batches(x, x, 8, [0, 1]).order(0)])
+
+
 @pytest.mark.parametrize("last", ["keep", "drop", "merge"])
 @pytest.mark.parametrize("own", [False, True])
 def test_batches_are_the_same_however_many_are_selected_at_once(monkeypatch, own, last):
@@ -132,14 +145,63 @@ def test_a_seed_is_the_same_number_of_whatever_kind(seeds):
     assert all(torch.equal(a, b) for a, b in zip(data.split(9, 0.3, seeds), data.split(9, 0.3, [3, 5])))
 
 
+def test_a_stream_is_the_same_in_every_version():
+    """Runs go on from checkpoints of another one, and reports are computed anew."""
+    assert (derive(7, "order", 3), derive(0, "split")) == (2396369170524145093, 1947725093899964015)
+
+
+def test_a_number_of_samples_may_be_numpys():
+    count: Any = np.prod((3, 3))
+    assert all(torch.equal(a, b) for a, b in zip(data.split(count, 0.3, [3]), data.split(9, 0.3, [3])))
+
+
 def test_a_seed_that_is_no_whole_number_is_refused():
     with pytest.raises(ArgumentError, match=r"a seed that is a whole number, got 3\.0"):
         data.split(9, 0.3, [3.0])  # type: ignore[list-item]
 
 
-def test_a_split_for_no_seeds_is_refused():
-    with pytest.raises(ArgumentError, match=r"split: expected at least one seed, got none. Pass seeds=range\(R\)"):
-        data.split(10, 0.5, [])
+@pytest.mark.parametrize(
+    ("arguments", "stratify", "message"),
+    [
+        ((10, 0.5, []), False, r"split: expected at least one seed, got none. Pass seeds=range\(R\)"),
+        ((10, 0.0, [0]), False, "a fraction above 0 and below 1, got 0.0"),
+        ((10, 1.0, [0]), False, "a fraction above 0 and below 1, got 1.0"),
+        ((1, 0.5, [0]), False, "at least 2 samples to split, got 1"),
+        ((10, 0.5, [0]), True, r"classes \(N,\) to stratify by"),
+        ((torch.zeros(10, 2), 0.5, [0]), True, r"classes \(N,\) to stratify by"),
+    ],
+)
+def test_splits_that_cannot_be_made_are_refused(arguments, stratify, message):
+    with pytest.raises(ArgumentError, match=message):
+        data.split(*arguments, stratify=stratify)
+
+
+@pytest.mark.parametrize(("N", "fraction", "left"), [(2, 0.01, 1), (2, 0.99, 1), (9, 0.01, 1), (9, 0.99, 8)])
+def test_both_parts_of_a_split_have_a_sample(N, fraction, left):
+    assert [part.shape for part in data.split(N, fraction, [3, 5])] == [(2, N - left), (2, left)]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_rows_without_shuffling_come_as_they_are_given(own):
+    x, t = numbered(6, 2 if own else None)
+    rows = torch.tensor([[5, 0, 3], [1, 1, 4]])
+    batches = Batches(x, t, 3, [0, 1], own=own, shuffle=False, rows=rows)
+    expected = torch.stack([(x[r] if own else x)[rows[r]] for r in range(2)])
+    for epoch in (0, 1):
+        assert torch.equal(batches.order(epoch), rows)
+        ((inputs, targets),) = batches.epoch(epoch)
+        assert torch.equal(inputs, expected)
+        assert torch.equal(targets, -expected)
+
+
+def test_the_order_of_samples_that_are_not_shuffled():
+    assert batches_of(3, 3, [0, 1], shuffle=False).order(4).tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("batch", [(1,), (1, 2, 3, 4), torch.ones(2)])
+def test_a_loaders_batch_that_is_no_pair_is_refused(batch):
+    with pytest.raises(ArgumentError, match="batches of inputs and targets"):
+        next(data.Loader([batch], [0]).epoch(0))
 
 
 def test_another_default_device_leaves_what_is_drawn_on_the_cpu():

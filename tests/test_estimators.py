@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from handgrad import training
 from handgrad.errors import ArgumentError
-from handgrad.estimators import HandgradClassifier, HandgradRegressor
+from handgrad.estimators import HandgradClassifier, HandgradRegressor, base
 from handgrad.estimators.scaling import Scaled, follow_inputs
 from handgrad.recipes import Recipe
 
@@ -86,6 +87,42 @@ def test_numbers_do_not_depend_on_workers(kind: Any) -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.model_.state_dict().values(), two.model_.state_dict().values()))
 
 
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The workers that training is asked to take, of 4 cores and 2 of torch's threads."""
+    found: list[int] = []
+
+    def train(*args: Any, workers_: int, **options: Any) -> Any:
+        found.append(workers_)
+        return original(*args, workers_=1, **options)
+
+    original = Recipe.train
+    monkeypatch.setattr(Recipe, "train", train)
+    monkeypatch.setattr(base, "default_workers", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    return found
+
+
+@BOTH
+@pytest.mark.parametrize(("n_jobs", "workers"), [(None, 2), (1, 1), (3, 3), (-1, 4), (-2, 3), (-9, 1)])
+def test_workers_are_counted_as_scikit_learn_does(kind: Any, n_jobs: Any, workers: int, counted: list[int]) -> None:
+    quick(kind, n_jobs=n_jobs, epochs=1).fit(X, target(kind))
+    assert counted == [workers]
+
+
+@BOTH
+@pytest.mark.parametrize("place", ["thread", "daemon"])
+def test_there_is_one_worker_where_none_can_be_forked(
+    kind: Any, place: str, counted: list[int], monkeypatch: Any
+) -> None:
+    monkeypatch.setitem(vars(multiprocessing.current_process())["_config"], "daemon", place == "daemon")
+    model = quick(kind, n_jobs=3, epochs=1)
+    with ThreadPoolExecutor(1) as pool:
+        call = model.fit if place == "daemon" else lambda *data: pool.submit(model.fit, *data).result()
+        call(X, target(kind))
+    assert counted == [1]
+
+
 @BOTH
 def test_random_state_decides(kind: Any) -> None:
     y = target(kind)
@@ -133,6 +170,13 @@ def test_a_replica_is_an_estimator(kind: Any) -> None:
         model.replica(3)
     with pytest.raises(NotFittedError):
         kind().replica(0)
+
+
+@BOTH
+def test_one_replica_is_enough(kind: Any) -> None:
+    model = quick(kind, replicas=np.int64(1)).fit(X, target(kind))
+    assert model.seeds_ == quick(kind).fit(X, target(kind)).seeds_[:1]
+    assert model.model_.replicas == 1
 
 
 def test_spread_grows_away_from_the_data() -> None:
@@ -205,6 +249,18 @@ def test_weights_count_in_fit_and_score(kind: Any) -> None:
     assert a.score(x, y, sample_weight=weights) == pytest.approx(a.score(x[:100], y[:100]))
 
 
+@BOTH
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_a_weight_of_two_counts_as_two_rows(kind: Any, call: str) -> None:
+    weights, method = np.arange(150) % 3, "predict_proba" if kind is HandgradClassifier else "predict"
+    rows = np.repeat(np.arange(150), weights)
+    first = {"classes": [0, 1, 2]} if (kind, call) == (HandgradClassifier, "partial_fit") else {}
+    a, b = (quick(kind, patience=None, batch_size=10**6, lr=0.05) for _ in range(2))
+    getattr(a, call)(X, target(kind), sample_weight=weights, **first)
+    getattr(b, call)(X[rows], target(kind)[rows], **first)
+    np.testing.assert_allclose(getattr(a, method)(X), getattr(b, method)(X))
+
+
 def test_a_class_of_weight_zero_keeps_its_place() -> None:
     model = quick(HandgradClassifier).fit(X, Y, sample_weight=np.where(Y == 2, 0, 1))
     assert model.predict_proba(X).shape == (150, 3)
@@ -273,6 +329,29 @@ def test_partial_fit_is_a_function_of_random_state(kind: Any) -> None:
     np.testing.assert_array_equal(a.predict(X), b.predict(X))
     c = pickle.loads(pickle.dumps(a))
     np.testing.assert_array_equal(a.partial_fit(X, target(kind)).predict(X), c.partial_fit(X, target(kind)).predict(X))
+
+
+@BOTH
+def test_each_replica_and_pass_has_an_order_of_its_own(kind: Any, monkeypatch: Any) -> None:
+    orders: list[torch.Tensor] = []
+
+    def run(trainer: Any) -> Any:
+        orders.extend(trainer.batches.order(0))
+        return original(trainer)
+
+    original = training.Trainer.run
+    monkeypatch.setattr(training.Trainer, "run", run)
+    first = {"classes": [0, 1, 2]} if kind is HandgradClassifier else {}
+    quick(kind).partial_fit(X, target(kind), **first).partial_fit(X, target(kind))
+    assert len({tuple(order.tolist()) for order in orders}) == 6
+
+
+@BOTH
+def test_predicting_keeps_nothing(kind: Any) -> None:
+    """As a model that is pickled, or served, would."""
+    model = quick(kind).fit(X, target(kind))
+    model.predict(X)
+    assert all(part.kept is None for _, part in model.model_.named_modules())
 
 
 @BOTH
@@ -424,7 +503,7 @@ def test_sparse_input_is_refused(kind: Any) -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    "options", [{"replicas": 0}, {"epochs": 0}, {"hidden": (0,)}, {"lr": -1.0}, {"optimizer": "x"}]
+    "options", [{"replicas": 0}, {"replicas": 2.5}, {"epochs": 0}, {"hidden": (0,)}, {"lr": -1.0}, {"optimizer": "x"}]
 )
 def test_bad_options_are_refused_in_fit(kind: Any, options: dict[str, Any]) -> None:
     model = quick(kind, **options)

@@ -72,13 +72,15 @@ def test_memory_lies_in_large_pages(first: str, tensor: str, large: bool) -> Non
     assert out.stdout.decode().strip() == str(large)
 
 
-@pytest.mark.parametrize("advice", [ADVICE, None])
+@pytest.mark.parametrize("advice", [ADVICE, None, 12345], ids=["pages", "none known", "none there"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_an_arena_lends_each_tensor_memory_of_its_own(dtype, advice, monkeypatch):
     monkeypatch.setattr(pages, "ADVICE", advice)
     arena, like = pages.Arena(), torch.ones(1, dtype=dtype)
-    found = [arena.zeros(count, like) for count in (1, 7, 0, 2**20, 3, 2**22, 5)]
+    counts = (1, 7, 0, 2**20, 3, 2**22, 5)
+    found = [arena.zeros(count, like) for count in counts]
     del arena
+    assert [given.shape for given in found] == [(count,) for count in counts]
     for value, given in enumerate(found, start=1):
         assert given.dtype is dtype
         assert given.data_ptr() % 64 == 0

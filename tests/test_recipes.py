@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handgrad import nn, optim
-from handgrad.errors import ArgumentError, StateError
+from handgrad.errors import ArgumentError, ShapeError, StateError
 from handgrad.recipes import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Recipe
 from handgrad.targets import StandardisedLoss, centre, rescale
 
@@ -137,6 +138,22 @@ def test_loss_follows_the_task(task: str, loss: str | None, kind: type) -> None:
     assert type(Recipe(loss=loss).criterion(task, 2)) is kind
 
 
+def test_label_smoothing_is_the_losss() -> None:
+    y, t = torch.randn(9, 3), torch.randint(3, (9,))
+    smooth = Recipe(label_smoothing=0.3).criterion("classification", None)
+    assert torch.equal(smooth(y, t), nn.CrossEntropyLoss(label_smoothing=0.3)(y, t))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "given", "decay"),
+    [("AdamW", None, 0.5), ("AdamW", 0.1, 0.1), ("AdamW", 0.0, 0.0), ("Adam", None, 0.0), ("SGD", 0.2, 0.2)],
+)
+def test_weight_decay_is_adamws_by_default(optimizer: str, given: float | None, decay: float) -> None:
+    recipe = Recipe(optimizer=optimizer, weight_decay=given, lr=0.25)
+    group = recipe.optimiser(recipe.network(3, 1)).param_groups[0]
+    assert (group["weight_decay"], group["lr"]) == (decay, 0.25)
+
+
 @pytest.mark.parametrize(("task", "loss"), [("classification", "mse"), ("regression", "cross_entropy")])
 def test_loss_of_the_other_task_is_refused(task: str, loss: str) -> None:
     with pytest.raises(ArgumentError, match=f"a loss for {task}"):
@@ -188,6 +205,37 @@ def test_every_schedule_trains(schedule: str, task: str) -> None:
     assert None not in history.best
 
 
+@pytest.mark.parametrize(
+    ("schedule", "patience", "batch_size", "expected"),
+    [
+        ("constant", None, 100, [2.0] * 15),
+        ("cosine", None, 100, [1 + math.cos(math.pi * epoch / 15) for epoch in range(15)]),
+        ("onecycle", None, 10, [0.08, *(1 + math.cos(math.pi * (step - 14.1) / 135.9) for step in range(15, 150))]),
+        ("plateau", 6, 90, [2.0] * 4 + [1.0] * 3),
+        ("plateau", None, 100, [2.0] * 12 + [1.0] * 3),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(
+    schedule: str, patience: int | None, batch_size: int, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an optimiser that does nothing, so that nothing gets better."""
+    rates: list[float] = []
+
+    def step(sgd: optim.SGD) -> None:
+        rates.append(float(sgd.param_groups[0]["lr"]))
+        assert sgd.param_groups[0]["momentum"] == 0
+
+    monkeypatch.setattr(optim.SGD, "step", step)
+    x, t = curve(100)
+    options: dict[str, Any] = {"schedule": schedule, "patience": patience, "batch_size": batch_size}
+    recipe = Recipe(hidden=(), optimizer="SGD", lr=2.0, epochs=15, **options)
+    recipe.train(x, t, [0], task="regression", workers_=1)
+    rising = 14 if schedule == "onecycle" else 0  # a tenth of the steps
+    assert rates[: rising + 1] == sorted(rates[: rising + 1])
+    assert rates[0] == pytest.approx(expected[0])
+    assert rates[rising + 1 :] == pytest.approx(expected[1:], rel=1e-4, abs=1e-4)
+
+
 def test_predictions_are_in_the_unit_of_the_targets() -> None:
     x, t = curve(400)
     model, _ = Recipe(epochs=40).train(x, t, range(3), task="regression", workers_=1)
@@ -214,10 +262,19 @@ def test_each_replica_is_trained_as_alone_on_any_workers(task: str) -> None:
     assert history.best[1] == own.best[0]
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_inputs_may_be_each_replicas_own(task: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "outputs", "width"), [("classification", None, 3), ("classification", 4, 4), ("regression", None, 2)]
+)
+def test_there_are_as_many_outputs_as_classes_or_targets(task: str, outputs: int | None, width: int) -> None:
     x, t = curve() if task == "regression" else classes()
-    weights = torch.linspace(0.5, 2, 120)
+    model, _ = SHORT.train(x, t, [0], task=task, outputs=outputs, workers_=1)
+    assert model(x).shape == (1, 120, width)
+
+
+@pytest.mark.parametrize("weights", [torch.linspace(0.5, 2, 120), None])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_inputs_may_be_each_replicas_own(task: str, weights: torch.Tensor | None) -> None:
+    x, t = curve() if task == "regression" else classes()
     shared, a = SHORT.train(x, t, [0, 1, 2], task=task, weights=weights, workers_=1, size=2)
     own, b = SHORT.train(x.expand(3, -1, -1), t, [0, 1, 2], task=task, weights=weights, workers_=1, size=2)
     for one, other in zip(shared.state_dict().values(), own.state_dict().values()):
@@ -295,6 +352,15 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
         recipe.train(x + 1, t, [0, 1, 2], checkpoints=tmp_path, **run)
 
 
+def test_a_checkpoint_knows_the_validation_rows(tmp_path: Path) -> None:
+    x, t = curve()
+    run: dict[str, Any] = {"task": "regression", "workers_": 1, "checkpoints": tmp_path}
+    rows = torch.arange(120).unsqueeze(0)
+    SHORT.train(x, t, [0], rows=(rows[:, :100], rows[:, 100:110]), **run)
+    with pytest.raises(StateError, match="a checkpoint of this run"):
+        SHORT.train(x, t, [0], rows=(rows[:, :100], rows[:, 110:]), **run)
+
+
 def test_training_leaves_the_random_numbers_of_others_alone() -> None:
     x, t = curve()
     state = torch.get_rng_state()
@@ -311,6 +377,24 @@ def test_flat_targets_are_refused() -> None:
         SHORT.train(x, t[:, 0], [0], task="regression")
     with pytest.raises(ArgumentError, match="task to be one of"):
         SHORT.train(x, t, [0], task="ranking")
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"x": torch.zeros(3, 120, 3)}, r"inputs of 2 replicas, got \(3, 120, 3\)"),
+        ({"x": torch.zeros(100, 3)}, "inputs and targets"),
+        ({"weights": torch.ones(100)}, r"weights of shape \(120,\), got \(100,\)"),
+        ({"x": torch.zeros(2, 120, 3), "weights": torch.ones(2, 120)}, r"weights of shape \(120,\), got \(2, 120\)"),
+        ({"rows": (torch.zeros(3, 9).long(), None)}, r"rows of 2 replicas, got \(3, 9\)"),
+        ({"rows": (torch.zeros(2, 9).long(), torch.zeros(3, 9).long())}, "validation rows of 2 replicas"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(task: str, options: dict[str, Any], message: str) -> None:
+    x, t = curve() if task == "regression" else classes()
+    with pytest.raises(ShapeError, match=message):
+        SHORT.train(**{"x": x, "t": t, "seeds": [0, 1], "task": task, **options})
 
 
 # Parts

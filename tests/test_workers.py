@@ -4,7 +4,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +54,7 @@ def test_results_come_in_order_and_messages_arrive(count, processes):
 @PROCESSES
 def test_tensors_come_back_as_they_are(processes):
     def run(*_: Any) -> list[torch.Tensor]:
+        time.sleep(0.1)  # so that each worker takes one
         with torch.inference_mode():
             numbers = torch.arange(12.0).view(3, 4)
             kinds = [numbers.to(d) for d in (torch.float64, torch.float16, torch.bfloat16, torch.long, torch.bool)]
@@ -69,28 +73,36 @@ def test_tensors_come_back_as_they_are(processes):
 
 @PROCESSES
 def test_the_thread_count_is_left_as_it_was(processes):
+    def task(stop, send):
+        time.sleep(0.1)
+        return torch.get_num_threads()
+
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
-        workers.run([lambda stop, send: None], 1, processes=processes)
+        assert workers.run([task, task], 2, processes=processes) == [1, 1]
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
 
 
 @PROCESSES
-def test_an_error_is_raised_and_stops_the_others(processes):
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_is_raised_and_stops_the_others(processes, count):
     def good(stop, send):
         send("begun")
-        time.sleep(0.02)
+        end = time.monotonic() + 10
+        while not stop.is_set() and time.monotonic() < end:
+            time.sleep(0.005)
 
     def bad(stop, send):
+        time.sleep(0.1 * (count - 1))
         raise ValueError("at fault")
 
     heard: list[Any] = []
     with pytest.raises(ValueError, match="at fault"):
-        workers.run([bad, *[good] * 50], 1, heard.append, processes=processes)
-    assert not heard
+        workers.run([bad, good, good], count, heard.append, processes=processes)
+    assert heard == ["begun"] * (count - 1)
 
 
 @PROCESSES
@@ -115,6 +127,46 @@ def test_a_process_that_is_killed_is_noticed():
 
     with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
         workers.run([task, task], 2, lambda _: None, processes=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_process_that_is_killed_while_it_waits_to_be_heard_is_noticed(tmp_path):
+    def task(stop, send):
+        if os.getpid() != PARENT:
+            (tmp_path / str(os.getpid())).touch()
+            return torch.zeros(2**20)  # more than a pipe holds
+        while not (found := list(tmp_path.iterdir())):
+            time.sleep(0.005)
+        time.sleep(0.2)
+        os.kill(int(found[0].name), signal.SIGKILL)
+        return None
+
+    with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
+        workers.run([task, task], 2, processes=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_caller_hears_of_signals_while_it_waits_for_a_process(tmp_path, number):
+    def task(stop, send):
+        if os.getpid() == PARENT:
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.005)
+            return "ended first"
+        (tmp_path / "begun").touch()
+        time.sleep(0.2)
+        os.kill(PARENT if number != signal.SIGKILL else os.getpid(), number)
+        end = time.monotonic() + 30
+        while not stop.is_set():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        return "ended early"
+
+    if number == signal.SIGKILL:
+        with pytest.raises(WorkerError, match=r"exit code -9.*memory"):
+            workers.run([task, task], 2, processes=True)
+    else:
+        assert set(workers.run([task, task], 2, processes=True)) == {"ended first", "ended early"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
@@ -152,12 +204,67 @@ def test_a_second_ctrl_c_leaves_no_process_that_waits_to_be_heard(tmp_path):
         return torch.zeros(2**20)  # more than a pipe holds
 
     others = multiprocessing.active_children()  # of earlier tests
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:  # whose traceback a notebook keeps, and with it what run has
         workers.run([task, task], 2, processes=True)
     end = time.monotonic() + 30
     while set(multiprocessing.active_children()) - set(others):
         assert time.monotonic() < end
         time.sleep(0.01)
+    assert caught.tb
+
+
+def test_a_second_ctrl_c_ends_threads_that_nobody_waits_for():
+    ended = threading.Event()
+
+    def task(stop, send):
+        os.kill(PARENT, signal.SIGINT)
+        os.kill(PARENT, signal.SIGTERM)  # another one, for two alike may be told as one
+        while not stop.is_set():
+            time.sleep(0.005)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run([task], 1, processes=False)
+    assert ended.wait(30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:os.fork:RuntimeWarning")
+def test_processes_end_with_a_caller_that_is_killed(tmp_path):
+    def task(stop, send):
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(60)
+
+    caller = multiprocessing.get_context("fork").Process(target=workers.run, args=([task, task], 2))
+    caller.start()
+    end = time.monotonic() + 30
+    while len(found := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    caller.kill()
+    caller.join()
+    (worker,) = (pid for pid in found if pid != caller.pid)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while "State:\tZ" not in Path(f"/proc/{worker}/status").read_text():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_a_process_ends_by_sigterm_whatever_the_callers_handler(tmp_path):
+    def task(stop, send):
+        if os.getpid() != PARENT:
+            (tmp_path / "begun").touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.005)
+
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(WorkerError, match="exit code -15"):
+            workers.run([task, task], 2, processes=True)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
@@ -170,6 +277,41 @@ def test_inside_a_pool_workers_are_threads():
 
 def run_two():
     return workers.run([lambda *_: os.getppid(), lambda *_: 1], 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+@pytest.mark.parametrize(
+    ("count", "gpu", "platform", "forked"),
+    [(2, False, "linux", True), (1, False, "linux", False), (2, True, "linux", False), (2, False, "darwin", False)],
+)
+def test_several_workers_are_processes_where_these_can_be_forked_safely(monkeypatch, count, gpu, platform, forked):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: gpu)
+    monkeypatch.setattr(sys, "platform", platform)
+    found = workers.run([lambda *_: threading.current_thread() is threading.main_thread()] * 2, count)
+    assert found == [forked, forked]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="of Linux")
+def test_there_are_as_many_workers_as_cores_that_this_process_may_use():
+    cores = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        assert workers.default_workers() == 1
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("MemFree: 1 kB\nMemAvailable:       3 kB\n", 3072), ("MemFree: 1 kB\n", 2**63), (None, 2**63)]
+)
+def test_memory_is_what_the_system_says_is_available(text, found, monkeypatch):
+    def read_text(*_: Any, **__: Any) -> Any:
+        if text is None:
+            raise FileNotFoundError
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert workers.free_memory() == found
 
 
 def test_no_tasks():

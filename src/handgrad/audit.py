@@ -61,7 +61,7 @@ def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Differ
     most machines, by about 10⁻⁷ a step in float32.
 
     Args:
-        a, b: the runs; both are trained, unfused, until they differ or end.
+        a, b: the runs; both are trained, part by part, until they differ or end.
         epochs: how many.
         tolerance: the largest relative difference that counts as none.
 
@@ -80,7 +80,6 @@ def audit_replica(a: Run, b: Run, epochs: int, tolerance: float = 0.0) -> Differ
         '0.weight after the step'
     """
     for run in (a, b):
-        run.model.unfuse()
         run.model.train()
     for epoch in range(epochs):
         for step, (seen_a, seen_b) in enumerate(zip_longest(_steps(a, epoch), _steps(b, epoch))):

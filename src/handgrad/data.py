@@ -104,7 +104,7 @@ class Batches:
 
     def _slices(self, size: int) -> list[slice]:
         starts = list(range(0, self.count, size))
-        if self.count % size and len(starts) > 1 and self.last != "keep":
+        if self.count % size and self.last != "keep":
             starts.pop()
         ends = [*starts[1:], self.count if self.last != "drop" else starts[-1] + size]
         return [slice(*bounds) for bounds in zip(starts, ends)]
@@ -273,7 +273,8 @@ def split(
         >>> train.shape, test.shape
         (torch.Size([3, 6]), torch.Size([3, 2]))
     """
-    N, seeds = samples if isinstance(samples, int) else len(samples), list(seeds)
+    samples, seeds = checks.own(samples), list(seeds)
+    N = samples if isinstance(samples, int) else len(samples)
     if not seeds:
         raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", "split")
     if not 0 < fraction < 1:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches, rowwise, split
-from handgrad.errors import ArgumentError
+from handgrad.errors import ArgumentError, ShapeError
 from handgrad.targets import StandardisedLoss, centre, rescale
 from handgrad.training import (
     Advance,
@@ -233,8 +233,15 @@ class Recipe:
         seeds, own = list(seeds), x.ndim == 3
         if task == "regression" and t.ndim != 2:
             raise ArgumentError("targets (N, O)", str(tuple(t.shape)), "Write t.unsqueeze(1).", "Recipe.train")
+        if weights is not None and weights.shape != t.shape[:1]:
+            got, remedy = str(tuple(weights.shape)), "Give one to each sample."
+            raise ShapeError(f"weights of shape ({len(t)},)", got, remedy, "Recipe.train")
         width = outputs or (int(t.max()) + 1 if task == "classification" else t.shape[1])
         rows = self.rows(t, seeds, task) if rows is None else rows
+        for name, given in (("inputs", x if own else None), ("rows", rows[0]), ("validation rows", rows[1])):
+            if given is not None and len(given) != len(seeds):
+                got, remedy = str(tuple(given.shape)), "Pass those of each seed."
+                raise ShapeError(f"{name} of {len(seeds)} replicas", got, remedy, "Recipe.train")
         place = {seed: r for r, seed in enumerate(seeds)}
         centres = centre(t, rows[0], weights) if task == "regression" else None
 

@@ -129,8 +129,8 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
 
     def handle(end: Any) -> None:
         try:
-            kind, *content = pickle.loads(end.recv_bytes())
-        except EOFError:
+            data = end.recv_bytes()
+        except (EOFError, OSError):  # or amid a message, which waits in the pipe until it is heard
             process = ends.pop(end)
             process.join()
             got = f"exit code {process.exitcode}"
@@ -138,6 +138,7 @@ def _forked(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> lis
             errors.append(WorkerError("a worker process that ends by itself", got, remedy, "workers.run"))
             stop.set()
             return
+        kind, *content = pickle.loads(data)
         if kind == "ready":
             ready.add(end)
         elif kind == "end":
@@ -309,7 +310,8 @@ def _work(
     failed: Callable[[Exception], None],
 ) -> None:
     """Run tasks that no other worker has taken, until none is left or one has failed."""
-    while not stop.is_set():
+    # looked at before the lock, which one that begins late and is killed for it could keep for ever
+    while not stop.is_set() and taken.get_obj().value < len(tasks):
         with taken.get_lock():
             index = taken.value
             taken.value += 1
@@ -330,7 +332,7 @@ def _threaded(tasks: Sequence[Task[T]], workers: int, receive: Send | None) -> l
         left.put(index)
 
     def work() -> None:
-        torch.set_num_threads(1)
+        torch.set_num_threads(1)  # of this thread, whatever another one sets for all meanwhile
         try:
             while not stop.is_set():
                 index = left.get_nowait()
