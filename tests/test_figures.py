@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -56,7 +58,11 @@ def test_a_figure_without_numbers_is_skipped(part: str, tmp_path: Path) -> None:
     results = made_up(rounds=2, epochs=2)
     del results[part]
     gone = "figure2" if part == "rows" else part
-    assert [f.name for f in draw(results, tmp_path)] == [n for n in NAMES if not n.startswith(gone)]
+    for name in NAMES:
+        (tmp_path / name).write_text("of an earlier run")
+    kept = [n for n in NAMES if not n.startswith(gone)]
+    assert [f.name for f in draw(results, tmp_path)] == kept
+    assert sorted(f.name for f in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:
@@ -151,3 +157,122 @@ def test_a_folder_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="expected a file that can be written"):
         write_atomically(tmp_path / "figure1.png", b"")
     assert [p.name for p in tmp_path.iterdir()] == ["figure1.png"]
+
+
+def lines(ax: Any, **look: Any) -> list[Any]:
+    """Points (2, n) of the lines of an axis that look so, such as label="a"."""
+    return [
+        np.array(line.get_data())
+        for line in ax.get_lines()
+        if all(getattr(line, f"get_{k}")() == v for k, v in look.items())
+    ]
+
+
+def bands(ax: Any) -> list[Any]:
+    """Lowest and highest points (2, n) of each band, from left to right."""
+    found = []
+    for band in ax.collections:
+        points = band.get_paths()[0].vertices
+        columns = [points[points[:, 0] == x, 1] for x in np.unique(points[:, 0])]
+        found.append(np.array([[c.min() for c in columns], [c.max() for c in columns]]))
+    return found
+
+
+def test_losses_and_accuracies_of_each_row_are_drawn_under_its_label() -> None:
+    results = made_up(rounds=3, epochs=4)
+    figure: Any = figures._figure2(results)
+    loss, accuracy = figure.axes
+    rows = {row["key"]: row for row in results["rows"]}
+    assert loss.get_yscale() == "log"
+    for i, key in enumerate(("report", "best", "torch_nn")):
+        losses, train, test = (np.array(rows[key][f"{k}"]) for k in ("epoch_loss", "train_accuracy", "test_accuracy"))
+        x, y = lines(loss)[i]
+        assert lines(loss)[i].tolist() == lines(loss, label="\n".join(textwrap.wrap(LABELS[key], 34)))[0].tolist()
+        assert x.tolist() == [1, 2, 3, 4]
+        logs = np.log10(losses)
+        mean, std = logs.mean(0), logs.std(0, ddof=1)
+        assert y == pytest.approx(10**mean)
+        assert bands(loss)[i] == pytest.approx(10 ** np.array([mean - std, mean + std]))
+        solid, dotted = lines(accuracy)[2 * i : 2 * i + 2]
+        assert solid[1] == pytest.approx(100 * test.mean(0))
+        assert dotted[1] == pytest.approx(100 * train.mean(0))
+        mean, std = test.mean(0), test.std(0, ddof=1)
+        assert bands(accuracy)[i] == pytest.approx(100 * np.array([mean - std, mean + std]).clip(0, 1))
+        colours = {line.get_color() for line in (loss.get_lines()[i], *accuracy.get_lines()[2 * i : 2 * i + 2])}
+        assert len(colours) == 1
+    solid, dotted = (
+        next(line for line in accuracy.get_lines() if line.get_label() == name) for name in ("test", "train")
+    )
+    looks = [line.get_linestyle() for line in accuracy.get_lines()[:2]]
+    assert [solid.get_linestyle(), dotted.get_linestyle()] == looks
+    assert looks[0] != looks[1]
+
+
+def test_distributions_and_shares_of_each_network_are_drawn_at_their_epochs() -> None:
+    results = made_up(epochs=20)
+    data = results["figure1"]
+    for i, side in enumerate(("without", "with")):
+        data[side]["features"]["sample_share"] = {
+            "mean": [0.1 + 0.5 * i + e / 100 for e in range(20)], "std": [0.01 + i / 100] * 20,
+        }  # fmt: skip
+    figure: Any = figures._figure1(results)
+    chosen = [0, 3, 5, 8, 11, 14, 16, 19]  # of 20 epochs eight as evenly as may be
+    for n, part in enumerate(("features", "gradient")):
+        *panels, last = figure.axes[3 * n : 3 * n + 3]
+        for ax, side in zip(panels, ("without", "with")):
+            assert ax.get_title() == f"{side} BatchNorm"
+            assert ax.get_yticks().tolist() == [-row for row in range(8)]
+            assert [t.get_text() for t in ax.get_yticklabels()] == [f"{e + 1}" for e in chosen]
+            q = data[side][part]["quantiles"]
+            spans, dots = lines(ax)[::2], lines(ax)[1::2]
+            assert [x.tolist() for x, _ in spans] == [[q[e][0], q[e][4]] for e in chosen]
+            assert [x.tolist() for x, _ in dots] == [[q[e][2]] for e in chosen]
+            assert [round(y[0]) for _, y in (*spans, *dots)] == [-row for row in range(8)] * 2
+            for row, e in enumerate(chosen):
+                density = np.array(data[side][part]["histogram"]["density"][e])
+                if part == "gradient":
+                    density[0] = 0
+                heights, edges, baseline = ax.patches[2 * row].get_data()
+                assert baseline == -row
+                assert edges.tolist() == data[side][part]["histogram"]["edges"]
+                inside = (edges[1:] > ax.get_xlim()[0]) & (edges[:-1] < ax.get_xlim()[1])
+                root = np.sqrt(density) / np.sqrt(density[inside].max())
+                assert heights + row == pytest.approx(np.minimum(0.8 * root, 0.8))
+        for i, side in enumerate(("without", "with")):
+            x, y = lines(last, label=f"{side} BatchNorm")[0]
+            assert x.tolist() == list(range(1, 21))
+            quartiles = np.array(data[side]["gradient"]["quantiles"])[:, 1:4].T
+            share = data[side]["features"]["sample_share"]
+            mean, std = 100 * np.array(share["mean"]), 100 * np.array(share["std"])
+            low, middle, high = (mean - std, mean, mean + std) if part == "features" else quartiles
+            assert y == pytest.approx(middle)
+            assert bands(last)[i] == pytest.approx(np.array([low, high]))
+
+
+def test_differences_of_each_dtype_are_drawn_by_step() -> None:
+    results = made_up()
+    certificate = results["certificate"]
+    certificate["float64"]["largest_by_step"][3] = 0.0
+    for k, part in enumerate(certificate.values()):
+        sides = {"handgrad": [1e-9, 2e-9, 3e-9], "reversed": [4e-9, 5e-9, 6e-9]}
+        part["free"] = {
+            side: {"median_by_step": [10**k * v for v in values], "worst_by_step": [10**k * 7 * v for v in values]}
+            for side, values in sides.items()
+        }
+    figure: Any = figures._certificate(results)
+    together, free = figure.axes
+    for dtype, part in certificate.items():
+        x, y = lines(together, label=f"{dtype}, worst of 20 rounds")[0]
+        assert x.tolist() == list(range(1, len(x) + 1))
+        assert y == pytest.approx(np.array([v or np.nan for v in part["largest_by_step"]]), nan_ok=True)
+        for kind in ("median", "worst"):
+            x, y = lines(free, label=f"{dtype}, {kind} round")[0]
+            assert (x.tolist(), y.tolist()) == ([1, 2, 3], part["free"]["handgrad"][f"{kind}_by_step"])
+            assert any(line[1].tolist() == part["free"]["reversed"][f"{kind}_by_step"] for line in lines(free))
+        for ax in figure.axes:
+            assert any(set(y) == {part["bound"]} for _, y in lines(ax, linestyle="--"))
+        (text,) = (t for t in together.texts if t.get_text() == f"bound for {dtype}")
+        assert text.xy[1] == part["bound"]
+    low, high = together.get_ylim()
+    assert low < 1e-15
+    assert high > 1e-4

@@ -27,7 +27,7 @@ from handgrad import report
 from handgrad.distribution import Distribution
 from handgrad.errors import ArgumentError, HandgradError
 from handgrad.metrics import SCORES
-from handgrad.report import Run, confusion, reliability, render, residuals, roc
+from handgrad.report import Run, confusion, figures, reliability, render, residuals, roc
 from handgrad.report.figures import DARKEST, curves
 from handgrad.report.words import caveats, kind, summary, verdict, versus
 from tests import runs
@@ -43,6 +43,8 @@ HOSTILE = [
     "x" * 400,
     "日本語 🦜 עברית \u202eabc \x00\x1b[31m \ud800",
 ]
+
+METRICS: Any = {"accuracy": [0.90, 0.92, 0.91, 0.93, 0.94, 0.95], "log_loss": [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]}
 
 
 def small(**changes: Any) -> Run:
@@ -173,6 +175,12 @@ def test_summary_of_clear_and_unclear_differences() -> None:
     assert re.search(r"0 points 0 to 0 equal 1 6 0\.913 ± 0\.012", text)
 
 
+def test_the_interval_of_what_is_worse_goes_from_less_to_more() -> None:
+    accuracy = [v + d for v, d in zip([0.90, 0.92, 0.91, 0.93, 0.90, 0.92], [0.02, 0.03, 0.02, 0.04, 0.03, 0.04])]
+    told = summary(small(baselines={"a forest": {"accuracy": accuracy}}))[1]
+    assert re.search(r": 3\.00 percentage points \(2\.\d+ to 3\.\d+\) worse than a forest\.", told)
+
+
 @pytest.mark.parametrize(("name", "word"), [("accuracy", "better"), ("log_loss", "worse"), ("my own", "higher")])
 def test_better_depends_on_the_metric(name: str, word: str) -> None:
     seeds = tuple(range(8))
@@ -226,6 +234,46 @@ def test_figures_of_predictions_leave_out_what_diverged() -> None:
     page = render(small(diverged=dead, confusion=counts))
     assert "Confusion matrix. Right: 0 90.0 %, 1 80.0 %." in page
     assert "over 5 replicas. Rows sum to 100" in page
+
+
+def test_curves_of_predictions_leave_out_what_diverged() -> None:
+    z, t = torch.randn(6, 40, 1), torch.randint(2, (40,))
+    right, curve = reliability(z, t), roc(z, t)
+    dead: list[Any] = [None] * 5 + [{"epoch": 0, "step": 1, "layer": "the loss"}]
+    page = render(small(diverged=dead, reliability=right, roc=curve))
+    kept = reliability(z[:5], t)
+    assert figures.reliability("a", kept).alt in page
+    assert figures.reliability("a", right).alt not in page
+    assert figures.roc("a", roc(z[:5], t)).alt in page
+    assert page.count("over 5 replicas") > 2
+
+
+def test_each_replica_has_a_row_of_its_own_numbers() -> None:
+    dead: list[Any] = [None] * 4 + [{"epoch": 0, "step": 1, "layer": "the loss"}, None]
+    page = render(small(diverged=dead, best_epochs=[0, 1, 1, 0, None, 1], metrics={"test": METRICS}))
+    assert "Marks at the foot" in page  # of the curves
+    rows = re.findall(r'<th scope="row" class="n">(\d+)</th>(.*?)</tr>', page)
+    assert [(seed, *re.findall("<td.*?>(.*?)</td>", cells)) for seed, cells in rows] == [
+        ("3", "1", "0.900", "0.30", ""),
+        ("4", "2", "0.920", "0.40", ""),
+        ("5", "2", "0.910", "0.50", ""),
+        ("6", "1", "0.930", "0.60", ""),
+        ("7", "—", "—", "—", "diverged, epoch 1, step 2, in the loss"),
+        ("8", "2", "0.950", "0.80", ""),
+    ]
+    assert 'Seed</th><th scope="col" class="n">Best epoch</th><th scope="col" class="n">accuracy</th>' in page
+
+
+def test_parts_are_told_in_the_order_of_how_much_they_count() -> None:
+    train = {"accuracy": [0.99, 0.98, 0.97, 0.99, 0.98, 0.97]}
+    history = {"validation": {"loss": [[1.0] * 6] * 2}, "train": {"loss": [[0.5] * 6] * 2}}
+    baselines = {"a stump": {"accuracy": [0.5, 0.6, 0.5, 0.6, 0.5, 0.6]}}
+    page = render(small(metrics={"train": train, "test": METRICS}, history=history, baselines=baselines))
+    tables = re.findall(r"<caption>(\w+, \d+ rows)</caption>.*?<td class=\"n\">(\S+)", page, re.DOTALL)
+    assert tables == [("Test, 20 rows", "0.925"), ("Train, 80 rows", "0.9800")]
+    assert 'aria-label="accuracy: network 0.925 ±' in page  # the network first, then baselines
+    assert "train from 0.5 to 0.5; validation from 1 to 1." in page
+    assert "faint, each of them in validation." in page
 
 
 def test_a_class_that_one_replica_lacks_is_the_mean_of_the_others() -> None:

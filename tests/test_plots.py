@@ -50,6 +50,20 @@ def test_a_distribution_shows_every_replica(seeds: int) -> None:
     assert figure.axes[0].get_xlabel() == "loss"
     assert str(d).split(";")[0] in texts(figure)
     assert (f"1 of {seeds} diverged" in texts(figure)) == (seeds > 1)
+    assert (figure.axes[0].get_ylabel() == "replicas") == (seeds == 40)
+
+
+def test_below_the_dots_are_mean_interval_and_standard_deviation() -> None:
+    results = made_up(7, dead=lambda _, s: s == 1)
+    d = results.distribution("loss")
+    ax: Any = plot(results, "loss").axes[0]
+    _, std, interval, mean = ax.get_lines()
+    assert tuple(std.get_xdata()) == (d.mean - d.std, d.mean + d.std)
+    assert tuple(interval.get_xdata()) == d.interval()
+    assert tuple(mean.get_xdata()) == (d.mean,)
+    assert interval.get_linewidth() > std.get_linewidth()  # as the note says
+    one = plot(made_up(1), "loss").axes[0].get_lines()
+    assert [len(np.atleast_1d(np.asarray(line.get_xdata()))) for line in one] == [1, 1]
 
 
 def test_one_numeric_hyper_parameter() -> None:
@@ -67,8 +81,12 @@ def test_one_numeric_hyper_parameter() -> None:
     np.testing.assert_allclose(ends, [d.interval() for d in found])
     assert texts(figure).count("2/6\ndiverged") == 1
     assert "What diverged is left out and counted." in texts(figure).replace("\n", " ")
-    dots = np.concatenate([np.asarray(line.get_ydata()) for line in ax.get_lines()[:3]])
-    assert sorted(dots) == sorted(v for d in found for v in d.finite)
+    for line, lr in zip(ax.get_lines(), (0.1, 0.001, 0.01)):  # each beside its value
+        x, y = (np.asarray(v) for v in line.get_data())
+        assert sorted(y) == sorted(results.distribution("loss", lr=lr).finite)
+        assert all(np.abs(np.log10(x) - np.log10(lr)) < 0.25)
+    marks = [(t.xy[0], t.get_text()) for t in ax.texts if t.get_text()]  # type: ignore[attr-defined]
+    assert marks == [(0.1, "2/6\ndiverged")]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +220,14 @@ def test_two_hyper_parameters_make_a_heat_map() -> None:
             d = results.distribution("loss", init=init, lr=lr)
             assert cells[i, j].startswith(f"{d.mean:.3f}\n± {d.std:.3f}" if d.n else "6 of 6 diverged")
     assert cells[0, 0].endswith("\n1 of 6 diverged")
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-0.5, 2.5), (1.5, -0.5))  # all cells, the first row on top
+    colours: Any = figure.axes[1].collections[-1]
+    means = {cell: results.distribution("loss", init="ab"[cell[0]], lr=[0.1, 0.2, 0.3][cell[1]]).mean for cell in cells}
+    for patch, (i, j) in zip(ax.patches, [(i, j) for i in range(2) for j in range(3)]):
+        box: Any = patch
+        assert (box.get_x() + 0.49, box.get_y() + 0.49) == pytest.approx((j, i))
+        shade = colours.cmap(colours.norm(means[i, j]))
+        assert box.get_facecolor() == (shade if math.isfinite(means[i, j]) else (0.93, 0.93, 0.93, 1.0))
     assert figure.axes[1].get_ylabel() == "mean loss"
 
 
@@ -217,11 +243,24 @@ def test_text_in_cells_can_be_read() -> None:
 
 
 def test_three_make_a_panel_each_with_one_scale() -> None:
-    figure = plot(made_up(2, width=[16, 32, 64], init=["a", "b"], lr=[0.1, 0.2]), "loss")
+    results = made_up(2, width=[16, 32, 64], init=["a", "b"], lr=[0.1, 0.2])
+    figure = plot(results, "loss")
     panels = [ax for ax in figure.axes if ax.get_title()]
     assert [ax.get_title() for ax in panels] == ["width = 16", "width = 32", "width = 64"]
     assert all(len(ax.texts) == 4 for ax in panels)
     assert len(figure.axes) == len(panels) + 1
+    for ax, width in zip(panels, [16, 32, 64]):
+        for text, (init, lr) in zip(ax.texts, [(init, lr) for init in "ab" for lr in (0.1, 0.2)]):
+            mean = results.distribution("loss", width=width, init=init, lr=lr).mean
+            assert text.get_text().startswith(f"{mean:.3f}\n")
+
+
+def test_one_replica_each_has_no_spread() -> None:
+    figure = plot(made_up(1, init=["a", "b"], lr=[0.1, 0.2]), "loss")
+    assert all("±" not in t.get_text() for t in figure.axes[0].texts)
+    assert "One replica each." in texts(figure)
+    _, _, bars = plot(made_up(1, lr=[0.1, 0.2]), "loss").axes[0].containers[0]
+    assert all(np.ptp(segment[:, 1]) == 0 for segment in bars[0].get_segments())
 
 
 def test_values_can_be_chosen_and_single_ones_do_not_count() -> None:

@@ -64,8 +64,8 @@ def curves(
     """A metric over the epochs, by split: mean and standard deviation over replicas, and each replica faint.
 
     On a logarithmic axis both are of the logarithms, which no single large loss moves far, and the band stays above 0.
-    Replicas that diverged are left out. Where some have stopped early, the mean of the others goes on dotted, for it is
-    no longer the mean of the same replicas.
+    Replicas that diverged are left out. Where some have no number, such as those that have stopped early, the mean of
+    the others is dotted, for it is not the mean of the same replicas.
     """
     import numpy as np
 
@@ -78,7 +78,7 @@ def curves(
     log = every.size > 0 and every.min() > 0 and every.max() > 30 * every.min()
     shown = list(series)[-1]
     counted = [[n for n in np.isfinite(s).sum(1) if n] for s in series.values()]  # in the epochs that were measured
-    stopped = any(max(counts) > counts[-1] for counts in counted if counts)
+    fewer = any(max(counts) > min(counts) for counts in counted if counts)
 
     def draw(_: Any, ax: Any) -> None:
         for (split, values), (colour, line) in zip(series.items(), ((SOFT, "--"), (ONE, "-"), (TWO, "-."))):
@@ -93,9 +93,9 @@ def curves(
             x, whole = epochs[measured], counts[measured] == counts.max()
             ax.fill_between(x, low, high, where=whole, color=colour, alpha=0.2, linewidth=0)
             few = {"marker": "o", "markersize": 3} if len(x) == 1 else {}
-            ax.plot(x[whole], mean[whole], color=colour, linestyle=line, label=_short(split, 20), **few)
-            last = int(whole.sum()) - 1
-            ax.plot(x[last:], mean[last:], color=colour, linestyle=":", linewidth=1)
+            ax.plot(x, np.where(whole, mean, np.nan), color=colour, linestyle=line, label=_short(split, 20), **few)
+            rest = np.convolve(~whole, [1, 1, 1])[1:-1] > 0  # with their neighbours, to which it is joined
+            ax.plot(x, np.where(rest, mean, np.nan), color=colour, linestyle=":", linewidth=1)
         marks = [best[r] for r in kept if r < len(best)]
         if any(b is not None for b in marks):
             ax.plot([b + 1 for b in marks if b is not None], [0.0] * sum(b is not None for b in marks), "|", color=INK,
@@ -116,8 +116,8 @@ def curves(
     what = f"mean and ± standard deviation{' of logarithms' if log else ''}"
     caption = f"{_upper(label)} over the epochs{', logarithmic' if log else ''}: {_over(len(kept), what)}"
     caption += f"; faint, each of them in {shown}." if 1 < len(kept) <= MOST_LINES else "."
-    if stopped:
-        caption += " Dotted: the mean of the replicas still in training, once the first has stopped."
+    if fewer:
+        caption += " Dotted: the mean of fewer replicas, as of those still in training once the first has stopped."
     if any(b is not None for b in best):
         caption += " Marks at the foot: the epoch whose weights each replica kept."
     ends = [f"{split} {_ends(_band(values, log)[0])}" for split, values in series.items()]
@@ -187,7 +187,7 @@ def reliability(name: str, found: Reliability) -> Drawing:
     for b in np.flatnonzero(full):
         d = Distribution(tuple(right[live][:, b]), tuple(range(R)))
         x[b], mean[b] = np.nanmean(sure[live][:, b]), d.mean
-        low[b], high[b] = d.interval() if d.n > 1 else (np.nan, np.nan)
+        low[b], high[b] = d.interval()
 
     def draw(figure: Any, ax: Any) -> None:
         ax.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", label="calibrated")
