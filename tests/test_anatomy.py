@@ -16,6 +16,7 @@ from handgrad.layer_plots import plot_layers
 from handgrad.training import EarlyStopping, Trainer, Watch, train_replicas
 from handgrad.training.listening import listening
 from handgrad.training.watching import WHAT
+from tests.cases import CASES, each
 
 X = torch.randn(24, 3, generator=torch.Generator().manual_seed(0))
 T = X.square().sum(1, keepdim=True)
@@ -81,6 +82,7 @@ class Pair(nn.Module):
         return self.a.backward(dy), self.b.backward(dy)
 
 
+MODULES = [case for case in CASES if not case.loss]
 NETWORKS: dict[str, Any] = {
     "mlp": (mlp, X, T),
     "lstm": (lambda: nn.Sequential(nn.First(nn.LSTM(3, 4)), nn.Linear(4, 1)), X.view(4, 6, 3), T.view(4, 6, 1)),
@@ -106,6 +108,19 @@ def test_a_replica_has_the_measures_that_it_has_alone(build, x, t):
         for one, of_three in zip(alone.layers, both.layers):
             found = {name: values[r : r + 1] for name, values in of_three.measures.items()}
             torch.testing.assert_close(found, one.measures, equal_nan=True, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", MODULES, ids=[case.name for case in MODULES])
+def test_every_member_is_seen_as_it_is_alone(case):
+    for shape in case.batched():
+        model, x = nn.replicate(case.ours(), seeds=[3, 5]), case.inputs(shape, lead=(2,))
+        both = summary(model, tuple(x))
+        for r in range(2):
+            alone = summary(model.replica(r), tuple(each(lambda v, r=r: v[r], x)))
+            assert [layer.name for layer in both.layers] == [layer.name for layer in alone.layers]
+            for one, of_two in zip(alone.layers, both.layers):
+                found = {name: values[r : r + 1] for name, values in of_two.measures.items()}
+                torch.testing.assert_close(found, one.measures, equal_nan=True, rtol=1e-3, atol=1e-5)
 
 
 def test_a_part_that_replicas_share_counts_for_each():

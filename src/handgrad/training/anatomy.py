@@ -196,8 +196,15 @@ def _rows(y: Tensor, R: int | None) -> Tensor:
     return y if y.shape[:1] == (R,) else (y.squeeze(0) if y.shape[:1] == (1,) else y).expand(R, *y.shape)
 
 
-def _forward(y: Tensor) -> dict[str, Tensor]:
-    flat, units = y.flatten(1), y.reshape(*y.shape[:2], -1)  # (R, …), (R, N, U)
+def _flat(rows: Tensor) -> Tensor:
+    return rows.flatten(1) if rows.ndim > 1 else rows.unsqueeze(1)
+
+
+def _forward(rows: Tensor) -> dict[str, Tensor]:
+    flat = _flat(rows)
+    if not flat.numel():
+        return dict.fromkeys(MEASURES[:4], torch.full((len(flat),), math.nan, dtype=torch.float64))
+    units = rows.flatten(2) if rows.ndim > 2 else flat.unsqueeze(-1)  # (R, N, U)
     dead = (units == units[:, :1]).all(1).double().mean(1)
     return {
         "mean": flat.mean(1).double(),
@@ -210,13 +217,13 @@ def _forward(y: Tensor) -> dict[str, Tensor]:
 def _root_mean_square(dy: Tensor | None, R: int | None) -> Tensor:
     if dy is None:
         return torch.full((R or 1,), math.nan, dtype=torch.float64)
-    return _rows(dy, R).flatten(1).square().mean(1).sqrt().double()
+    return _flat(_rows(dy, R)).square().mean(1).sqrt().double()
 
 
 def norm(parameters: list[Parameter], values: Sequence[Tensor | None], R: int | None) -> Tensor:
     """The norm of all values of parameters together, such as their gradients, (R,); NaN of none."""
     squares = [
-        _rows(value, R if p.replicas else None).double().flatten(1).square().sum(1).expand(R or 1)
+        _flat(_rows(value, R if p.replicas else None)).double().square().sum(1).expand(R or 1)
         for p, value in zip(parameters, values)
         if value is not None
     ]
