@@ -2,6 +2,7 @@
 
 import copy
 import math
+import operator
 from functools import partial
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_every_member_is_seen_as_it_is_alone(case):
         model, x = nn.replicate(case.ours(), seeds=[3, 5]), case.inputs(shape, lead=(2,))
         both = summary(model, tuple(x))
         for r in range(2):
-            alone = summary(model.replica(r), tuple(each(lambda v, r=r: v[r], x)))
+            alone = summary(model.replica(r), tuple(each(operator.itemgetter(r), x)))
             assert [layer.name for layer in both.layers] == [layer.name for layer in alone.layers]
             for one, of_two in zip(alone.layers, both.layers):
                 found = {name: values[r : r + 1] for name, values in of_two.measures.items()}
