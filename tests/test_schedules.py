@@ -503,6 +503,9 @@ def test_plateau_equals_torch(options: dict[str, Any], seed: int) -> None:
     assert torch.equal(actual, expected)
     assert plateau.last_epoch == peer.last_epoch
     assert len(set(actual[:, 1, 0].tolist())) > 1
+    goes_on = lr_scheduler.ReduceLROnPlateau(ours())
+    goes_on.load_state_dict(peer.state_dict())
+    assert torch.equal(numbers(course(goes_on, values)), numbers(course(peer, values)))
 
 
 @pytest.mark.parametrize("options", PLATEAUS.values(), ids=PLATEAUS)

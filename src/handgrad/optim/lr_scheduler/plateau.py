@@ -88,6 +88,8 @@ class ReduceLROnPlateau(LRScheduler):
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Take note of the metric, one number or R, and reduce the learning rates for which it is time."""
         m = tensor(self.number(self.optimizer, "metrics", metrics, least=None))
+        for name in ("best", "num_bad_epochs", "cooldown_counter"):  # plain numbers in a state of PyTorch's
+            setattr(self, name, tensor(getattr(self, name)))
         better = self.better(m)
         self.best = torch.where(better, m, self.best)
         cooling = self.cooldown_counter > 0
