@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import report
+from examples import initialisation, report
 from examples.problems import PROBLEMS, Problem, characters
 from examples.running import ours, theirs
 
@@ -44,3 +44,18 @@ def test_page_and_figure(tmp_path: Path) -> None:
     assert "(R = 2)" in text
     report.figure(found, tmp_path / "examples.png")
     assert (tmp_path / "examples.png").stat().st_size > 10_000
+
+
+def test_the_page_of_initialisations_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initialisation, "INITS", dict(list(initialisation.INITS.items())[:3]))
+    page = tmp_path / "initialisation.md"
+    page.write_text(f"Before.\n{initialisation.BEGIN}\nold\n{initialisation.END}\nAfter.\n", encoding="utf-8")
+    initialisation.main(rounds=6, epochs=1, output=tmp_path)
+    begin, _, *rows, end = page.read_text(encoding="utf-8").split("\n")[1:-2]
+    assert (begin, end) == (initialisation.BEGIN, initialisation.END)
+    assert [row.count("|") for row in rows] == [5] * 5
+    assert rows[1].startswith("| torch.nn | ")
+    assert "old" not in rows
+    peer, default = (float(row.split("|")[2].split("±")[0]) for row in rows[1:3])
+    difference = float(rows[2].split("|")[3].split("(")[0].replace("−", "-"))
+    assert difference == pytest.approx(default - peer, abs=0.011)

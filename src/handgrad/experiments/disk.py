@@ -118,7 +118,7 @@ def data(options: Options) -> Data:
 
 
 def template(
-    init: str = "kaiming_normal",
+    init: str | nn.init.Initialiser = "kaiming_normal",
     batchnorm: bool = True,
     activation: str = "relu",
     width: int = HIDDEN,
@@ -136,7 +136,9 @@ def template(
     return nn.Sequential(*parts, nn.Linear(width, 2, **made))
 
 
-def network(options: Options, init: str, batchnorm: bool, seeds: list[int] | None = None) -> nn.Sequential:
+def network(
+    options: Options, init: str | nn.init.Initialiser, batchnorm: bool, seeds: list[int] | None = None
+) -> nn.Sequential:
     """The network of the rounds with these seeds, by default of all rounds, as replicas."""
     model = template(init, batchnorm, options.activation, dtype=options.torch_dtype)
     seeds = options.seeds if seeds is None else seeds
