@@ -1,6 +1,7 @@
 """audit_replica finds the first place at which two runs of a replica differ, and none where there is none."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -169,3 +170,53 @@ def test_a_difference_beside_an_infinite_number_is_seen():
     found = difference(run([3], 3, x=x), run([3], 3, x=y), epochs=1)
     assert found.where == "the inputs"
     assert 0 < found.size < 2
+
+
+def test_a_network_without_replicas_is_audited():
+    """Its samples are those of the replica that it was."""
+
+    def alone(change=None):
+        one = run([3, 7], 3, change=change)
+        model = one.model.replica(0)
+        parts = (model, nn.MSELoss(), optim.SGD(model.parameters(), 0.1))
+        return Run(*parts, Batches(X, X**2, 8, [3]), 0)
+
+    def change(model):
+        model[3].weight.value[0, 3] += 0.1  # beyond the first row
+
+    assert audit_replica(run([3, 7], 3), alone(), epochs=2, tolerance=1e-9) is None
+    assert difference(alone(), alone(change), epochs=1).where == "output of model.3 (Linear 4→1)"
+
+
+def test_what_replicas_share_is_audited_whole():
+    def shared(lr=0.1):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(1, 3), nn.Linear(3, 1, replicas=6)).double()
+        groups = [{"params": model[0].parameters(), "lr": lr}, {"params": model[1].parameters()}]
+        batches = Batches(X, X**2, 8, range(6))
+        return Run(model, nn.MSELoss(replicas=6), optim.SGD(groups, lr=0.1), batches, 5)
+
+    assert audit_replica(shared(), shared(), epochs=1) is None
+    assert difference(shared(), shared(lr=0.2), epochs=1).where == "0.weight after the step"
+
+
+def test_what_a_part_returned_is_compared_as_it_was():
+    class Added(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(1, 1), nn.Linear(1, 1)
+
+        def forward(self, x):
+            y = self.a(x)
+            y += self.b(x)
+            return y
+
+        def backward(self, dy):
+            return self.a.backward(dy) + self.b.backward(dy)
+
+    def added(change=0.0):
+        model: Any = nn.replicate(Added().double(), [3])
+        model.b.bias.value.add_(change)
+        return Run(model, nn.MSELoss(replicas=1), optim.SGD(model.parameters(), 0.1), Batches(X, X**2, 8, [3]), 0)
+
+    assert difference(added(), added(0.1), epochs=1).where == "output of model.b (Linear 1→1)"
