@@ -46,8 +46,8 @@ class Difference:
     size: float
     """max|a − b| / max|b| over what is finite; infinite where only one of the two is.
 
-    Of gradients max|b| is that of all together: one that is 0 but for rounding, as of a bias before BatchNorm, has no
-    digits of its own.
+    Of gradients, and of parameters, max|b| is that of all together: one that is 0 but for rounding, as of a bias before
+    BatchNorm, has no digits of its own.
     """
 
     def __str__(self) -> str:
@@ -127,8 +127,8 @@ def _step(run: Run, batch: Batch) -> Iterator[Seen]:
 
     with listening(model, heard):
         y = outputs(model, x)
-        for where, own in outs:
-            yield from ((where, one, [one]) for one in own)
+        for where, parts in outs:
+            yield from ((where, one, [one]) for one in parts)
         yield from seen("the loss", judged(run.criterion, y, t, *weights))
         model.backward(run.criterion.backward())
     named = dict(model.named_parameters())
@@ -136,16 +136,13 @@ def _step(run: Run, batch: Batch) -> Iterator[Seen]:
     for name, grad in grads.items():
         yield f"gradient of {name}", grad, list(grads.values())
     run.optimizer.step()
-    for name, value in _state(model, r):
-        yield f"{name} after the step", value, [value]
-
-
-def _state(model: Module, r: int) -> Iterator[tuple[str, Tensor]]:
-    """The replica's parameters and buffers, and those that all share."""
-    yield from ((name, _of(p.value, p.replicas, r)) for name, p in model.named_parameters())
+    values = {name: _of(p.value, p.replicas, r) for name, p in named.items()}
+    for name, value in values.items():
+        yield f"{name} after the step", value, list(values.values())
     for path, part in model.named_modules():
         for name, buffer in part.own_buffers().items():
-            yield f"{path}.{name}" if path else name, _of(buffer, part.replicas, r)
+            own = _of(buffer, part.replicas, r)
+            yield f"{path}.{name} after the step" if path else f"{name} after the step", own, [own]
 
 
 def _of(value: Tensor, replicas: int | None, r: int) -> Tensor:
