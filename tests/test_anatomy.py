@@ -14,7 +14,7 @@ from handgrad import fit, nn, optim, summary
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.layer_plots import plot_layers
-from handgrad.training import EarlyStopping, Trainer, Watch, train_replicas
+from handgrad.training import EarlyStopping, TensorBoard, Trainer, Watch, train_replicas
 from handgrad.training.listening import listening
 from handgrad.training.watching import WHAT
 from tests.cases import CASES, each
@@ -430,13 +430,15 @@ def test_models_of_several_inputs_are_watched():
     assert {"update/a", "update/b", "std/(model)"} <= history.metrics.keys()
 
 
-def test_what_cannot_be_watched_is_refused():
+def test_what_cannot_be_watched_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="a measure"):
         Watch(measures=["spread"])
     with pytest.raises(ArgumentError, match="batches that come again each epoch"):
         trained([Watch()], data=iter([(X, T)]), epochs=1)
     with pytest.raises(ArgumentError, match="watches of different measures, got two of dead"):
         trained([Watch(measures=["std", "dead"]), Watch((X, T), measures=["dead"])])
+    with pytest.raises(ArgumentError, match="a watch before TensorBoard"):
+        trained([TensorBoard(tmp_path), Watch()])
     with pytest.raises(ArgumentError, match="data to watch with"):
         trained([Watch(DataLoader(TensorDataset(X, T)))])
 

@@ -15,7 +15,7 @@ from handgrad.errors import ArgumentError
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.slot import mapped
 from handgrad.training.anatomy import Summary, norm, summary
-from handgrad.training.callbacks import Callback
+from handgrad.training.callbacks import Callback, TensorBoard
 from handgrad.training.calls import suited
 from handgrad.training.fit import samples
 
@@ -51,7 +51,7 @@ class Watch(Callback):
         every: look after every so many epochs.
 
     Errors: ArgumentError for an unknown measure; when training starts, for batches that come only once, without data,
-    and for another watch of the same measure.
+    for another watch of the same measure, and after TensorBoard, which would not write what it sees.
 
     Example:
         >>> import torch
@@ -78,7 +78,11 @@ class Watch(Callback):
         self._moved: dict[str, Tensor] = {}
 
     def on_start(self, trainer: Trainer) -> None:
-        for other in trainer.callbacks:
+        callbacks = list(trainer.callbacks)
+        if any(isinstance(other, TensorBoard) for other in callbacks[: callbacks.index(self)]):
+            remedy = "List the watch first: callbacks are called in this order."
+            raise ArgumentError("a watch before TensorBoard, which writes what it sees", "one after", remedy, "Watch")
+        for other in callbacks:
             if isinstance(other, Watch) and other is not self and (both := set(other.measures) & set(self.measures)):
                 remedy = "Give each measure to one of them: the history has one place for it."
                 raise ArgumentError("watches of different measures", f"two of {', '.join(both)}", remedy, "Watch")
