@@ -262,6 +262,31 @@ def test_the_gradient_is_that_of_the_output_that_is_seen():
     assert math.isnan(layers["heads.0"]["gradient"])
 
 
+class Twice(nn.Module):
+    """Runs a part on two inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.part = nn.Linear(3, 1)
+
+    def forward(self, x, z):
+        u, kept = self.part(x), self.part.kept
+        return self.keep(u + 3 * self.part(z), kept)
+
+    def backward(self, dy):
+        (kept,) = self.take(dy)
+        dz = self.part.backward(3 * dy)
+        self.part.kept = kept
+        return self.part.backward(dy), dz
+
+
+def test_a_part_that_runs_twice_is_seen_as_it_did_last():
+    model = Twice()
+    part, whole = summary(model, (X, X + 1), T, nn.MSELoss()).layers
+    torch.testing.assert_close(part.measures["mean"], model.part(X + 1).mean().double().view(1))
+    torch.testing.assert_close(part.measures["gradient"], 3 * whole.measures["gradient"])
+
+
 def test_what_replicas_share_is_seen_by_sample():
     """A batch that all share goes through Flatten once, with a leading 1."""
     x = torch.stack([X, X], 1)

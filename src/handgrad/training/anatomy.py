@@ -111,7 +111,7 @@ def summary(
     The network stays as it is: its gradients, running statistics, mode, and what torch's default generator gives next.
 
     Args:
-        model: in the mode that it is in; parts run unfused.
+        model: in the mode that it is in; parts run unfused, and one that runs several times is seen as it did last.
         x: inputs as the model takes them, (N, …) or with replicas (R, N, …); a tuple of several.
         t: targets.
         criterion: the loss; without it nothing is known of gradients.
@@ -143,19 +143,18 @@ def summary(
     model, criterion = copy.deepcopy((model, criterion))
     model.zero_grad()
     found: dict[str, tuple[Module, tuple[int, ...], dict[str, Tensor]]] = {}
+    gradients: dict[str, Tensor] = {}
 
     # at once: what a part returns a module may add to in place
     def heard(name: str, part: Module, y: Any) -> None:
         if isinstance(first := _first(y), Tensor):
-            nan = torch.full((R or 1,), math.nan, dtype=torch.float64)
-            found[name] = part, tuple(first.shape), _forward(_rows(first, R)) | {"gradient": nan}
+            found[name] = part, tuple(first.shape), _forward(_rows(first, R))
 
     def given(name: str, _: Module, dy: Any) -> None:
-        if name in found:
+        if name not in gradients:  # of a part that runs twice the last run's
             first = _first(dy)
-            zero = torch.zeros(R or 1, 1, dtype=torch.float64)
-            rows = _flat(_rows(first, R)) if isinstance(first, Tensor) else zero
-            found[name][2]["gradient"] = rows.square().mean(1).sqrt()
+            rows = _rows(first, R) if isinstance(first, Tensor) else torch.zeros(R or 1, 1, dtype=torch.float64)
+            gradients[name] = _flat(rows).square().mean(1).sqrt()
 
     loss = torch.full((R or 1,), math.nan)
     with torch.random.fork_rng(devices=[]), listening(model, heard, given):
@@ -164,10 +163,12 @@ def summary(
             loss = judged(criterion, y, t, weights).double().reshape(-1)
             model.backward_parameters(criterion.backward())
     own = _own(model, list(found))
+    nan = torch.full((R or 1,), math.nan, dtype=torch.float64)
     layers = []
     for name, (part, shape, measures) in found.items():
         parameters = list(own[name].values())
         measures |= {
+            "gradient": gradients.get(name, nan),
             "norm": norm(parameters, [p.value for p in parameters], R),
             "gradient_norm": norm(parameters, [p.grad for p in parameters], R),
         }
