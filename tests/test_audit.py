@@ -37,13 +37,14 @@ def test_what_is_all_zero_in_both_is_the_same():
     assert audit_replica(a, b, epochs=1) is None
 
 
-@pytest.mark.parametrize("init", ["pytorch", "kaiming_normal"])
-def test_a_gradient_of_rounding_alone_is_no_difference(init):
-    """Nor is a bias that began with 0, after the step."""
+@pytest.mark.parametrize(("init", "norms"), [("pytorch", 1), ("kaiming_normal", 1), ("pytorch", 2)])
+def test_a_gradient_of_rounding_alone_is_no_difference(init, norms):
+    """Nor is a bias that began with 0, after the step, or the mean of what has none."""
     x, t = torch.randn(32, 2, 5, 5, dtype=torch.float64), torch.randn(32, 4, 3, 3, dtype=torch.float64)
 
     def normed(seeds):
-        model = nn.replicate(nn.Sequential(nn.Conv2d(2, 4, 3, init=init), nn.BatchNorm2d(4)).double(), seeds)
+        parts = (nn.Conv2d(2, 4, 3, init=init), *(nn.BatchNorm2d(4) for _ in range(norms)))
+        model = nn.replicate(nn.Sequential(*parts).double(), seeds)
         sgd = optim.SGD(model.parameters(), 0.1)
         return Run(model, nn.MSELoss(replicas=len(seeds)), sgd, Batches(x, t, 8, seeds), seeds.index(137))
 

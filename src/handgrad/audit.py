@@ -46,8 +46,8 @@ class Difference:
     size: float
     """max|a − b| / max|b| over what is finite; infinite where only one of the two is.
 
-    Of gradients, and of parameters, max|b| is that of all together: one that is 0 but for rounding, as of a bias before
-    BatchNorm, has no digits of its own.
+    Of gradients, of parameters and of a layer's buffers max|b| is that of all together: one that is 0 but for rounding,
+    as the gradient of a bias before BatchNorm, has no digits of its own.
     """
 
     def __str__(self) -> str:
@@ -140,9 +140,10 @@ def _step(run: Run, batch: Batch) -> Iterator[Seen]:
     for name, value in values.items():
         yield f"{name} after the step", value, list(values.values())
     for path, part in model.named_modules():
-        for name, buffer in part.own_buffers().items():
-            own = _of(buffer, part.replicas, r)
-            yield f"{path}.{name} after the step" if path else f"{name} after the step", own, [own]
+        buffers = {name: _of(buffer, part.replicas, r) for name, buffer in part.own_buffers().items()}
+        for name, buffer in buffers.items():
+            where = f"{path}.{name} after the step" if path else f"{name} after the step"
+            yield where, buffer, [one for one in buffers.values() if one.dtype == buffer.dtype]
 
 
 def _of(value: Tensor, replicas: int | None, r: int) -> Tensor:
