@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,11 +79,10 @@ class Watch(Callback):
         self._moved: dict[str, Tensor] = {}
 
     def on_start(self, trainer: Trainer) -> None:
-        callbacks = list(trainer.callbacks)
-        if any(isinstance(other, TensorBoard) for other in callbacks[: callbacks.index(self)]):
+        if any(isinstance(other, TensorBoard) for other in takewhile(lambda one: one is not self, trainer.callbacks)):
             remedy = "List the watch first: callbacks are called in this order."
             raise ArgumentError("a watch before TensorBoard, which writes what it sees", "one after", remedy, "Watch")
-        for other in callbacks:
+        for other in trainer.callbacks:
             if isinstance(other, Watch) and other is not self and (both := set(other.measures) & set(self.measures)):
                 remedy = "Give each measure to one of them: the history has one place for it."
                 raise ArgumentError("watches of different measures", f"two of {', '.join(both)}", remedy, "Watch")
