@@ -2,19 +2,19 @@
 
 import copy
 import math
-import operator
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from handgrad import fit, nn, optim, summary
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.layer_plots import plot_layers
-from handgrad.training import EarlyStopping, Trainer, Watch, train_replicas
+from handgrad.training import EarlyStopping, TensorBoard, Trainer, Watch, train_replicas
 from handgrad.training.listening import listening
 from handgrad.training.watching import WHAT
 from tests.cases import CASES, each
@@ -105,7 +105,7 @@ def test_a_replica_has_the_measures_that_it_has_alone(build, x, t):
         alone = summary(model.replica(r), x, t, nn.MSELoss())
         assert [layer.name for layer in alone.layers] == [layer.name for layer in both.layers]
         assert both.size == alone.size == sum(layer.size for layer in both.layers)
-        torch.testing.assert_close(both.loss[r], alone.loss[0])
+        torch.testing.assert_close(both.loss[r], alone.loss[0], rtol=1e-5, atol=0)  # of float32
         for one, of_three in zip(alone.layers, both.layers):
             found = {name: values[r : r + 1] for name, values in of_three.measures.items()}
             torch.testing.assert_close(found, one.measures, equal_nan=True, rtol=1e-4, atol=1e-6)
@@ -117,7 +117,7 @@ def test_every_member_is_seen_as_it_is_alone(case):
         model, x = nn.replicate(case.ours(), seeds=[3, 5]), case.inputs(shape, lead=(2,))
         both = summary(model, tuple(x))
         for r in range(2):
-            alone = summary(model.replica(r), tuple(each(operator.itemgetter(r), x)))
+            alone = summary(model.replica(r), tuple(each(itemgetter(r), x)))
             assert [layer.name for layer in both.layers] == [layer.name for layer in alone.layers]
             for one, of_two in zip(alone.layers, both.layers):
                 found = {name: values[r : r + 1] for name, values in of_two.measures.items()}
@@ -185,6 +185,128 @@ def test_what_an_object_has_of_its_own_runs_and_stays():
     assert "forward" not in vars(model[0])
 
 
+@pytest.mark.parametrize("R", [None, 3])
+def test_a_gradient_that_vanishes_is_not_0(R):
+    """Its square is, in float32."""
+    parts = [part for _ in range(40) for part in (nn.Linear(3, 3), nn.Sigmoid())]
+    model = nn.Sequential(*parts, nn.Linear(3, 1))
+    model = model if R is None else nn.replicate(model, range(R))
+    first = summary(model, X, T, nn.MSELoss(replicas=R)).layers[0].measures
+    wide = summary(model.double(), X.double(), T.double(), nn.MSELoss(replicas=R)).layers[0].measures
+    assert bool((wide["gradient"] < 1e-25).all())
+    torch.testing.assert_close(first["gradient"], wide["gradient"], rtol=1e-3, atol=0)
+
+
+class Added(nn.Module):
+    """Adds in place to what a part has returned, and hands a part's backward an option."""
+
+    class Part(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+
+        def forward(self, x, *, scale):
+            return self.keep(scale * self.linear(x))
+
+        def backward(self, grad, *, scale):
+            self.take(grad)
+            return self.linear.backward(scale * grad)
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = Added.Part(), nn.Linear(3, 3)
+
+    def forward(self, x):
+        y = self.a(x, scale=2)
+        y += self.b(x)
+        return self.keep(y)
+
+    def backward(self, dy):
+        self.take(dy)
+        return self.a.backward(grad=dy, scale=2) + self.b.backward(dy)
+
+
+def test_a_part_is_seen_as_it_was_and_takes_its_options():
+    model = Added()
+    found = {layer.name: layer.measures for layer in summary(model, X, X, nn.MSELoss()).layers}
+    torch.testing.assert_close(found["a"]["mean"], 2 * model.a.linear(X).mean().double().view(1))
+    torch.testing.assert_close(found["(model)"]["mean"], model(X).mean().double().view(1))
+    torch.testing.assert_close(found["a"]["gradient"], found["b"]["gradient"])
+
+
+def test_a_transformers_dropouts_have_gradients():
+    model = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.5, batch_first=True)
+    layers = summary(model, torch.randn(4, 6, 4), torch.randn(4, 6, 4), nn.MSELoss()).layers
+    assert all(float(layer.measures["gradient"]) > 0 for layer in layers)
+    assert {"dropout", "dropout1", "dropout2"} <= {layer.name for layer in layers}
+
+
+class Second(nn.Module):
+    """Two outputs, of which the second is used."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.Parallel(nn.Linear(3, 2), nn.Linear(3, 1))
+
+    def forward(self, x):
+        return self.heads(x)[1]
+
+    def backward(self, dy):
+        return self.heads.backward((None, dy))
+
+
+def test_the_gradient_is_that_of_the_output_that_is_seen():
+    layers = {layer.name: layer.measures for layer in summary(Second(), X, T, nn.MSELoss()).layers}
+    assert float(layers["heads"]["gradient"]) == 0
+    assert float(layers["heads.1"]["gradient"]) > 0
+    assert math.isnan(layers["heads.0"]["gradient"])
+
+
+class Twice(nn.Module):
+    """Runs a part on two inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.part = nn.Linear(3, 1)
+
+    def forward(self, x, z):
+        u, kept = self.part(x), self.part.kept
+        return self.keep(u + 3 * self.part(z), kept)
+
+    def backward(self, dy):
+        (kept,) = self.take(dy)
+        dz = self.part.backward(3 * dy)
+        self.part.kept = kept
+        return self.part.backward(dy), dz
+
+
+def test_a_part_that_runs_twice_is_seen_as_it_did_last():
+    model = Twice()
+    part, whole = summary(model, (X, X + 1), T, nn.MSELoss()).layers
+    torch.testing.assert_close(part.measures["mean"], model.part(X + 1).mean().double().view(1))
+    torch.testing.assert_close(part.measures["gradient"], 3 * whole.measures["gradient"])
+
+
+def test_what_replicas_share_is_seen_by_sample():
+    """A batch that all share goes through Flatten once, with a leading 1."""
+    x = torch.stack([X, X], 1)
+    x[:, 0, 0] = 1.0
+    data = DataLoader(TensorDataset(x, T), batch_size=24)
+    _, history = trained([Watch()], build=lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 1)), data=data)
+    torch.testing.assert_close(history.metrics["dead/0"], torch.full((3, 4), 1 / 6, dtype=torch.float64))
+
+
+def test_a_mean_of_no_number_is_not_told_as_0():
+    model: Any = nn.Sequential(nn.Linear(3, 1))
+    model[0].weight.value.fill_(math.nan)
+    assert "mean" not in str(summary(model, X))
+
+
+def test_a_call_with_other_inputs_is_refused_by_name():
+    with pytest.raises(ArgumentError, match="a model that takes 2 inputs"):
+        summary(mlp(), (X, X))
+
+
 def test_a_summary_without_a_loss_tells_of_no_gradients():
     text = str(summary(mlp(), X))
     assert "gradient" not in text
@@ -196,6 +318,15 @@ def test_a_summary_without_a_loss_tells_of_no_gradients():
 def test_targets_and_loss_go_together(arguments):
     with pytest.raises(ArgumentError, match="targets and a loss"):
         summary(mlp(), X, *arguments)
+
+
+def test_replicas_that_are_left_out_are_counted():
+    model = nn.replicate(mlp(), range(4))
+    assert "left out" not in str(summary(model, X))
+    model[3].bias.value[2] = math.inf
+    assert str(summary(model, X)).endswith("each of 4 replicas; 1 left out, whose numbers are not finite")
+    _, history = trained([Watch()], lr=[0.05, 1e30, 0.05])
+    assert "1 diverged" in plot_layers(history).get_supxlabel()
 
 
 def test_a_summary_is_a_data_frame():
@@ -219,9 +350,19 @@ def equal(a, b):
     torch.testing.assert_close(dict(a.state_dict()), dict(b.state_dict()), rtol=0, atol=0)
 
 
+def loader(own=False, sampled=False):
+    """A loader whose order is of torch's default generator, of one of its own, or of its sampler's."""
+    data, source = TensorDataset(X, T), torch.Generator().manual_seed(3)
+    if sampled:
+        return DataLoader(data, batch_size=8, sampler=RandomSampler(data, generator=source))
+    return DataLoader(data, batch_size=8, shuffle=True, generator=source if own else None)
+
+
 DATA = {
     "tensors": lambda: (X, T),
-    "loader": lambda: DataLoader(TensorDataset(X, T), batch_size=8, shuffle=True),
+    "loader": loader,
+    "loader with a generator": lambda: loader(own=True),
+    "loader with a sampler": lambda: loader(sampled=True),
     "weights": lambda: (X, T, torch.linspace(0, 1, 24)),
 }
 
@@ -250,7 +391,7 @@ def test_the_last_look_is_a_summary_of_the_trained_network():
     ]
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate": 3}], ids=["step", "accumulated"])
+@pytest.mark.parametrize("options", [{}, {"accumulate": 3}, {"accumulate": 5}], ids=["step", "accumulated", "short"])
 def test_an_update_is_the_first_step_of_an_epoch(options):
     """With one step an epoch it is the rate times the gradient that the look before has seen."""
     size = {} if options else {"batch_size": 24}
@@ -323,11 +464,15 @@ def test_models_of_several_inputs_are_watched():
     assert {"update/a", "update/b", "std/(model)"} <= history.metrics.keys()
 
 
-def test_what_cannot_be_watched_is_refused():
+def test_what_cannot_be_watched_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="a measure"):
         Watch(measures=["spread"])
     with pytest.raises(ArgumentError, match="batches that come again each epoch"):
         trained([Watch()], data=iter([(X, T)]), epochs=1)
+    with pytest.raises(ArgumentError, match="watches of different measures, got two of dead"):
+        trained([Watch(measures=["std", "dead"]), Watch((X, T), measures=["dead"])])
+    with pytest.raises(ArgumentError, match="a watch before TensorBoard"):
+        trained([TensorBoard(tmp_path), Watch()])
     with pytest.raises(ArgumentError, match="data to watch with"):
         trained([Watch(DataLoader(TensorDataset(X, T)))])
 
@@ -354,6 +499,23 @@ def test_of_many_layers_a_legend_names_some():
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert (len(names), names[0], names[-1]) == (14, "0", "40")
     assert len(figure.axes) == 1
+
+
+def test_means_below_0_are_drawn():
+    def build():
+        model: Any = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 1))
+        for part, bias in zip(model, (1.0, 100.0, -5.0)):
+            part.bias.value.fill_(bias)
+            part.weight.value.mul_(1e-3)
+        return model
+
+    model = build()
+    sgd = optim.SGD(model.parameters(), lr=1e-9)
+    history = fit(model, nn.MSELoss(), sgd, (X, T), epochs=1, metrics=[], callbacks=[Watch(measures=["mean"])])
+    (ax,) = plot_layers(history).axes
+    assert ax.get_yscale() == "linear"
+    assert ax.get_ylim()[0] < -5
+    assert all(tick == round(tick) for tick in ax.get_xticks())  # epochs
 
 
 @pytest.mark.parametrize("measures", [None, ["std"]])

@@ -1,6 +1,7 @@
 """audit_replica finds the first place at which two runs of a replica differ, and none where there is none."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -36,11 +37,14 @@ def test_what_is_all_zero_in_both_is_the_same():
     assert audit_replica(a, b, epochs=1) is None
 
 
-def test_a_gradient_of_rounding_alone_is_no_difference():
+@pytest.mark.parametrize(("init", "norms"), [("pytorch", 1), ("kaiming_normal", 1), ("pytorch", 2)])
+def test_a_gradient_of_rounding_alone_is_no_difference(init, norms):
+    """Nor is a bias that began with 0, after the step, or the mean of what has none."""
     x, t = torch.randn(32, 2, 5, 5, dtype=torch.float64), torch.randn(32, 4, 3, 3, dtype=torch.float64)
 
     def normed(seeds):
-        model = nn.replicate(nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)).double(), seeds)
+        parts = (nn.Conv2d(2, 4, 3, init=init), *(nn.BatchNorm2d(4) for _ in range(norms)))
+        model = nn.replicate(nn.Sequential(*parts).double(), seeds)
         sgd = optim.SGD(model.parameters(), 0.1)
         return Run(model, nn.MSELoss(replicas=len(seeds)), sgd, Batches(x, t, 8, seeds), seeds.index(137))
 
@@ -169,3 +173,53 @@ def test_a_difference_beside_an_infinite_number_is_seen():
     found = difference(run([3], 3, x=x), run([3], 3, x=y), epochs=1)
     assert found.where == "the inputs"
     assert 0 < found.size < 2
+
+
+def test_a_network_without_replicas_is_audited():
+    """Its samples are those of the replica that it was."""
+
+    def alone(change=None):
+        one = run([3, 7], 3, change=change)
+        model = one.model.replica(0)
+        parts = (model, nn.MSELoss(), optim.SGD(model.parameters(), 0.1))
+        return Run(*parts, Batches(X, X**2, 8, [3]), 0)
+
+    def change(model):
+        model[3].weight.value[0, 3] += 0.1  # beyond the first row
+
+    assert audit_replica(run([3, 7], 3), alone(), epochs=2, tolerance=1e-9) is None
+    assert difference(alone(), alone(change), epochs=1).where == "output of model.3 (Linear 4→1)"
+
+
+def test_what_replicas_share_is_audited_whole():
+    def shared(lr=0.1):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(1, 3), nn.Linear(3, 1, replicas=6)).double()
+        groups = [{"params": model[0].parameters(), "lr": lr}, {"params": model[1].parameters()}]
+        batches = Batches(X, X**2, 8, range(6))
+        return Run(model, nn.MSELoss(replicas=6), optim.SGD(groups, lr=0.1), batches, 5)
+
+    assert audit_replica(shared(), shared(), epochs=1) is None
+    assert difference(shared(), shared(lr=0.2), epochs=1).where == "0.weight after the step"
+
+
+def test_what_a_part_returned_is_compared_as_it_was():
+    class Added(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(1, 1), nn.Linear(1, 1)
+
+        def forward(self, x):
+            y = self.a(x)
+            y += self.b(x)
+            return y
+
+        def backward(self, dy):
+            return self.a.backward(dy) + self.b.backward(dy)
+
+    def added(change=0.0):
+        model: Any = nn.replicate(Added().double(), [3])
+        model.b.bias.value.add_(change)
+        return Run(model, nn.MSELoss(replicas=1), optim.SGD(model.parameters(), 0.1), Batches(X, X**2, 8, [3]), 0)
+
+    assert difference(added(), added(0.1), epochs=1).where == "output of model.b (Linear 1→1)"

@@ -790,6 +790,17 @@ def test_steps_below_the_digits_of_bfloat16_are_not_lost():
     assert float(next(model.parameters()).value) == pytest.approx(1 + 40 * 2e-4, rel=1e-3)
 
 
+def test_in_bfloat16_the_first_bad_layer_has_its_own_name():
+    """Also a normalisation, which stays in float32 between its neighbours."""
+    part: Any
+    for part, layer in ((nn.BatchNorm1d(8), "model.1 (BatchNorm1d 8)"), (nn.Linear(8, 8), "model.1 (Linear 8→8)")):
+        model = nn.Sequential(nn.Linear(2, 8), part, nn.Linear(8, 1))
+        part.bias.value[0] = math.nan
+        sgd, x = optim.SGD(model.parameters()), torch.randn(8, 2)
+        history = fit(model, nn.MSELoss(), sgd, (x, x[:, :1]), epochs=1, metrics=[], precision="bfloat16")
+        assert history.diverged == [{"epoch": 0, "step": 0, "layer": layer}]
+
+
 def test_bfloat16_is_for_models_of_float32():
     model = nn.Sequential(nn.Linear(1, 1, dtype=torch.float64))
     x = torch.ones(8, 1, dtype=torch.float64)

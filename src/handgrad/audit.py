@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.data import Batches, Inputs
+from handgrad.data import Batch, Batches
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
 from handgrad.nn.random import drawing, redraw
 from handgrad.nn.slot import mapped
 from handgrad.optim.optimizer import Optimizer
-from handgrad.training.calls import judged, outputs
+from handgrad.training.calls import judged, outputs, suited
 from handgrad.training.listening import listening, of_replica, placed
 
 
@@ -30,7 +31,7 @@ class Run:
     optimizer: Optimizer
     batches: Batches
     replica: int
-    """Its place among the R of this run."""
+    """Its place among the R of this run; 0 for a network without replicas."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Difference:
     size: float
     """max|a − b| / max|b| over what is finite; infinite where only one of the two is.
 
-    Of gradients max|b| is that of all together: one that is 0 but for rounding, as of a bias before BatchNorm, has no
-    digits of its own.
+    Of gradients, of parameters and of a layer's buffers max|b| is that of all together: one that is 0 but for rounding,
+    as the gradient of a bias before BatchNorm, has no digits of its own.
     """
 
     def __str__(self) -> str:
@@ -100,39 +101,53 @@ def _steps(run: Run, epoch: int) -> Iterator[Iterator[Seen]]:
     """Yield, for each step, what can be seen of the replica in it."""
     redraw(drawing(run.model), run.batches.seeds, epoch)
     for batch in run.batches.epoch(epoch):
-        yield _step(run, *batch)
+        yield _step(run, batch)
 
 
-def _step(run: Run, x: Inputs, t: Tensor, *weights: Tensor) -> Iterator[Seen]:
+def _step(run: Run, batch: Batch) -> Iterator[Seen]:
     """Take one step, and yield everything on the way that is the replica's."""
 
     def seen(where: str, value: Any) -> Iterator[Seen]:
-        return ((where, one, [one]) for one in of_replica(value, r, run.batches.replicas))
+        return ((where, one, [one]) for one in of_replica(value, r, R))
 
-    r, model, y = run.replica, run.model, x
-    if run.batches.shared:
-        y, t = mapped(lambda v: v.expand(run.batches.replicas, *v.shape), (x, t))
-    yield from seen("the inputs", y)
+    r, model = run.replica, run.model
+    R = replicas_of(model)
+    if R is not None and run.batches.shared:
+        batch = (*mapped(lambda v: v.expand(R, *v.shape), batch[:2]), *batch[2:])
+    else:
+        batch = suited(batch, single=R is None, shared=run.batches.shared)
+    x, t, *weights = batch
+    yield from seen("the inputs", x)
     yield from seen("the targets", t)
     run.optimizer.zero_grad()
-    outs: list[tuple[str, Any]] = []
-    with listening(model, lambda name, part, y: outs.append((f"output of {placed(name)} ({part.label})", y))):
-        y = outputs(model, y)
-        for where, out in outs:
-            yield from seen(where, out)
+    outs: list[tuple[str, tuple[Tensor, ...]]] = []
+
+    def heard(name: str, part: Module, y: Any) -> None:  # clones: what a part returns a module may add to in place
+        outs.append((f"output of {placed(name)} ({part.label})", tuple(one.clone() for one in of_replica(y, r, R))))
+
+    with listening(model, heard):
+        y = outputs(model, x)
+        for where, parts in outs:
+            yield from ((where, one, [one]) for one in parts)
         yield from seen("the loss", judged(run.criterion, y, t, *weights))
         model.backward(run.criterion.backward())
-    grads = {name: p.grad[r] for name, p in run.model.named_parameters() if p.grad is not None}
+    named = dict(model.named_parameters())
+    grads = {name: _of(p.grad, p.replicas, r) for name, p in named.items() if p.grad is not None}
     for name, grad in grads.items():
         yield f"gradient of {name}", grad, list(grads.values())
     run.optimizer.step()
-    for name, value in _state(run.model):
-        yield from seen(f"{name} after the step", value)
+    values = {name: _of(p.value, p.replicas, r) for name, p in named.items()}
+    for name, value in values.items():
+        yield f"{name} after the step", value, list(values.values())
+    for path, part in model.named_modules():
+        buffers = {name: _of(buffer, part.replicas, r) for name, buffer in part.own_buffers().items()}
+        for name, buffer in buffers.items():
+            where = f"{path}.{name} after the step" if path else f"{name} after the step"
+            yield where, buffer, [one for one in buffers.values() if one.dtype == buffer.dtype]
 
 
-def _state(model: Module) -> Iterator[tuple[str, Tensor]]:
-    yield from ((name, p.value) for name, p in model.named_parameters())
-    yield from model.named_buffers()
+def _of(value: Tensor, replicas: int | None, r: int) -> Tensor:
+    return value if replicas is None else value[r]
 
 
 def _relative(a: Tensor, b: Tensor, all_of_it: list[Tensor]) -> float:

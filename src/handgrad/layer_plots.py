@@ -82,7 +82,8 @@ def plot_layers(history: History, model: Module | None = None, measures: Sequenc
         told = (
             f"Median and middle half of {replicas} replicas, after each epoch." if replicas > 1 else "After each epoch."
         )
-        note(figure, told)
+        gone = sum(one is not None for one in history.diverged)
+        note(figure, told + (f" {gone} diverged and are left out from there on." if gone else ""))
     return figure
 
 
@@ -105,10 +106,10 @@ def _panel(ax: Any, measure: str, lines: dict[str, Any], colors: dict[str, Any])
         highest = max(highest, *high)
     if share:
         ax.set_ylim(0, min(1.1 * max(highest, 5), 102))
-    elif medians and max(medians) > LOGARITHMIC * min(medians):
+    elif measure != "mean" and medians and max(medians) > LOGARITHMIC * min(medians):
         ax.set_yscale("log")
     elif measure != "mean":
         ax.set_ylim(bottom=0)
-    ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(6, integer=True))
+    ax.xaxis.set_major_locator(require("matplotlib.ticker", "cli").MaxNLocator(6, integer=True, min_n_ticks=1))
     ax.set_title(what)
     ax.set_xlabel("epoch")

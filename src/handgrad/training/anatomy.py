@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from handgrad.nn.parameter import Parameter
 from handgrad.optional import require
 from handgrad.training.callbacks import band
 from handgrad.training.calls import judged, outputs
-from handgrad.training.listening import listening, tensors
+from handgrad.training.listening import listening
 
 WHOLE = "(model)"
 """Name of the network itself."""
@@ -40,7 +39,7 @@ class Layer:
         shape: of its output, the first where it has several.
         parameters: names of its own: not those of parts that have rows of theirs.
         size: how many numbers these are, for each replica.
-        measures: of the output y, "mean" and "std" over all of it, "zeros", the share that is exactly 0, and "dead",
+        measures: of this output y "mean" and "std" over all of it, "zeros", the share that is exactly 0, and "dead",
             the share of its units that are the same for all samples, such as a ReLU that lets nothing through, or a
             sigmoid that is 1 for all; of the loss's gradient by it "gradient", √(mean(dy²)); of its parameters θ
             "norm", ‖θ‖, and "gradient_norm", ‖dθ‖. NaN for what there is not, such as "dead" of a single sample.
@@ -70,6 +69,12 @@ class Summary:
     replicas: int | None
     loss: Tensor
 
+    @property
+    def left_out(self) -> int:
+        """Replicas of which some layer's outputs are not finite: means and spreads are without such numbers."""
+        finite = [layer.measures["std"].isfinite() for layer in self.layers if math.prod(layer.shape)]
+        return int((~torch.stack(finite).all(0)).sum()) if finite else 0
+
     def to_pandas(self) -> Any:
         """A DataFrame of one row for each layer and replica, its columns the measures.
 
@@ -86,7 +91,7 @@ class Summary:
         rows = [heads]
         for layer in self.layers:
             m = layer.measures
-            mean = m["mean"].where(m["mean"].abs() > ROUNDING * m["std"], 0)
+            mean = m["mean"].masked_fill(m["mean"].abs() <= ROUNDING * m["std"], 0)
             cells = [mean, m["std"], 100 * m["zeros"], 100 * m["dead"], m["gradient"], m["gradient_norm"] / m["norm"]]
             texts = list(map(_told, cells))
             size = f"{layer.size:,}" if layer.size else ""
@@ -95,8 +100,10 @@ class Summary:
         widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
         lines = ["  ".join(f"{r[i]:{'<>'[i > 1]}{widths[i]}}" for i in kept).rstrip() for r in rows]
         each = f", each of {self.replicas} replicas" if self.replicas is not None else ""
-        told = _told(self.loss)
-        return "\n".join([*lines, f"{self.size:,} parameters{each}" + (f"; loss {told}" if told else "")])
+        told = [f"{self.size:,} parameters{each}", *(f"loss {loss}" for loss in [_told(self.loss)] if loss)]
+        if left_out := self.left_out:
+            told.append(f"{left_out} left out, whose numbers are not finite")
+        return "\n".join([*lines, "; ".join(told)])
 
 
 def summary(
@@ -112,7 +119,7 @@ def summary(
     The network stays as it is: its gradients, running statistics, mode, and what torch's default generator gives next.
 
     Args:
-        model: in the mode that it is in; parts run unfused.
+        model: in the mode that it is in; parts run unfused, and one that runs several times is seen as it did last.
         x: inputs as the model takes them, (N, …) or with replicas (R, N, …); a tuple of several.
         t: targets.
         criterion: the loss; without it nothing is known of gradients.
@@ -143,16 +150,19 @@ def summary(
     R = replicas_of(model)
     model, criterion = copy.deepcopy((model, criterion))
     model.zero_grad()
-    found: dict[str, tuple[Module, Tensor]] = {}
+    found: dict[str, tuple[Module, tuple[int, ...], dict[str, Tensor]]] = {}
     gradients: dict[str, Tensor] = {}
 
+    # at once: what a part returns a module may add to in place
     def heard(name: str, part: Module, y: Any) -> None:
-        for first in islice(tensors(y), 1):
-            found[name] = part, first
+        if isinstance(first := _first(y), Tensor):
+            found[name] = part, tuple(first.shape), _forward(_rows(first, R))
 
     def given(name: str, _: Module, dy: Any) -> None:
-        for first in islice(tensors(dy), 1):
-            gradients[name] = first
+        if name not in gradients:  # of a part that runs twice the last run's
+            first = _first(dy)
+            rows = _rows(first, R) if isinstance(first, Tensor) else torch.zeros(R or 1, 1, dtype=torch.float64)
+            gradients[name] = _flat(rows).square().mean(1).sqrt()
 
     loss = torch.full((R or 1,), math.nan)
     with torch.random.fork_rng(devices=[]), listening(model, heard, given):
@@ -161,17 +171,19 @@ def summary(
             loss = judged(criterion, y, t, weights).double().reshape(-1)
             model.backward_parameters(criterion.backward())
     own = _own(model, list(found))
+    nan = torch.full((R or 1,), math.nan, dtype=torch.float64)
     layers = []
-    for name, (part, y) in found.items():
-        measures = _forward(_rows(y, R)) | {"gradient": _root_mean_square(gradients.get(name), R)}
+    for name, (part, shape, measures) in found.items():
         parameters = list(own[name].values())
         measures |= {
+            "gradient": gradients.get(name, nan),
             "norm": norm(parameters, [p.value for p in parameters], R),
             "gradient_norm": norm(parameters, [p.grad for p in parameters], R),
         }
         size = sum(_size(p) for p in parameters)
-        layers.append(Layer(name or WHOLE, part.label, tuple(y.shape), tuple(own[name]), size, measures))
-    return Summary(layers, sum(_size(p) for p in model.parameters()), R, loss)
+        measures = {n: values.cpu() for n, values in measures.items()}
+        layers.append(Layer(name or WHOLE, part.label, shape, tuple(own[name]), size, measures))
+    return Summary(layers, sum(_size(p) for p in model.parameters()), R, loss.cpu())
 
 
 def _own(model: Module, names: list[str]) -> dict[str, dict[str, Parameter]]:
@@ -188,12 +200,22 @@ def _size(p: Parameter) -> int:
     return p.value.numel() // (p.replicas or 1)
 
 
+def _first(value: Any) -> Any:
+    """The first of nested tuples, None where it is not there or, of gradients, zero."""
+    while isinstance(value, tuple):
+        value = next(iter(value), None)
+    return value
+
+
 def _rows(y: Tensor, R: int | None) -> Tensor:
-    """Numbers of each replica, (R, N, …), also of what they share; without replicas R is 1."""
-    y = y.to(torch.promote_types(y.dtype, torch.float32))
+    """Numbers of each replica, (R, N, …), also of what they share, (1, N, …) or (N, …); without replicas R is 1.
+
+    In float64: a vanishing gradient's square is 0 in float32.
+    """
+    y = y.double()
     if R is None:
         return y.unsqueeze(0)
-    return y if y.shape[:1] == (R,) else (y.squeeze(0) if y.shape[:1] == (1,) else y).expand(R, *y.shape)
+    return y.expand(R, *y.shape[1:]) if y.shape[:1] in ((1,), (R,)) else y.expand(R, *y.shape)
 
 
 def _flat(rows: Tensor) -> Tensor:
@@ -207,23 +229,17 @@ def _forward(rows: Tensor) -> dict[str, Tensor]:
     units = rows.flatten(2) if rows.ndim > 2 else flat.unsqueeze(-1)  # (R, N, U)
     dead = (units == units[:, :1]).all(1).double().mean(1)
     return {
-        "mean": flat.mean(1).double(),
-        "std": flat.std(1, correction=0).double(),
+        "mean": flat.mean(1),
+        "std": flat.std(1, correction=0),
         "zeros": (flat == 0).double().mean(1),
         "dead": dead if units.shape[1] > 1 else torch.full_like(dead, math.nan),
     }
 
 
-def _root_mean_square(dy: Tensor | None, R: int | None) -> Tensor:
-    if dy is None:
-        return torch.full((R or 1,), math.nan, dtype=torch.float64)
-    return _flat(_rows(dy, R)).square().mean(1).sqrt().double()
-
-
 def norm(parameters: list[Parameter], values: Sequence[Tensor | None], R: int | None) -> Tensor:
     """The norm of all values of parameters together, such as their gradients, (R,); NaN of none."""
     squares = [
-        _flat(_rows(value, R if p.replicas else None)).double().square().sum(1).expand(R or 1)
+        _flat(_rows(value, R if p.replicas else None)).square().sum(1).expand(R or 1)
         for p, value in zip(parameters, values)
         if value is not None
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from handgrad.nn.slot import several
 
 Heard = Callable[[str, Module, Any], object]
 """Is told a part's name, "" for the network itself, the part, and a tensor or several."""
+METHODS = ("forward", "backward", "backward_within", "backward_parameters")
 
 
 def placed(name: str) -> str:
@@ -56,39 +58,36 @@ def listening(model: Module, forward: Heard, backward: Heard = lambda *_: None) 
     last: list[Any] = [None]
     told: set[str] = set()
 
-    def wrapped(name: str, part: Module) -> dict[str, Any]:
+    def wrapped(name: str, part: Module, method: str) -> Callable[..., Any]:
+        own = getattr(part, method)
+
+        @wraps(own)
         def heard(*inputs: Any, **options: Any) -> Any:
-            y = own["forward"](*inputs, **options)
+            if method != "forward":
+                if name in told:
+                    backward(name, part, [*inputs, *options.values()][0])
+                return own(*inputs, **options)
+            y = own(*inputs, **options)
             if several(y)[0] is not last[0] or any(isinstance(value, Parameter) for value in vars(part).values()):
                 last[0] = several(y)[0]
                 told.add(name)
                 forward(name, part, y)
             return y
 
-        def given(method: str) -> Callable[[Any], Any]:
-            def heard(dy: Any) -> Any:
-                if name in told:
-                    backward(name, part, dy)
-                return own[method](dy)
+        return heard
 
-            return heard
-
-        methods = ("forward", "backward", "backward_parameters")
-        own = {method: getattr(part, method) for method in methods if hasattr(part, method)}  # a ModuleList has none
-        return {method: heard if method == "forward" else given(method) for method in own}
-
-    before: list[tuple[Module, dict[str, Any]]] = []
+    before: list[tuple[dict[str, Any], dict[str, Any]]] = []
     try:
         for name, part in model.named_modules():
             part.unfuse()
-            methods = wrapped(name, part)
-            before.append((part, {method: vars(part).get(method) for method in methods}))
-            vars(part).update(methods)
+            own, methods = vars(part), [method for method in METHODS if hasattr(part, method)]  # a ModuleList has none
+            before.append((own, {method: own.get(method) for method in methods}))
+            own |= {method: wrapped(name, part, method) for method in methods}
         yield
     finally:
-        for part, methods in before:
-            for method, own_one in methods.items():
-                if own_one is None:
-                    del vars(part)[method]
+        for own, methods_before in before:
+            for method, one in methods_before.items():
+                if one is None:
+                    del own[method]
                 else:
-                    vars(part)[method] = own_one
+                    own[method] = one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -66,6 +67,13 @@ class Mixed(Module):
         for part in list(self.working.modules()):
             for held in (vars(part), vars(part).get("_parts", {})):
                 held |= {name: Wide(wide[id(value)]) for name, value in held.items() if id(value) in wide}
+
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """What computes, under the names of the model's own parts, which messages tell."""
+        for name, part in super().named_modules("", remove_duplicate):
+            own = name.removesuffix(".module") if isinstance(part, WIDE) else name
+            own = own.removeprefix("working").removeprefix(".")
+            yield ".".join(filter(None, (prefix, own))), part
 
     def forward(self, *inputs: Tensor) -> Any:
         # what a callback may change on the way: what is frozen, and numbers such as a dropout's p

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from handgrad.errors import ArgumentError
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.slot import mapped
 from handgrad.training.anatomy import Summary, norm, summary
-from handgrad.training.callbacks import Callback
+from handgrad.training.callbacks import Callback, TensorBoard
 from handgrad.training.calls import suited
 from handgrad.training.fit import samples
 
@@ -50,7 +51,8 @@ class Watch(Callback):
             the first step of the epoch.
         every: look after every so many epochs.
 
-    Errors: ArgumentError for an unknown measure; when training starts, for batches that come only once, without data.
+    Errors: ArgumentError for an unknown measure; when training starts, for batches that come only once, without data,
+    for another watch of the same measure, and after TensorBoard, which would not write what it sees.
 
     Example:
         >>> import torch
@@ -77,6 +79,13 @@ class Watch(Callback):
         self._moved: dict[str, Tensor] = {}
 
     def on_start(self, trainer: Trainer) -> None:
+        if any(isinstance(other, TensorBoard) for other in takewhile(lambda one: one is not self, trainer.callbacks)):
+            remedy = "List the watch first: callbacks are called in this order."
+            raise ArgumentError("a watch before TensorBoard, which writes what it sees", "one after", remedy, "Watch")
+        for other in trainer.callbacks:
+            if isinstance(other, Watch) and other is not self and (both := set(other.measures) & set(self.measures)):
+                remedy = "Give each measure to one of them: the history has one place for it."
+                raise ArgumentError("watches of different measures", f"two of {', '.join(both)}", remedy, "Watch")
         self.batch = self._batch(trainer)
         self._replicas, named = replicas_of(trainer.model), dict(trainer.model.named_parameters())
         self._owned = {layer.name: [named[name] for name in layer.parameters] for layer in self._look(trainer).layers}
@@ -93,10 +102,20 @@ class Watch(Callback):
         if isinstance(batches, Loader) and isinstance(batches.loader, Iterator):
             remedy = "Pass Watch((x, t))."
             raise ArgumentError("batches that come again each epoch", "an iterator", remedy, "Watch")
+        # a DataLoader, or its sampler, may draw the order from a generator of its own
+        loader = getattr(batches, "loader", None)
+        sources = [getattr(one, "generator", None) for one in (loader, getattr(loader, "sampler", None))]
+        states = [(source, source.get_state()) for source in sources if isinstance(source, torch.Generator)]
         batch = suited(next(batches.epoch(0)), single=trainer.single, shared=batches.shared)
+        for source, state in states:
+            source.set_state(state)
         return tuple(mapped(Tensor.clone, batch))
 
     def on_step_end(self, trainer: Trainer, loss: Tensor) -> None:  # noqa: ARG002
+        self._move(trainer)
+
+    def _move(self, trainer: Trainer) -> None:
+        """See what the epoch's first step has changed, once it is taken."""
         if self._before and trainer.taken > self._taken:
             for name, before in self._before.items():
                 owned = self._owned[name]
@@ -105,6 +124,7 @@ class Watch(Callback):
             self._before = {}
 
     def on_epoch_end(self, trainer: Trainer) -> None:
+        self._move(trainer)  # no batch ends after a step of fewer batches than are accumulated
         if trainer.epoch % self.every == 0:
             epoch = trainer.epoch - 1
             gone = trainer.history.loss[:, epoch].isnan()
