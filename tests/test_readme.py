@@ -25,6 +25,17 @@ def test_the_example_prints_what_the_readme_says():
     assert all(abs(a - b) <= 0.15 for a, b in zip(*numbers, strict=True)), printed.getvalue()
 
 
+def test_the_lines_that_go_on_from_the_example_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    examples = re.findall(r"```python\n((?:import torch|from handgrad).*?)```", README, re.DOTALL)
+    assert len(examples) == 2
+    with contextlib.redirect_stdout(io.StringIO()):
+        for example in examples:
+            exec(example, names)
+    assert (tmp_path / "layers.png").exists()
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
 def test_examples_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

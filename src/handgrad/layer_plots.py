@@ -83,7 +83,7 @@ def plot_layers(history: History, model: Module | None = None, measures: Sequenc
             f"Median and middle half of {replicas} replicas, after each epoch." if replicas > 1 else "After each epoch."
         )
         gone = sum(one is not None for one in history.diverged)
-        note(figure, told + (f" {gone} diverged and are left out from there on." if gone else ""))
+        note(figure, told + (f" {gone} diverged, left out from there on." if gone else ""))
     return figure
 
 

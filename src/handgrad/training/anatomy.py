@@ -43,6 +43,13 @@ class Layer:
             the share of its units that are the same for all samples, such as a ReLU that lets nothing through, or a
             sigmoid that is 1 for all; of the loss's gradient by it "gradient", √(mean(dy²)); of its parameters θ
             "norm", ‖θ‖, and "gradient_norm", ‖dθ‖. NaN for what there is not, such as "dead" of a single sample.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn, summary
+        >>> layer = summary(nn.Linear(2, 3, replicas=4), torch.ones(5, 2)).layers[0]
+        >>> layer.name, layer.label, layer.shape, layer.parameters, layer.size, layer.measures["std"].shape
+        ('(model)', 'Linear 2→3', (4, 5, 3), ('weight', 'bias'), 9, torch.Size([4]))
     """
 
     name: str
@@ -62,6 +69,13 @@ class Summary:
         size: all the network's parameters, counted for each replica.
         replicas: R, or None.
         loss: (R,), NaN without a loss.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn, summary
+        >>> found = summary(nn.Sequential(nn.Linear(2, 3, replicas=4), nn.ReLU()), torch.ones(5, 2))
+        >>> [layer.name for layer in found.layers], found.size, found.replicas, found.left_out
+        (['0', '1'], 9, 4, 0)
     """
 
     layers: list[Layer]

@@ -21,6 +21,12 @@ def suited(batch: Batch, *, single: bool, shared: bool) -> Batch:
         batch: inputs, targets and perhaps weights, as `Batches` yields them.
         single: whether the model has no replicas.
         shared: whether the batch has no leading R.
+
+    Example:
+        >>> import torch
+        >>> x, t = suited((torch.ones(5, 2), torch.ones(5, 1)), single=False, shared=True)
+        >>> x.shape, t.shape
+        (torch.Size([1, 5, 2]), torch.Size([5, 1]))
     """
     if single and not shared:
         return tuple(mapped(lambda v: v.squeeze(0), batch))
