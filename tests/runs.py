@@ -21,7 +21,8 @@ from handgrad import nn, optim
 from handgrad.data import Batches
 from handgrad.metrics import measure, resolve
 from handgrad.report import Run, confusion, reliability, residuals, roc
-from handgrad.training import History, train
+from handgrad.training import History, Watch, train
+from handgrad.training.watching import watched
 
 R = 10
 PATIENCE = 8
@@ -79,15 +80,20 @@ def run(task: str, data: Any, classes: list[str] | None, models: dict[str, Any],
     def of(split_: str, name: str) -> Any:
         return lambda model: metrics[name](outputs(model, split_), sets[split_][1])
 
-    watched: dict[str, Any] = {f"{s} {name}": of(s, name) for s in sets for name in metrics}
+    measured: dict[str, Any] = {f"{s} {name}": of(s, name) for s in sets for name in metrics}
     history: History = train(
         model,
         criterion,
         optim.SGD(model.parameters(), lr=torch.tensor(rates), momentum=0.9),
         Batches(sets["train"][0], scaled(sets["train"][1]).unsqueeze(1), 32, seeds),
         epochs=40,
-        metrics={"validation loss": loss, **watched},
+        metrics={"validation loss": loss, **measured},
+        callbacks=[Watch(every=10)],
     )
+    layers = {
+        measure: {f"{layer} of the network": values[9::10].tolist() for layer, values in found.items()}
+        for measure, found in watched(history).items()
+    }
     model.eval()
     best = history.metrics["validation loss"].nan_to_num(nan=math.inf).argmin(1).tolist()
     at_best = {key: values[torch.arange(R), torch.tensor(best)] for key, values in history.metrics.items()}
@@ -137,6 +143,7 @@ def run(task: str, data: Any, classes: list[str] | None, models: dict[str, Any],
         },
         "versions": {"handgrad": "0.4.0", "torch": "2.13.0"},
         "seeds": seeds,
+        "layers": {"epochs": [10, 20, 30, 40], "measures": layers},
         "history": {s: {name: numbers(stopped(v, best).T) for name, v in c.items()} for s, c in curves.items()},
         "best_epochs": [b if note is None else None for b, note in zip(best, history.diverged)],
         "diverged": history.diverged,

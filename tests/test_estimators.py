@@ -30,6 +30,7 @@ from handgrad.errors import ArgumentError
 from handgrad.estimators import HandgradClassifier, HandgradRegressor, base
 from handgrad.estimators.scaling import Scaled, follow_inputs
 from handgrad.recipes import Recipe
+from handgrad.training.watching import watched
 
 pandas: Any = pytest.importorskip("pandas")
 
@@ -202,6 +203,18 @@ def test_history() -> None:
     assert len(model.loss_curve_) == model.n_iter_
     assert np.isfinite(model.loss_curve_).all()
     assert max(best for best in model.history_.best if best is not None) + 3 + 1 == model.n_iter_
+
+
+@BOTH
+def test_layers_are_watched_in_fit_and_in_passes(kind: Any) -> None:
+    model = quick(kind, watch=2).fit(X, target(kind))
+    for _ in range(3):
+        model.partial_fit(X, target(kind))
+    found = watched(model.history_)
+    assert set(found) == {"std", "dead", "gradient", "update"}
+    assert np.isfinite(found["std"]["1"]).all(1).tolist() == [False, True, False, True, False, False, True, False]
+    assert watched(model.replica(1).history_)["std"]["1"][1] == found["std"]["1"][1, 1]
+    assert watched(quick(kind).fit(X, target(kind)).history_) == {}
 
 
 # Weights

@@ -25,7 +25,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Drawing]]
     def made(make: Callable[..., Drawing], *args: Any) -> tuple[Any, Drawing]:
         figure = Figure(layout="constrained")
         ax: Any = figure.subplots()
-        monkeypatch.setattr(figures, "drawn", lambda name, draw, height=0: str(draw(figure, ax)))
+        monkeypatch.setattr(figures, "drawn", lambda name, draw, height=0, mixed=None: str(draw(figure, ax)))
         return ax, make("name", *args)
 
     return made
@@ -71,6 +71,18 @@ def test_a_row_of_strips_holds_the_numbers_of_its_name(drawn: Any) -> None:
     assert rows[2] == [[0.5, 0.5, 0.6, 0.4], pytest.approx(found["a stump"].interval()), [0.5]]
     assert drawing.alt.startswith("AUC: network 0.950 ± 0.010 (95 % interval 0.925 to 0.975, n = 3); 1 of 4 without")
     assert drawing.caption == "AUC, higher is better."
+
+
+# Layers
+
+
+def test_layers_are_drawn_at_the_epochs_that_were_seen(drawn: Any) -> None:
+    found = {"0 ReLU": [[1.0, 2.0, 4.0], [None, 0.001, 0.003]], "1 Linear": [[None] * 3, [5.0, 5.0, 5.0]]}
+    ax, drawing = drawn(figures.layers, "std", [5, 10], found, ["0 ReLU", "1 Linear"])
+    assert lines(ax) == [([5.0, 10.0], pytest.approx([2.0, 0.002])), ([10.0], [5.0])]
+    assert band(ax) == near([5, 1.5, 3], [10, 0.0015, 0.0025])
+    assert [text.get_text() for text in ax.get_yticklabels() if text.get_text()][-1] == "10"  # no formula
+    assert drawing.alt.endswith("outputs, by layer: 0 ReLU from 2 to 0.002; 1 Linear from 5 to 5.")
 
 
 # Curves

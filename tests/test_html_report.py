@@ -68,6 +68,11 @@ def small(**changes: Any) -> Run:
     return cast(Run, {**made, **changes})
 
 
+def layers(curve: Any = (), measure: str = "std") -> Any:
+    """What was seen of one layer after epoch 3."""
+    return {"epochs": [3], "measures": {measure: {"0 ReLU": curve or [[1.0] * 6]}}}
+
+
 def hostile(text: str) -> Run:
     """The run on breast cancer with one text in every place of a text."""
 
@@ -87,7 +92,25 @@ def hostile(text: str) -> Run:
     return cast(Run, made)
 
 
-KEYS = {"run", "data", "split", "network", "columns", "dropped", "reliability", "roc", "residuals", "diverged"}
+KEYS = {
+    "run",
+    "layers",
+    "epochs",
+    "measures",
+    "std",
+    "dead",
+    "gradient",
+    "update",
+    "data",
+    "split",
+    "network",
+    "columns",
+    "dropped",
+    "reliability",
+    "roc",
+    "residuals",
+    "diverged",
+}
 
 
 class Page(HTMLParser):
@@ -216,6 +239,21 @@ def test_a_dead_replica_does_not_count_even_where_it_has_numbers() -> None:
     assert "over 5 replicas" in text
     assert "1 of 6 replicas diverged and is left out" in text
     assert "5 of 6" in text
+
+
+def test_layers_have_a_legend_in_their_order_and_a_figure_of_each_measure() -> None:
+    one, many = [[0.1] * 6, [0.2] * 6], [[0.3] * 6, [0.4] * 6]
+    measures = {"update": {"1 Linear": many}, "dead": {"0 ReLU": one, "1 Linear": many}}
+    page = render(small(layers={"epochs": [5, 10], "measures": measures}))
+    assert re.findall(r'<li><span style="background: (.*?)" aria-hidden="true"></span>(.*?)</li>', page) == [
+        ("color-mix(in oklab, var(--two) 0%, var(--one))", "0 ReLU"),
+        ("color-mix(in oklab, var(--two) 100%, var(--one))", "1 Linear"),
+    ]
+    assert "‖Δθ‖ / ‖θ‖, by layer: 1 Linear from 0.3 to 0.4." in page
+    assert "(%), by layer: 0 ReLU from 10 to 20; 1 Linear from 30 to 40." in page
+    drawn = page[page.index("Layer by layer") :]
+    assert re.findall(r"stroke: color-mix\(in oklab, var\(--two\) (\d+)%", drawn) == ["100", "0", "100"]
+    assert "Layer by layer" not in render(small())
 
 
 def test_a_caption_says_what_the_band_of_a_logarithmic_axis_is() -> None:
@@ -389,8 +427,10 @@ def test_an_undefined_metric_says_why() -> None:
         {"data": {"source": "x", "rows": 0, "columns": [{"name": "a", "kind": "number"}] * 40}},
         {"reliability": reliability(torch.full((6, 3, 1), math.nan), torch.zeros(3))},
         {"roc": roc(torch.full((6, 3, 1), math.nan), torch.zeros(3))},
+        {"layers": layers([[math.nan] * 6])},
+        {"layers": {"epochs": [], "measures": {"std": {"0 ReLU": []}}}},
     ],
-    ids=range(15),
+    ids=range(17),
 )
 def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
     page = Page(render(small(**changes)))
@@ -419,6 +459,9 @@ def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
             {"residuals": {"prediction": [1.0, 2.0], "spread": [0.1], "target": [1.0, 2.0], "rows": 2}},
             "spread of 2 residuals, got 1",
         ),
+        ({"layers": layers(measure="spread")}, "a measure of layers to be one of"),
+        ({"layers": layers([[1.0] * 5])}, "std of the layers of 6 replicas, got 5 numbers"),
+        ({"layers": layers([[1.0] * 6] * 2)}, "std of layers after 1 epochs, got 2"),
         ({"metrics": {"test": {"accuracy": ["0.9"] * 6}}}, "accuracy of test in numbers, got '0.9'"),
     ],
 )

@@ -17,6 +17,7 @@ from handgrad import nn, optim
 from handgrad.errors import ArgumentError, ShapeError, StateError
 from handgrad.recipes import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Recipe
 from handgrad.targets import StandardisedLoss, centre, rescale
+from handgrad.training.watching import watched
 
 SHORT = Recipe(hidden=(8,), epochs=3, patience=2)
 
@@ -48,6 +49,7 @@ def classes(N: int = 120, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         schedule=st.sampled_from(SCHEDULES),
         clip_norm=st.none() | st.floats(0, 10),
         loss=st.sampled_from([None, "mse", "huber", "mae", "cross_entropy"]),
+        watch=st.integers(0, 10**6),
     )
 )
 def test_json_holds_all_options(recipe: Recipe) -> None:
@@ -103,6 +105,8 @@ def test_foreign_json_is_refused(text: str, message: str) -> None:
         {"clip_norm": -1.0},
         {"label_smoothing": 1.0},
         {"loss": "bce"},
+        {"watch": -1},
+        {"watch": 0.5},
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
@@ -136,6 +140,23 @@ def test_outputs_start_at_about_one() -> None:
 )
 def test_loss_follows_the_task(task: str, loss: str | None, kind: type) -> None:
     assert type(Recipe(loss=loss).criterion(task, 2)) is kind
+
+
+def test_a_watched_training_is_the_same_and_tells_of_its_layers() -> None:
+    x = torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
+    runs = [
+        Recipe(hidden=(4,), epochs=7, watch=every).train(x, x[:, :1], range(3), task="regression", size=2)
+        for every in (0, 3)
+    ]
+    (plain, bare), (model, history) = runs
+    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), model.state_dict().values()))
+    assert list(bare.metrics) == ["validation_loss"]
+    found = watched(history)
+    assert {measure: list(layers) for measure, layers in found.items()} == {
+        "std": ["0", "1", "2"], "dead": ["0", "1", "2"], "gradient": ["0", "1", "2"], "update": ["0", "2"],
+    }  # fmt: skip
+    for values in (v for layers in found.values() for v in layers.values()):
+        assert np.isfinite(values).all(1).tolist() == [False, False, True, False, False, True, False]
 
 
 def test_label_smoothing_is_the_losss() -> None:

@@ -556,6 +556,23 @@ def test_what_a_run_and_a_sweep_are_told_reaches_training(trained, tmp_path, mon
     assert seen[0]["checkpoints"] == tmp_path
 
 
+def test_what_was_seen_of_the_layers_is_part_of_the_run(trained, tmp_path):
+    found = finished(trained.prepared, dataclasses.replace(FAST, epochs=7, watch=3), baselines=False)
+    outputs = 1 if trained.run["task"] == "regression" else 2
+    assert set(found.run["history"]["train"]) == {"loss"}
+    layers = found.run["layers"]
+    assert layers["epochs"] == [3, 6]
+    names = list(layers["measures"]["dead"])
+    assert names[1:] == ["1 ReLU", f"2 Linear 16→{outputs}"]
+    seen = found.history.arrays()["dead/1"][[2, 5]]
+    assert layers["measures"]["dead"]["1 ReLU"] == seen.tolist()
+    assert list(layers["measures"]["update"]) == [names[0], names[2]]
+    assert "layers" not in trained.run
+    page = (write(found, tmp_path / "watched") / "report.html").read_text()
+    assert "Layer by layer" in page
+    assert Folder.open(tmp_path / "watched").run["layers"] == layers
+
+
 def test_what_baselines_warned_of_is_told_once(trained, monkeypatch):
     fits = tables.baselines(trained.prepared.table, trained.prepared.splits)
     warned = {name: [dataclasses.replace(fit, warnings=(name,)) for fit in some] for name, some in fits.items()}
@@ -587,6 +604,7 @@ def test_train_predict_show_compare_sweep(data, tmp_path):
     assert result.exit_code == 0, result.output
     assert polars.read_csv(tmp_path / "out.csv").height == 50
 
+    assert "Layer by layer" in (tmp_path / "one" / "report.html").read_text()
     shown = command("show", tmp_path / "one").output
     assert "Linear" in shown
     compared = command("compare", tmp_path / "one", tmp_path / "two").output
@@ -731,7 +749,7 @@ def test_options_of_train_reach_what_they_are_for(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["python -m handgrad", "train", "my data.csv"])
     options = (
         "--seeds 3 --hidden 8x4 --epochs 7 --lr 0.5 --dropout 0.1 --weight-decay 0.2 --batch-size 9 "
-        "--optimizer SGD --no-baselines --workers 2 --overwrite"
+        "--optimizer SGD --no-baselines --watch 4 --workers 2 --overwrite"
     )
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.safetensors").write_bytes(b"finished")
@@ -739,7 +757,14 @@ def test_options_of_train_reach_what_they_are_for(data, tmp_path, monkeypatch):
     assert result.exit_code == 130, result.output
     assert seen["prepare"] == ((data, "y", range(3)), READING)
     recipe, options = seen["train"]
-    own: dict[str, Any] = {"lr": 0.5, "dropout": 0.1, "weight_decay": 0.2, "batch_size": 9, "optimizer": "SGD"}
+    own: dict[str, Any] = {
+        "lr": 0.5,
+        "dropout": 0.1,
+        "weight_decay": 0.2,
+        "batch_size": 9,
+        "optimizer": "SGD",
+        "watch": 4,
+    }
     assert recipe == Recipe(hidden=(8, 4), epochs=7, **own)
     for name in ("advance", "judged"):
         assert callable(options.pop(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from handgrad.errors import ArgumentError
@@ -11,7 +11,7 @@ from handgrad.nn.module import Module
 from handgrad.optional import require
 from handgrad.plots import note, styled
 from handgrad.training.history import History
-from handgrad.training.watching import WHAT
+from handgrad.training.watching import WHAT, watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,15 +47,14 @@ def plot_layers(history: History, model: Module | None = None, measures: Sequenc
         ['standard deviation of outputs', 'units without variation over the batch (%)', \
 'gradient by outputs, root mean square', 'update of parameters in a step, ‖Δθ‖ / ‖θ‖']
     """
-    arrays = {tuple(name.split("/", 1)): values for name, values in history.arrays().items() if "/" in name}
-    seen = list(dict.fromkeys(measure for measure, _ in arrays if measure in WHAT))
-    wanted = seen if measures is None else list(measures)
+    seen = watched(history)
+    wanted = list(seen) if measures is None else list(measures)
     if not wanted or not set(wanted) <= set(seen):
         remedy = "Train with callbacks=[Watch()], and ask for measures of it."
         raise ArgumentError(
             f"measures among {', '.join(seen) or 'those of a Watch'}", str(wanted), remedy, "plot_layers"
         )
-    layers = list(dict.fromkeys(layer for measure, layer in arrays if measure in WHAT))
+    layers = max(map(list, seen.values()), key=len)  # those without parameters have no updates
     shades = require("matplotlib", "cli").colormaps["viridis"]
     colors = {layer: shades(0.9 * i / max(len(layers) - 1, 1)) for i, layer in enumerate(layers)}
     parts = {} if model is None else dict(model.named_modules())
@@ -67,8 +66,7 @@ def plot_layers(history: History, model: Module | None = None, measures: Sequenc
         )
         axes: Any = figure.subplots(down, across, squeeze=False)
         for ax, measure in zip(axes.flat, wanted):
-            lines = {layer: values for (name, layer), values in arrays.items() if name == measure}
-            _panel(ax, measure, lines, colors)
+            panel(ax, measure, range(1, history.epochs + 1), seen[measure], colors)
         for ax in axes.flat[len(wanted) :]:
             ax.remove()
         chosen = layers
@@ -87,19 +85,19 @@ def plot_layers(history: History, model: Module | None = None, measures: Sequenc
     return figure
 
 
-def _panel(ax: Any, measure: str, lines: dict[str, Any], colors: dict[str, Any]) -> None:
+def panel(ax: Any, measure: str, epochs: Sequence[int], lines: Mapping[str, Any], colors: Mapping[str, Any]) -> None:
+    """Draw one measure: of each layer the median over replicas, with their middle half, from arrays (E, R)."""
     import numpy as np
 
     what, share = WHAT[measure]
     medians, highest = [], 0.0
     for layer, values in lines.items():
         values = 100 * values if share else values
-        epochs = [e for e in range(len(values)) if np.isfinite(values[e]).any()]
-        found = [np.quantile(values[e][np.isfinite(values[e])], [0.25, 0.5, 0.75]) for e in epochs]
-        if not found:
+        seen = [(epoch, row[np.isfinite(row)]) for epoch, row in zip(epochs, values) if np.isfinite(row).any()]
+        if not seen:
             continue
-        low, middle, high = np.transpose(found)
-        places = [e + 1 for e in epochs]
+        places = [epoch for epoch, _ in seen]
+        low, middle, high = np.transpose([np.quantile(row, [0.25, 0.5, 0.75]) for _, row in seen])
         ax.plot(places, middle, color=colors[layer], marker="" if len(places) > 1 else "o", markersize=3)
         ax.fill_between(places, low, high, color=colors[layer], alpha=0.2, linewidth=0)
         medians += [value for value in middle if value > 0]

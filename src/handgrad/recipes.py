@@ -27,6 +27,7 @@ from handgrad.training import (
     History,
     Measure,
     Trainer,
+    Watch,
     train_replicas,
 )
 
@@ -71,6 +72,7 @@ class Recipe:
         clip_norm: bound of the gradient's norm, or None.
         label_smoothing: of the cross-entropy.
         loss: "cross_entropy", or for regression "mse", "huber" or "mae"; None takes the first of the task.
+        watch: look at every layer after each so many epochs, into the history (`training.Watch`); 0 for never.
 
     Errors: ArgumentError for an option out of its range.
 
@@ -106,6 +108,7 @@ class Recipe:
     clip_norm: float | None = None
     label_smoothing: float = 0.0
     loss: str | None = None
+    watch: int = 0
 
     def __post_init__(self) -> None:
         where = "Recipe"
@@ -118,8 +121,8 @@ class Recipe:
         for name, least in (("hidden", self.hidden), ("epochs", [self.epochs])):
             for value in least:
                 checks.positive_int(name, value, where)
-        for name in ("batch_size", "patience"):
-            if getattr(self, name) is not None:
+        for name, without in (("batch_size", None), ("patience", None), ("watch", 0)):
+            if getattr(self, name) != without:
                 checks.positive_int(name, getattr(self, name), where)
         for name in ("lr", "dropout", "validation", "label_smoothing"):
             checks.at_least(name, getattr(self, name), 0, where)
@@ -309,6 +312,7 @@ class Recipe:
             clip_norm=self.clip_norm,
             stopping=stopping,
             checkpoints=checkpoints,
+            callbacks=[Watch(every=self.watch)] if self.watch else [],
         )
 
     def _schedule(self, optimizer: optim.Optimizer, steps: int) -> optim.lr_scheduler.LRScheduler | None:

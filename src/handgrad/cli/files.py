@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Data = Annotated[Path, typer.Argument(help="CSV or Parquet file.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `handgrad train` left.")]
 RECIPE = Recipe()
+LOOKS = 20
+"""By default, at every layer in a run."""
 HIDDEN = "x".join(map(str, RECIPE.hidden))
 
 
@@ -52,6 +54,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="By default a 32nd of the rows, from 32 to 256.")] = None,
     optimizer: Annotated[str, typer.Option(help="Of handgrad.optim.")] = RECIPE.optimizer,
     baselines: Annotated[bool, typer.Option(help="Also fit a constant, a linear model, gradient boosting.")] = True,
+    watch: Annotated[
+        int | None, typer.Option(help="Look at every layer after so many epochs, 0 for never; by default 20 times.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a finished model in the folder.")] = False,
     workers: Annotated[int | None, typer.Option(help="Worker processes; by default one a core.")] = None,
 ) -> None:
@@ -79,6 +84,7 @@ def train(
             weight_decay=weight_decay,
             batch_size=batch_size,
             optimizer=optimizer,
+            watch=-(-epochs // LOOKS) if watch is None else watch,
         )
         console.print(prepared.table.schema.report(), highlight=False, markup=False)
         for note in prepared.notes:

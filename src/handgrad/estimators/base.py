@@ -21,7 +21,7 @@ from handgrad.estimators.scaling import Scaled, follow_inputs
 from handgrad.optional import require
 from handgrad.recipes import Recipe
 from handgrad.seeds import derive
-from handgrad.training import History, Trainer
+from handgrad.training import History, Trainer, Watch
 from handgrad.workers import default_workers
 
 require("sklearn", "sklearn")
@@ -117,7 +117,8 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         order = [derive(seed, "pass", passes) for seed in seeds]
         batches = Batches(x, target, recipe.batch(len(x)), order, last="merge", weights=sample_weight)
         criterion = recipe.criterion(self.task, len(seeds))
-        trainer = Trainer(model, criterion, optimizer, batches, 1, clip_norm=recipe.clip_norm)
+        watch = [Watch()] if recipe.watch and (passes + 1) % recipe.watch == 0 else []
+        trainer = Trainer(model, criterion, optimizer, batches, 1, clip_norm=recipe.clip_norm, callbacks=watch)
         follow_inputs(model, before, scaled)  # from here on nothing is refused any more
         if not first:
             self._scaled = scaled  # also if Ctrl-C ends it midway
@@ -127,6 +128,8 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             model.eval()
         history = known.resized(known.epochs + 1)
         history.loss[:, -1], history.epochs = found.loss[:, 0], known.epochs + 1
+        for name, values in found.metrics.items():
+            history.note(name, known.epochs, values)
         history.diverged = [a or (b and {**b, "epoch": known.epochs}) for a, b in zip(known.diverged, found.diverged)]
         history.seconds += found.seconds
         self.model_, self.seeds_, self._scaled, self._optimizer = model, seeds, scaled, optimizer

@@ -40,12 +40,13 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         n_jobs: processes that share the replicas; None takes as many as torch has threads, −1 all cores. The numbers
             do not depend on it.
         random_state: int, RandomState or None. The first replicas do not depend on how many there are.
+        watch: look at every layer after each so many epochs, into `history_` (`handgrad.training.Watch`); 0 for never.
 
     Attributes:
         classes_: the class labels.
         n_features_in_, feature_names_in_: of X.
         model_: the networks, a `handgrad.nn.Sequential` of R replicas on standardised inputs.
-        history_: a `handgrad.training.History`: losses of each epoch and replica.
+        history_: a `handgrad.training.History`: losses of each epoch and replica, and what was watched.
         loss_curve_: mean training loss of each epoch.
         n_iter_: epochs until the last replica stopped.
         seeds_: of the replicas.
@@ -87,6 +88,7 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         dtype: str | None = None,
         n_jobs: int | None = None,
         random_state: Any = None,
+        watch: int = 0,
     ) -> None:
         self.replicas = replicas
         self.hidden = hidden
@@ -107,6 +109,7 @@ class HandgradClassifier(ClassifierMixin, HandgradEstimator):  # type: ignore[mi
         self.dtype = dtype
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.watch = watch
 
     def fit(self: C, X: Array, y: Array, sample_weight: Array | None = None) -> C:
         """Train all replicas anew on X (N, I) and y (N,)."""

@@ -36,11 +36,12 @@ class HandgradRegressor(RegressorMixin, HandgradEstimator):  # type: ignore[misc
         n_jobs: processes that share the replicas; None takes as many as torch has threads, −1 all cores. The numbers
             do not depend on it.
         random_state: int, RandomState or None. The first replicas do not depend on how many there are.
+        watch: look at every layer after each so many epochs, into `history_` (`handgrad.training.Watch`); 0 for never.
 
     Attributes:
         n_features_in_, feature_names_in_: of X.
         model_: R replicas of a `handgrad.nn.Sequential`, from standardised inputs to standardised targets.
-        history_: a `handgrad.training.History`: losses of each epoch and replica.
+        history_: a `handgrad.training.History`: losses of each epoch and replica, and what was watched.
         loss_curve_: mean training loss of each epoch.
         n_iter_: epochs until the last replica stopped.
         seeds_: of the replicas.
@@ -80,6 +81,7 @@ class HandgradRegressor(RegressorMixin, HandgradEstimator):  # type: ignore[misc
         dtype: str | None = None,
         n_jobs: int | None = None,
         random_state: Any = None,
+        watch: int = 0,
     ) -> None:
         self.replicas = replicas
         self.hidden = hidden
@@ -99,6 +101,7 @@ class HandgradRegressor(RegressorMixin, HandgradEstimator):  # type: ignore[misc
         self.dtype = dtype
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.watch = watch
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

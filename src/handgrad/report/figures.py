@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from handgrad.layer_plots import panel
 from handgrad.optional import require
 from handgrad.plots import DOT, _jitter
 from handgrad.report.run import Curve, Reliability, Residuals, Roc
 from handgrad.report.svg import HEIGHT, INK, ONE, PAPER, SOFT, TWO, drawn
 from handgrad.results import Distribution
 from handgrad.statistics import number
+from handgrad.training.watching import WHAT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,23 @@ if TYPE_CHECKING:
 SPOT = {**DOT, "markersize": 4.5}
 DARKEST = 0.5  # of the cells of a confusion matrix, so that texts in them can be read in both colour schemes
 MOST_LINES, MOST_POINTS, MOST_CLASSES, MOST_NUMBERS = 20, 120, 30, 10
+
+
+READ = {
+    "mean": "Of each layer's outputs the mean.",
+    "std": "How far each layer's outputs spread. Where that shrinks from layer to layer, less and less of the input "
+    "comes through; where it grows, training may become unstable.",
+    "zeros": "How many of each layer's outputs are 0, such as a ReLU makes of half of them.",
+    "dead": "Units that give the same for all samples, such as a ReLU that lets nothing through. They learn nothing, "
+    "and nothing is learnt through them.",
+    "gradient": "The gradient of the loss by each layer's outputs. Where it shrinks by powers of ten towards the first "
+    "layers, these hardly learn.",
+    "norm": "How large each layer's parameters are.",
+    "gradient_norm": "How large the gradient of each layer's parameters is.",
+    "update": "How far a step moves each layer's parameters, as a share of their size. A thousandth is usual; a "
+    "layer with much less stands still, and one with much more forgets.",
+}
+"""How to read the measures of a `Watch`."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +119,9 @@ def curves(
         if any(b is not None for b in marks):
             ax.plot([b + 1 for b in marks if b is not None], [0.0] * sum(b is not None for b in marks), "|", color=INK,
                     markersize=7, alpha=0.6, transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
-        ticker = require("matplotlib.ticker", "cli")
         if log:
             ax.set_yscale("log")
-            ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
-            ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+            _plain(ax)
         ax.xaxis.set_major_locator(
             require("matplotlib.ticker", "cli").MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
         )
@@ -124,6 +141,33 @@ def curves(
     return Drawing(
         drawn(name, draw), f"{label} over {len(next(iter(series.values())))} epochs: {'; '.join(ends)}.", caption
     )
+
+
+def layers(name: str, measure: str, epochs: Sequence[int], found: Mapping[str, Curve], order: Sequence[str]) -> Drawing:
+    """One measure of every layer over the epochs: of each the median over replicas, with their middle half."""
+    import numpy as np
+
+    lines = {layer: np.array(curve, dtype=np.float64) for layer, curve in found.items()}
+    colors = {layer: f"#{0xA0A000 + i:06X}" for i, layer in enumerate(order)}
+    mixed = {color: shade(i, len(order)) for i, color in enumerate(colors.values())}
+    what, share = WHAT[measure]
+    told = []
+    for layer, values in lines.items():
+        medians = np.array([np.median(row[np.isfinite(row)]) for row in values if np.isfinite(row).any()])
+        told.append(f"{layer} {_ends(100 * medians if share else medians)}")
+
+    def draw(_: Any, ax: Any) -> None:
+        panel(ax, measure, epochs, lines, colors)
+        if ax.get_yscale() == "log":
+            _plain(ax)
+
+    svg = drawn(name, draw, mixed=mixed)
+    return Drawing(svg, f"{what}, by layer: {'; '.join(told)}.", READ[measure])
+
+
+def shade(i: int, count: int) -> str:
+    """The colour of layer i in CSS, between the page's two from the first layer to the last."""
+    return f"color-mix(in oklab, var(--two) {100 * i / max(count - 1, 1):.0f}%, var(--one))"
 
 
 def confusion(name: str, counts: Any, classes: Sequence[str]) -> Drawing:
@@ -288,6 +332,13 @@ def _band(values: Array, log: bool) -> tuple[Array, Array, Array]:
     std = (x.std(1, ddof=1) if x.shape[1] > 1 else np.ma.zeros(len(x))).filled(0.0)
     found = mean, mean - std, mean + std
     return tuple(np.exp(v) for v in found) if log else found
+
+
+def _plain(ax: Any) -> None:
+    """Powers of ten as numbers: matplotlib writes formulas, which are not parsed here."""
+    ticker = require("matplotlib.ticker", "cli")
+    ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    ax.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _ends(means: Array) -> str:

@@ -61,6 +61,7 @@ def render(run: Run) -> str:
         comparisons=_comparisons(run),
         strips=_strips(run),
         curves=_curves(run),
+        layers=_layers(run),
         predictions=_predictions(run),
         replicas=_replicas(run),
     )
@@ -137,6 +138,21 @@ def _curves(run: Run) -> list[Drawing]:
             of = kind(name, run.get("unit", ""))
             found.append(figures.curves(f"curve{i}", of.label, by_split, gone, best))
     return found
+
+
+def _layers(run: Run) -> dict[str, Any]:
+    """The layers by name, each with its colour, and a figure of each measure."""
+    if "layers" not in run or not run["layers"]["epochs"]:
+        return {}
+    seen = run["layers"]["measures"]
+    names = max(map(list, seen.values()), key=len)  # those without parameters have no updates
+    drawings = []
+    for i, (measure, found) in enumerate(seen.items()):
+        drawings.append(figures.layers(f"layers{i}", measure, run["layers"]["epochs"], found, names))
+    legend = [{"name": name, "shade": figures.shade(i, len(names))} for i, name in enumerate(names)]
+    told = "of each the median over the replicas still in training, and their middle half"
+    told = told if len(run["seeds"]) > 1 else "in one replica"
+    return {"legend": legend, "drawings": drawings, "told": told}
 
 
 def _predictions(run: Run) -> list[Drawing]:

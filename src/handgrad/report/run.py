@@ -10,6 +10,7 @@ from typing import Any, TypedDict, cast
 from handgrad import checks
 from handgrad.errors import ArgumentError
 from handgrad.metrics import TASKS
+from handgrad.training.watching import WHAT
 
 Numbers = list[float | None]
 """A number for each replica, (R,); None where there is none, as of a replica that diverged."""
@@ -72,6 +73,15 @@ class Network(TypedDict):
     parameters: int
 
 
+class Layers(TypedDict):
+    """What a `training.Watch` has seen of the layers."""
+
+    epochs: list[int]
+    """(E,), counted from 1: after which it has looked."""
+    measures: dict[str, dict[str, Curve]]
+    """By measure, such as "std", and layer, such as "0 Linear 2→25"."""
+
+
 class Reliability(TypedDict):
     """From `curves.reliability`, (R, B) each."""
 
@@ -130,6 +140,7 @@ class Run(_Needed, total=False):
     """(R,): the epoch, counted from 0, whose weights were kept."""
     unit: str
     """Of a regression's target."""
+    layers: Layers
     undefined: dict[str, str]
     """Why a metric is undefined, from `metrics.measure`."""
     seconds: float
@@ -175,6 +186,8 @@ def checked(run: Run) -> Run:
     rows += [(f"{name} of {split}", v) for split, found in run["metrics"].items() for name, v in found.items()]
     for split, found in run["history"].items():
         rows += [(f"the history of {split} {name}", row) for name, curve in found.items() for row in curve]
+    for name, seen in _seen(run):
+        rows += [(f"{name} of the layers", row) for row in seen]
     for who, table in run.get("baselines", {}).items():
         rows += [(f"{name} of {who}", v) for name, v in table.items() if len(v) != 1]
     for what, row in rows:
@@ -187,6 +200,8 @@ def checked(run: Run) -> Run:
                 remedy = "Pass plain numbers, as x.tolist() gives them."
                 raise ArgumentError(f"{name} of {whose} in numbers", repr(odd[0]), remedy, where)
     _check_sizes(run)
+    for name in run.get("layers", {}).get("measures", {}):
+        checks.one_of("a measure of layers", name, tuple(WHAT), where)
     if not any(run["metrics"].get(split) for split in SPLITS):
         remedy = "Pass run['metrics']['test']."
         raise ArgumentError(f"metrics of {', '.join(SPLITS)}", "none", remedy, where)
@@ -202,11 +217,19 @@ def _check_sizes(run: Run) -> None:
         pairs += [("target of {} residuals", found["prediction"], found["target"])]
     if "classes" in data and "confusion" in run:
         pairs.append(("names of {} classes", run["confusion"][0], data["classes"]))
+    for name, seen in _seen(run):
+        pairs.append((f"{name} of layers after {{}} epochs", run["layers"]["epochs"], seen))
     if "counts" in data:
         pairs.append(("counts of {} classes", data.get("classes", []), data["counts"]))
     for what, wanted, given in pairs:
         if len(wanted) != len(given):
             raise ArgumentError(what.format(len(wanted)), str(len(given)), "Give one for each.", "render")
+
+
+def _seen(run: Run) -> list[tuple[str, Curve]]:
+    """What was seen of each layer, with the measure's name."""
+    measures = run["layers"]["measures"] if "layers" in run else {}
+    return [(name, curve) for name, by_layer in measures.items() for curve in by_layer.values()]
 
 
 def chief(run: Run) -> str:

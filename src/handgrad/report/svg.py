@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +43,16 @@ LOOK: dict[str, Any] = {
 }
 
 
-def drawn(name: str, draw: Callable[[Figure, Any], None], height: float = HEIGHT) -> str:
+def drawn(
+    name: str, draw: Callable[[Figure, Any], None], height: float = HEIGHT, mixed: Mapping[str, str] | None = None
+) -> str:
     """Return what `draw(figure, axes)` draws, as an svg element.
 
     Args:
         name: different for each figure of a page, for the ids.
         draw: draws in the colours of this module.
         height: in inches.
+        mixed: colours of its own, and what stands for each in the page's style.
     """
     with require("matplotlib.style", "cli").context(["default", {**LOOK, "svg.hashsalt": name}]):
         figure = require("matplotlib.figure", "cli").Figure(figsize=(WIDTH, height), layout="constrained")
@@ -62,7 +65,8 @@ def drawn(name: str, draw: Callable[[Figure, Any], None], height: float = HEIGHT
             warnings.filterwarnings("ignore", message=".*constrained_layout not applied", category=UserWarning)
             _thin(figure, ax)
             figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inlined(buffer.getvalue(), name)
+    styles = {color: f"var(--{variable})" for color, variable in VARIABLES.items()}
+    return _inlined(buffer.getvalue(), name, {**styles, **(mixed or {})})
 
 
 def _thin(figure: Figure, ax: Any) -> None:
@@ -75,19 +79,19 @@ def _thin(figure: Figure, ax: Any) -> None:
         ax.locator_params(axis="x", nbins=most)
 
 
-def _inlined(text: str, name: str) -> str:
+def _inlined(text: str, name: str, styles: Mapping[str, str]) -> str:
     """Without what only a file needs; styles of its own would hold for the whole page."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     head, body = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
-    body = re.sub("<[^>]*>", lambda tag: _tag(tag[0], name), body)  # not the texts between them
+    body = re.sub("<[^>]*>", lambda tag: _tag(tag[0], name, styles), body)  # not the texts between them
     body = "\n".join(line.strip() for line in body.splitlines() if line.strip())
     return f'<svg {box[0] if box else ""} aria-hidden="true" focusable="false">{body}'
 
 
-def _tag(text: str, name: str) -> str:
+def _tag(text: str, name: str, styles: Mapping[str, str]) -> str:
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text.replace("xlink:href", "href"))
-    for colour, variable in VARIABLES.items():
-        text = re.sub(colour, f"var(--{variable})", text, flags=re.IGNORECASE)
+    for color, style in styles.items():
+        text = re.sub(color, style, text, flags=re.IGNORECASE)
     return text.replace("'DejaVu Sans'", "inherit").replace("font-family: inherit; ", "")

@@ -26,6 +26,7 @@ from handgrad.report.run import Residuals
 from handgrad.runs.prepared import PARTS, Prepared
 from handgrad.tables.table import GONE
 from handgrad.training import Advance, Evaluation, History
+from handgrad.training.watching import watched
 
 MOST = 500
 """Points in a figure of residuals."""
@@ -131,6 +132,8 @@ def train(
         "warnings": prepared.notes,
         "command": command,
     }
+    if seen := watched(history):
+        run["layers"] = _layers(model, seen)
     if task == "classification":
         run["confusion"], run["reliability"] = confusion(y, t), reliability(y, t)
         if len(prepared.labels) == 2:
@@ -165,10 +168,25 @@ def _outputs(model: nn.Module, history: History, prepared: Prepared, part: str) 
 def _curves(history: History) -> dict[str, dict[str, Any]]:
     """The history by part and name."""
     curves: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
+    layers = {f"{measure}/{layer}" for measure, found in watched(history).items() for layer in found}
     for name, values in history.arrays().items():
+        if name in layers:
+            continue
         part = "validation" if name.startswith("validation_") else "train"
         curves[part][name.removeprefix("validation_")] = values.tolist()
     return curves
+
+
+def _layers(model: nn.Module, seen: dict[str, dict[str, Any]]) -> Any:
+    """What was seen of the layers, without the epochs after which nobody looked."""
+    parts = dict(model.named_modules())
+    every = np.array([values for layers in seen.values() for values in layers.values()])
+    looked = np.flatnonzero(np.isfinite(every).any((0, 2)))
+    measures = {
+        measure: {f"{layer} {parts[layer].label}": values[looked].tolist() for layer, values in layers.items()}
+        for measure, layers in seen.items()
+    }
+    return {"epochs": (looked + 1).tolist(), "measures": measures}
 
 
 def _data(prepared: Prepared, source: str) -> Any:

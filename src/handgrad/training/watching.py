@@ -19,6 +19,7 @@ from handgrad.training.anatomy import Summary, norm, summary
 from handgrad.training.callbacks import Callback, TensorBoard
 from handgrad.training.calls import suited
 from handgrad.training.fit import samples
+from handgrad.training.history import History
 
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer
@@ -35,6 +36,23 @@ WHAT = {
     UPDATE: ("update of parameters in a step, ‖Δθ‖ / ‖θ‖", False),
 }
 """What each measure is, and whether it is a share, told in percent."""
+
+
+def watched(history: History) -> dict[str, dict[str, Any]]:
+    """What a `Watch` has put into a history: by measure and layer NumPy arrays (E, R).
+
+    Example:
+        >>> from handgrad.training import History
+        >>> history = History.empty(2, 3, ("std/0", "std/1", "validation_loss"))
+        >>> {measure: list(layers) for measure, layers in watched(history).items()}
+        {'std': ['0', '1']}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in history.arrays().items():
+        measure, _, layer = name.partition("/")
+        if measure in WHAT and layer:
+            found.setdefault(measure, {})[layer] = values
+    return found
 
 
 class Watch(Callback):
