@@ -1,17 +1,24 @@
 """Baselines: scikit-learn's models on the very rows and inputs of a network."""
 
 import math
+import os
+import signal
+import sys
+import time
 import warnings
 
 import numpy as np
 import pytest
+import threadpoolctl
 from sklearn import datasets
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 
 from handgrad import tables
 from handgrad.errors import ArgumentError, DataError
-from handgrad.tables.baselines import MODELS, PENALTIES
+from handgrad.tables.baselines import MODELS, PENALTIES, Baseline
+
+baselines = sys.modules["handgrad.tables.baselines"]
 
 
 def packaged(name):
@@ -170,3 +177,45 @@ def test_what_has_no_baseline_is_refused():
         tables.baselines(tables.load({"x": [1.5, 2.5]}), [])
     with pytest.raises(DataError, match="splits with a test part"):
         tables.baselines(table, [tables.split(table, test=0)])
+
+
+def test_predictions_do_not_depend_on_how_many_workers_share_the_splits():
+    table, told = packaged("wine"), list[int]()
+    splits = [tables.split(table, seed) for seed in (3, 1, 2)]
+    alone = tables.baselines(table, splits, workers_=1)
+    for model, fits in tables.baselines(table, splits, workers_=2, done=told.append).items():
+        for one, other, split in zip(fits, alone[model], splits, strict=True):
+            assert (one.seed, one.chosen) == (split.seed, other.chosen)
+            np.testing.assert_array_equal(one.predictions, other.predictions)
+    assert told == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_split_has_one_thread(workers, monkeypatch):
+    table = packaged("iris")
+    splits = [tables.split(table, seed) for seed in range(2)]
+
+    def counted(model, seed, *_):
+        threads = [library["num_threads"] for library in threadpoolctl.threadpool_info()]
+        return Baseline(model, seed, np.zeros(1), {}, tuple(map(str, threads)))
+
+    monkeypatch.setattr(baselines, "_best", counted)
+    before = threadpoolctl.threadpool_info()
+    for fit in tables.baselines(table, splits, ["linear"], workers_=workers)["linear"]:
+        assert set(fit.warnings) == {"1"}
+    assert threadpoolctl.threadpool_info() == before
+
+
+def test_an_interruption_reaches_the_caller(monkeypatch):
+    table, begun = packaged("iris"), list[str]()
+
+    def interrupted(model, seed, *_):
+        begun.append(model)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # until it is noted
+        return Baseline(model, seed, np.zeros(1), {}, ())
+
+    monkeypatch.setattr(baselines, "_best", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tables.baselines(table, [tables.split(table)], workers_=1)
+    assert begun == ["constant"]

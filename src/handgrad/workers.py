@@ -72,6 +72,13 @@ def default_workers() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def forks() -> bool:
+    """Whether a process can be forked safely, here and now: on Linux, without a GPU, where it may have children."""
+    childless = multiprocessing.current_process().daemon  # such as a worker of a multiprocessing.Pool
+    gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return sys.platform == "linux" and not gpu and not childless
+
+
 def run(
     tasks: Sequence[Task[T]],
     workers: int | None = None,
@@ -81,10 +88,9 @@ def run(
 ) -> list[T | None]:
     """Run the tasks on workers of one torch thread each and return their results in order.
 
-    Workers are forked processes where a process can be forked safely (Linux, no GPU), as PyTorch's DataLoader does it:
-    a step of a small network is a hundred short operations, and with threads, which hand the interpreter's lock to
-    and fro between them, the same work took half as long again. Elsewhere, for a single worker, and in a daemonic
-    process, which may not have children, they are threads.
+    Workers are forked processes where a process `forks` safely, as PyTorch's DataLoader does it: a step of a small
+    network is a hundred short operations, and with threads, which hand the interpreter's lock to and fro between them,
+    the same work took half as long again. Elsewhere, and for a single worker, they are threads.
     Either way the results are the same. The caller's process is one of the workers, which saves a fork. What a task
     changes may or may not stay in a process of its own: rely on what it returns, which must be picklable.
 
@@ -100,10 +106,7 @@ def run(
     Errors: WorkerError if a process ends without a result, as one that is killed for its memory does.
     """
     workers = min(checks.positive_int("workers", workers or default_workers(), "workers.run"), max(len(tasks), 1))
-    if processes is None:
-        childless = multiprocessing.current_process().daemon  # such as a worker of a multiprocessing.Pool
-        gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-        processes = sys.platform == "linux" and workers > 1 and not gpu and not childless
+    processes = forks() and workers > 1 if processes is None else processes
     return _forked(tasks, workers, receive) if processes else _threaded(tasks, workers, receive)
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
@@ -141,7 +141,7 @@ def train(
     else:
         run["residuals"] = _residuals(prepared, y)
     if baselines:
-        run["baselines"], more = _baselines(prepared, judged)
+        run["baselines"], more = _baselines(prepared, workers_, judged)
         run["warnings"] = [*run["warnings"], *more]
     return Trained(model, history, recipe, prepared, run)
 
@@ -240,15 +240,10 @@ def _residuals(prepared: Prepared, y: Tensor) -> Residuals:
     }
 
 
-def _baselines(prepared: Prepared, judged: Callable[[int], None] | None) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _baselines(
+    prepared: Prepared, workers_: int | None, judged: Callable[[int], None] | None
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The same metrics of scikit-learn's models on the same rows, and what it warned of."""
-
-    def splits() -> Iterator[tables.Split]:
-        for done, split in enumerate(prepared.splits):
-            if judged is not None:
-                judged(done)
-            yield split
-
     names = {
         "linear": "logistic regression" if prepared.labels else "ridge regression",
         "boosting": "gradient boosting",
@@ -256,7 +251,8 @@ def _baselines(prepared: Prepared, judged: Callable[[int], None] | None) -> tupl
     metrics = {name: SCORES[name] for name in headed(prepared)}
     targets = prepared.t[prepared.rows["test"]]  # (R, M, …)
     found, notes = {}, []
-    for model, fits in tables.baselines(prepared.table, splits(), ("constant", "linear", "boosting")).items():
+    fitted = tables.baselines(prepared.table, prepared.splits, workers_=workers_, done=judged)
+    for model, fits in fitted.items():
         predicted = torch.stack([torch.from_numpy(fit.predictions) for fit in fits])
         # log p are logits; a p of 0 is as small as a float64 has them
         outputs = predicted.clamp(min=1e-300).log() if prepared.labels else predicted

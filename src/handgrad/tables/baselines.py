@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from handgrad import checks
+from handgrad import checks, workers
 from handgrad.errors import DataError
 from handgrad.optional import require
 from handgrad.seeds import derive
@@ -21,7 +21,8 @@ from handgrad.tables.table import Table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MODELS = ("constant", "linear", "boosting")
+LIBRARY = {"constant": "sklearn.dummy", "linear": "sklearn.linear_model", "boosting": "sklearn.ensemble"}
+MODELS = tuple(LIBRARY)
 PENALTIES = (1.0, 0.1, 10.0, 100.0)
 """Of the linear model's squared weights: Ridge's alpha, 1 / C of LogisticRegression. Without validation the first.
 
@@ -48,7 +49,14 @@ class Baseline:
     warnings: tuple[str, ...]
 
 
-def baselines(table: Table, splits: Iterable[Split], models: Sequence[str] = MODELS) -> dict[str, list[Baseline]]:
+def baselines(
+    table: Table,
+    splits: Iterable[Split],
+    models: Sequence[str] = MODELS,
+    *,
+    workers_: int | None = None,
+    done: Callable[[int], None] | None = None,
+) -> dict[str, list[Baseline]]:
     """Return what scikit-learn's models predict for the test rows of each split.
 
     They get just what a network gets: the same encoded inputs, by an encoder of the split's training rows, to fit; the
@@ -59,8 +67,18 @@ def baselines(table: Table, splits: Iterable[Split], models: Sequence[str] = MOD
     - "linear": LogisticRegression or Ridge.
     - "boosting": HistGradientBoostingClassifier or -Regressor.
 
+    Splits are shared by the cores, each on one thread: several threads of one small model wait for each other most of
+    the time, and where another process wants a core, fifty times as long as they compute.
+
+    Args:
+        table: the data.
+        splits: of its rows.
+        models: of MODELS.
+        workers_: as many as there are cores by default; the numbers do not depend on it.
+        done: called with the number of splits that are finished, from 0 on.
+
     Errors: ArgumentError for an unknown model; DataError for a table without a target; MissingExtraError without
-    scikit-learn.
+    scikit-learn; KeyboardInterrupt for Ctrl-C or SIGTERM, after the models under way.
 
     Example:
         >>> from handgrad import tables
@@ -76,18 +94,41 @@ def baselines(table: Table, splits: Iterable[Split], models: Sequence[str] = MOD
         checks.one_of("models", model, MODELS, "tables.baselines")
     if table.targets is None:
         raise DataError("a table with a target", "one without", "Name it: load(…, target=…).", "tables.baselines")
-    found: dict[str, list[Baseline]] = {model: [] for model in models}
-    for part in splits:
-        if not len(part.test):
-            raise DataError("splits with a test part", repr(part), "Choose test=0.2, say.", "tables.baselines")
-        encoder = Encoder.fit(table, part.train)
-        parts = (part.train, part.validation, part.test)
-        # float64, for probabilities of float32 do not sum to 1 as scikit-learn's metrics ask for
-        inputs = [encoder.transform(table, rows).double().numpy() for rows in parts]
-        data = [(x, encoder.targets(table, rows).numpy()) for x, rows in zip(inputs, parts)]
-        for model in models:
-            found[model].append(_best(model, part.seed, encoder, *data))
-    return found
+    splits, finished = list(splits), 0
+    if empty := [part for part in splits if not len(part.test)]:
+        raise DataError("splits with a test part", repr(empty[0]), "Choose test=0.2, say.", "tables.baselines")
+    for name in {"constant", *models}:  # here once, not in each worker
+        require(LIBRARY[name], "tables")
+    limits = require("threadpoolctl", "tables").threadpool_limits
+
+    def task(part: Split) -> workers.Task[list[Baseline]]:
+        def run(stop: workers.Stop, send: workers.Send) -> list[Baseline]:
+            encoder = Encoder.fit(table, part.train)
+            parts = (part.train, part.validation, part.test)
+            # float64, for probabilities of float32 do not sum to 1 as scikit-learn's metrics ask for
+            inputs = [encoder.transform(table, rows).double().numpy() for rows in parts]
+            data = [(x, encoder.targets(table, rows).numpy()) for x, rows in zip(inputs, parts)]
+            with limits(1):
+                found = [_best(model, part.seed, encoder, *data) for model in models if not stop.is_set()]
+            send(None)
+            return found
+
+        return run
+
+    def one_more(_: Any) -> None:
+        nonlocal finished
+        finished += 1
+        if done is not None:
+            done(finished)
+
+    if done is not None:
+        done(0)
+    # one thread elsewhere: limits and warnings are of a whole process
+    found = workers.run([task(part) for part in splits], workers_ if workers.forks() else 1, one_more)
+    fits = [one for one in found if one is not None and len(one) == len(models)]
+    if len(fits) < len(splits):
+        raise KeyboardInterrupt
+    return {model: [one[at] for one in fits] for at, model in enumerate(models)}
 
 
 Data = tuple[Any, Any]
@@ -117,12 +158,12 @@ def _choices(
     state = derive(seed, "baseline", model) % 2**32
     alone = classes > 0 and len(np.unique(t)) < 2  # scikit-learn's classifiers refuse a single class
     if model == "constant" or alone:
-        dummy = require("sklearn.dummy", "tables")
+        dummy = require(LIBRARY["constant"], "tables")
         constant = dummy.DummyClassifier(strategy="prior") if classes else dummy.DummyRegressor()
         constant.fit(x, t)
         yield {}, *(_predicted(constant, rows, classes) for rows in (validation, test))
     elif model == "linear":
-        linear = require("sklearn.linear_model", "tables")
+        linear = require(LIBRARY["linear"], "tables")
         for penalty in PENALTIES if len(validation) else PENALTIES[:1]:
             if classes:
                 fitted = linear.LogisticRegression(C=1 / penalty, max_iter=1000, random_state=state).fit(x, t)
@@ -130,7 +171,7 @@ def _choices(
                 fitted = linear.Ridge(alpha=penalty, random_state=state).fit(x, t)
             yield {"penalty": penalty}, *(_predicted(fitted, rows, classes) for rows in (validation, test))
     else:
-        ensemble = require("sklearn.ensemble", "tables")
+        ensemble = require(LIBRARY["boosting"], "tables")
         kind = ensemble.HistGradientBoostingClassifier if classes else ensemble.HistGradientBoostingRegressor
         fitted = kind(early_stopping=False, random_state=state).fit(x, t)
         if not len(validation):
