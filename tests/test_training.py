@@ -1003,6 +1003,15 @@ def test_an_evaluation_of_data_of_each_replica_is_weighted():
         Evaluation(x, x, criterion, weights=weights[0], own=True)
 
 
+def test_a_measure_does_not_hide_the_loss_that_is_measured_beside_it():
+    largest = {"loss": lambda y, t: (y - t).abs().amax((1, 2))}
+    with pytest.raises(ArgumentError, match="measures of other names than the loss"):
+        trained([3, 5], metrics=largest)
+    with pytest.raises(ArgumentError, match="measures of other names than the loss"):
+        Evaluation(X, T, nn.MSELoss(replicas=2), largest)
+    assert Evaluation(X, T, None, largest)(nn.Linear(1, 1, replicas=2))["loss"].shape == (2,)
+
+
 def test_more_steps_go_on_only_from_a_whole_epoch(tmp_path):
     """An epoch has 3 steps: a run of 7 ends in the midst of the third epoch, one of 6 at the end of the second."""
     options = {"validation": 0.2, "epochs": 10}
