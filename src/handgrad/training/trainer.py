@@ -65,7 +65,8 @@ class Trainer:
         steps: the optimiser's steps after which training ends, in the midst of an epoch if need be; None for no end.
         metrics: what to measure of the model in evaluation mode: functions by name, or one that returns numbers by
             name, such as an `Evaluation`. "loss" is the training loss's name.
-        every: measure after every so many epochs, and after the last.
+        every: measure after every so many epochs, and after the last; early stopping of "loss", which is there after
+            each, may end, and have its best, at an epoch that is not measured.
         schedule: of the learning rate. OneCycleLR, CyclicLR and what is composed with them move with each of the
             optimiser's steps, others with each epoch; ReduceLROnPlateau listens to the measure that early stopping
             watches, each time it is measured, or else to the training loss.
