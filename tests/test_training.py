@@ -821,6 +821,22 @@ def test_a_metric_gives_a_number_for_each_replica(replicas, shape):
         trainer.run()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_is_refused_with_what_takes_its_place(dtype):
+    """Not even half of the layers would hear of it, and some trained in silence in another dtype."""
+    remedy = 'Leave torch.autocast.*precision="bfloat16"'
+    model, criterion = network(), nn.MSELoss()
+    with torch.autocast("cpu", dtype):
+        with pytest.raises(ArgumentError, match=f"outside of torch.autocast.*{remedy}"):
+            fit(model, criterion, optim.SGD(model.parameters()), (X, T))
+        with pytest.raises(DTypeError, match=rf"model\.2.*{remedy}"):
+            model(X)
+        with pytest.raises(DTypeError, match=f"MSELoss.*{remedy}"):
+            criterion(model[0](X), torch.zeros(60, 8))
+        double = network().double()
+        fit(double, criterion, optim.SGD(double.parameters()), (X, T), epochs=1)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_model_is_left_in_training_mode(precision):
     model = nn.replicate(network(dropout=0.2), [0, 1]).eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from handgrad import checks
 from handgrad.data import Batches, Loader
 from handgrad.errors import ArgumentError, DTypeError
 from handgrad.nn.averaging import AveragedModel
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 def agree(trainer: Trainer) -> None:
     """Raise unless batches, loss, optimiser and schedule are those of the model.
 
-    Errors: ArgumentError for seeds or a loss of other replicas than the model's, a loss that is not reduced, LBFGS, an
-    optimiser of other parameters, a schedule of another optimiser, one that waits for a measure to rise which should
-    fall, OneCycleLR that ends before training does, or a bound of clipping out of range; and what batches and loss find
-    of the model.
+    Errors: ArgumentError within torch.autocast, for seeds or a loss of other replicas than the model's, a loss that is
+    not reduced, LBFGS, an optimiser of other parameters, a schedule of another optimiser, one that waits for a measure
+    to rise which should fall, OneCycleLR that ends before training does, or a bound of clipping out of range; and what
+    batches and loss find of the model.
     """
     model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
     R = replicas_of(model)
+    if any(checks.autocast(p.value) for p in model.parameters()):
+        raise ArgumentError("training outside of torch.autocast", "training within it", checks.OUTSIDE, "Trainer")
     if (R or 1) != batches.replicas:
         got, remedy = f"{batches.replicas} seeds", "Pass one seed for each replica of the model."
         raise ArgumentError(f"batches for {R or 1} replicas", got, remedy, "Trainer")
