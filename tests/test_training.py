@@ -821,6 +821,30 @@ def test_a_metric_gives_a_number_for_each_replica(replicas, shape):
         trainer.run()
 
 
+class Exchange(Callback):
+    """Changes the network at an event."""
+
+    def __init__(self, event, change):
+        self.change = change
+        setattr(self, event, lambda trainer: self.change(trainer.model))
+
+
+@pytest.mark.parametrize("event", ["on_start", "on_epoch_end"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(lambda model: setattr(model, "4", nn.Linear(8, 1)), "4.weight, 4.bias"), (lambda model: model.pop(-1), "fewer")],
+)
+def test_a_layer_that_a_callback_exchanges_is_told(event, precision, change, named):
+    """It was seen by a Watch and returned, while the old one was trained."""
+    model = network()
+    options = {"precision": precision, "callbacks": [Exchange(event, change)], "epochs": 2}
+    with pytest.raises(StateError, match=f"a callback: expected the parameters .* began with, got {named}"):
+        fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (X, T), **options)
+    model = network()
+    fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (X, T), callbacks=[Exchange("on_end", change)], epochs=1)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_is_refused_with_what_takes_its_place(dtype):
     """Not even half of the layers would hear of it, and some trained in silence in another dtype."""
