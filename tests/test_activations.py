@@ -56,3 +56,12 @@ def test_softplus_without_threshold_does_not_overflow() -> None:
     softplus = nn.Softplus(threshold=float("inf"))
     assert softplus(torch.tensor([-1e4, 1e4])).tolist() == [0.0, 1e4]
     assert softplus.backward(torch.ones(2)).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("beta", [2.0, 1e3, -2.0])
+@pytest.mark.parametrize("threshold", [20.0, -1.0, float("inf")])
+def test_softplus_is_finite_where_beta_times_x_is_not(beta: float, threshold: float) -> None:
+    sign = 1 if beta > 0 else -1
+    softplus = nn.Softplus(beta, threshold)
+    assert torch.equal(softplus(sign * torch.tensor([3e38, -3e38])), torch.tensor([sign * 3e38, 0.0]))
+    assert softplus.backward(torch.ones(2)).tolist() == [1.0, 0.0]

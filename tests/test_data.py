@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from handgrad import data, nn, optim
 from handgrad.data import Batches, split
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.metrics import SCORES
 from handgrad.seeds import derive
 from handgrad.training import Evaluation, Trainer
@@ -192,6 +192,27 @@ def test_rows_without_shuffling_come_as_they_are_given(own):
         ((inputs, targets),) = batches.epoch(epoch)
         assert torch.equal(inputs, expected)
         assert torch.equal(targets, -expected)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (torch.ones(2, 6).bool(), DTypeError, "rows as a tensor of int64, got bool"),
+        (torch.ones(2, 6), DTypeError, "got float32"),
+        ([[0, 1], [2, 3]], DTypeError, "got list"),
+        (torch.tensor([0, 1]), ShapeError, "rows of shape"),
+        (torch.tensor([[0, 6], [0, 1]]), ArgumentError, "rows from 0 to 5, got 0 to 6"),
+        (torch.tensor([[0, 1], [-1, 1]]), ArgumentError, "rows from 0 to 5, got -1 to 1"),
+    ],
+)
+def test_rows_are_indices_of_samples(own, rows, error, message):
+    """Also of an evaluation, where one beyond a replica's own data was a sample of another's."""
+    x, t = numbered(6, 2 if own else None)
+    with pytest.raises(error, match=message):
+        Batches(x, t, 2, [0, 1], own=own, rows=rows)
+    with pytest.raises(error, match=message):
+        Evaluation(x, t, own=own, rows=rows)
 
 
 def test_the_order_of_samples_that_are_not_shuffled():

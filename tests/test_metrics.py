@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from torch import Tensor
 
+from handgrad import scoring
 from handgrad.errors import ArgumentError, DTypeError, HandgradError, ShapeError
 from handgrad.metrics import DEFAULTS, SCORES, Score, measure, pinball, resolve
 
@@ -209,6 +210,14 @@ def test_logits_that_differ_by_a_constant_are_tied() -> None:
     for K in (2, 3, 7):
         z = torch.randint(9, (1, 1, K), generator=draw) + torch.randint(99, (1, 40, 1), generator=draw)
         assert SCORES["auc"](z.float(), torch.arange(40) % K).item() == 0.5
+
+
+def test_logits_of_other_classes_that_change_places_are_tied() -> None:
+    """Their softmax is summed in another order, and differed in its last digit."""
+    logits, t = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).double(), torch.arange(50) % 4
+    turned = torch.cat([logits, logits[:, [0, 3, 1, 2]]])
+    odds = scoring.of_classes(turned.unsqueeze(0), t.repeat(2)).odds[0]
+    assert torch.equal(odds[:50, [0, 3, 1, 2]], odds[50:])
 
 
 def test_the_reason_is_that_of_the_replica_without_a_number() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from handgrad import nn, optim
-from handgrad.errors import ArgumentError, DeviceError, DTypeError, ShapeError, StateError
+from handgrad import fit, nn, optim, summary
+from handgrad.errors import ArgumentError, DeviceError, DTypeError, MethodError, ShapeError, StateError
 from handgrad.interop import from_torch
 from handgrad.testing import gradcheck
 from tests.cases import CASES, Case, explains, generator, ids, network
@@ -504,3 +504,36 @@ def test_a_parameter_of_torch_is_refused_where_it_would_not_be_trained():
 
     with pytest.raises(DTypeError, match=r"Scaled.scale: expected a handgrad parameter, got torch.nn.Parameter"):
         optim.SGD(nn.Sequential(nn.Linear(2, 2), Scaled()).parameters())
+
+
+def test_a_forward_without_a_backward_is_told_where_it_is_needed() -> None:
+    """As of a class that comes from torch.nn."""
+
+    class Doubled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(2, 3)
+
+        def forward(self, x: Any) -> Any:
+            return 2 * self.fc(x)
+
+        @property
+        def odd(self) -> Any:
+            return self.fc.missing  # type: ignore[attr-defined]
+
+    x, t, criterion = torch.ones(4, 2), torch.zeros(4, 3), nn.MSELoss()
+    for model, place in ((Doubled(), "Doubled"), (nn.Sequential(Doubled(), nn.ReLU()), r"model\.0 \(Doubled\)")):
+        words = f"^{place}: expected a class with a backward of its own"
+        assert summary(model, x).layers[0].shape == (4, 3)
+        with pytest.raises(MethodError, match=words):
+            summary(model, x, t, criterion)
+        with pytest.raises(MethodError, match=words):
+            fit(model, criterion, optim.SGD(model.parameters()), (x, t))
+        model(x)
+        with pytest.raises(MethodError, match=words):
+            model.backward(t)
+    with pytest.raises(MethodError, match=r"^ModuleList: expected a class with a forward"):
+        nn.ModuleList()(x)
+    for name in ("other", "odd"):
+        with pytest.raises(AttributeError, match=r"has no attribute '(other|missing)'"):
+            getattr(Doubled(), name)

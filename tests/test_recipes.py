@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handgrad import nn, optim
-from handgrad.errors import ArgumentError, ShapeError, StateError
+from handgrad.errors import ArgumentError, HandgradError, StateError
 from handgrad.recipes import ACTIVATIONS, OPTIMIZERS, SCHEDULES, Recipe
 from handgrad.targets import StandardisedLoss, centre, rescale
 from handgrad.training.watching import watched
@@ -408,14 +408,21 @@ def test_flat_targets_are_refused() -> None:
         ({"x": torch.zeros(100, 3)}, "inputs and targets"),
         ({"weights": torch.ones(100)}, r"weights of shape \(120,\), got \(100,\)"),
         ({"x": torch.zeros(2, 120, 3), "weights": torch.ones(2, 120)}, r"weights of shape \(120,\), got \(2, 120\)"),
-        ({"rows": (torch.zeros(3, 9).long(), None)}, r"rows of 2 replicas, got \(3, 9\)"),
-        ({"rows": (torch.zeros(2, 9).long(), torch.zeros(3, 9).long())}, "validation rows of 2 replicas"),
+        ({"rows": (torch.zeros(3, 9).long(), None)}, r"rows of shape \(2, M\), got \(3, 9\)"),
+        ({"rows": (torch.zeros(2, 9).long(), torch.zeros(3, 9).long())}, r"rows of shape \(2, M\), got \(3, 9\)"),
+        ({"rows": (torch.full((2, 9), 120), None)}, "rows from 0 to 119"),
+        ({"rows": (torch.ones(2, 120).bool(), None)}, "rows as a tensor of int64, got bool"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(task: str, options: dict[str, Any], message: str) -> None:
     x, t = curve() if task == "regression" else classes()
-    with pytest.raises(ShapeError, match=message):
+    with pytest.raises(HandgradError, match=message):
         SHORT.train(**{"x": x, "t": t, "seeds": [0, 1], "task": task, **options})
+
+
+def test_a_measure_does_not_hide_the_validation_loss() -> None:
+    with pytest.raises(ArgumentError, match=r"Recipe.train: expected measures of other names than the loss"):
+        SHORT.train(*curve(), [0], task="regression", measures={"loss": lambda y, t: (y - t).abs().mean((1, 2))})
 
 
 # Parts

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -877,6 +878,25 @@ def test_one_group_of_networks_is_stopped_too(number, data, tmp_path):
     _, said = process.communicate()
     assert process.returncode == 130, said
     assert b"The same command goes on" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills processes")
+def test_two_commands_do_not_write_into_one_folder(data, tmp_path):
+    """The one that ended last replaced the other's networks, in silence where they have other seeds."""
+    options = ["--target", "y", "--no-baselines", "-o", str(tmp_path / "model")]
+    words = [sys.executable, "-m", "handgrad", "train", str(data), *options, "--seeds", "4", "--epochs", "9999"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(tmp_path.glob("model/checkpoints/*/*.safetensors")):
+            time.sleep(0.01)
+        result = command("train", data, *options, "--seeds", "3", "--epochs", "2")
+        process.kill()
+    assert result.exit_code == 2
+    assert "expected a folder that no other command writes to" in result.output
+    assert (tmp_path / "model" / ".lock").exists(), "which holds nobody up"
+    shutil.rmtree(tmp_path / "model" / "checkpoints")
+    assert command("train", data, *options, "--seeds", "3", "--epochs", "2").exit_code == 0
+    names = sorted(path.name for path in (tmp_path / "model").iterdir())
+    assert names == ["encoding.json", "model.safetensors", "report.html", "run.json"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills processes")

@@ -821,6 +821,46 @@ def test_a_metric_gives_a_number_for_each_replica(replicas, shape):
         trainer.run()
 
 
+class Exchange(Callback):
+    """Changes the network at an event."""
+
+    def __init__(self, event, change):
+        self.change = change
+        setattr(self, event, lambda trainer: self.change(trainer.model))
+
+
+@pytest.mark.parametrize("event", ["on_start", "on_epoch_end"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(lambda model: setattr(model, "4", nn.Linear(8, 1)), "4.weight, 4.bias"), (lambda model: model.pop(-1), "fewer")],
+)
+def test_a_layer_that_a_callback_exchanges_is_told(event, precision, change, named):
+    """It was seen by a Watch and returned, while the old one was trained."""
+    model = network()
+    options = {"precision": precision, "callbacks": [Exchange(event, change)], "epochs": 2}
+    with pytest.raises(StateError, match=f"a callback: expected the parameters .* began with, got {named}"):
+        fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (X, T), **options)
+    model = network()
+    fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (X, T), callbacks=[Exchange("on_end", change)], epochs=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_is_refused_with_what_takes_its_place(dtype):
+    """Not even half of the layers would hear of it, and some trained in silence in another dtype."""
+    remedy = 'Leave torch.autocast.*precision="bfloat16"'
+    model, criterion = network(), nn.MSELoss()
+    with torch.autocast("cpu", dtype):
+        with pytest.raises(ArgumentError, match=f"outside of torch.autocast.*{remedy}"):
+            fit(model, criterion, optim.SGD(model.parameters()), (X, T))
+        with pytest.raises(DTypeError, match=rf"model\.2.*{remedy}"):
+            model(X)
+        with pytest.raises(DTypeError, match=f"MSELoss.*{remedy}"):
+            criterion(model[0](X), torch.zeros(60, 8))
+        double = network().double()
+        fit(double, criterion, optim.SGD(double.parameters()), (X, T), epochs=1)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_model_is_left_in_training_mode(precision):
     model = nn.replicate(network(dropout=0.2), [0, 1]).eval()
@@ -1001,6 +1041,15 @@ def test_an_evaluation_of_data_of_each_replica_is_weighted():
         assert torch.allclose(evaluation(model)["loss"], (of * w).sum(1) / w.sum(1))
     with pytest.raises(ShapeError, match="weights"):
         Evaluation(x, x, criterion, weights=weights[0], own=True)
+
+
+def test_a_measure_does_not_hide_the_loss_that_is_measured_beside_it():
+    largest = {"loss": lambda y, t: (y - t).abs().amax((1, 2))}
+    with pytest.raises(ArgumentError, match="measures of other names than the loss"):
+        trained([3, 5], metrics=largest)
+    with pytest.raises(ArgumentError, match="measures of other names than the loss"):
+        Evaluation(X, T, nn.MSELoss(replicas=2), largest)
+    assert Evaluation(X, T, None, largest)(nn.Linear(1, 1, replicas=2))["loss"].shape == (2,)
 
 
 def test_more_steps_go_on_only_from_a_whole_epoch(tmp_path):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from handgrad.errors import ArgumentError, DeviceError, DimensionError, DTypeError, ShapeError
 
+OUTSIDE = 'Leave torch.autocast, which changes dtypes within layers; fit and Trainer take precision="bfloat16".'
+
 
 def own(value: Any) -> Any:
     """Python's own number in place of NumPy's or a tensor of no dimensions, also within a list; the rest as it is.
@@ -83,10 +85,18 @@ def like(x: Any, reference: Tensor | None, where: object, what: str = "input", o
         remedy = f"Convert the {what} with .to({reference.dtype}), or the model with model.to({x.dtype})."
         if not x.dtype.is_floating_point:
             remedy = f"Convert the {what} with .to({reference.dtype})."
+        elif autocast(x) or autocast(reference):
+            remedy = OUTSIDE
         raise DTypeError(expected, short(x.dtype), remedy, _label(where))
     expected = f"{what} on device {reference.device}, that of {owner}"
     remedy = f"Move the {what} with .to('{reference.device}'), or the model with model.to('{x.device}')."
     raise DeviceError(expected, str(x.device), remedy, _label(where))
+
+
+def autocast(like: Tensor) -> bool:
+    """Whether torch.autocast changes the dtype of products, seen by doing one: it was asked otherwise before 2.4."""
+    one = like.new_ones(1, 1)
+    return (one @ one).dtype is not like.dtype
 
 
 def same_shape(t: Tensor, y: Tensor, where: str, what: str = "targets") -> None:

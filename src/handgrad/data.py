@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.nn.module import Module
 from handgrad.nn.slot import mapped, several
 from handgrad.seeds import derive, generator, whole
@@ -46,7 +46,8 @@ class Batches:
         rows: which samples each replica sees, (R, M) indices, as `split` gives them; all by default.
 
     Errors: ArgumentError for a batch size out of range, no seeds or an unknown `last`; ShapeError if x and t have
-    different numbers of samples, or not one data set for each seed.
+    different numbers of samples, or not one data set for each seed; DTypeError for rows that are no indices, such as a
+    mask.
 
     Example:
         >>> import torch
@@ -85,12 +86,8 @@ class Batches:
         if weights is not None and weights.shape != t.shape[: lead + 1]:
             got = str(tuple(weights.shape))
             raise ShapeError(f"weights of shape {tuple(t.shape[: lead + 1])}", got, "Give one to each sample.", where)
-        if rows is not None and (rows.ndim != 2 or len(rows) != len(self.seeds) or rows.numel() == 0):
-            got, remedy = str(tuple(rows.shape)), "Pass the indices that handgrad.data.split returns."
-            raise ShapeError(f"rows of shape ({len(self.seeds)}, M)", got, remedy, where)
-        if rows is not None and not 0 <= int(rows.min()) <= int(rows.max()) < t.shape[lead]:
-            got = f"{int(rows.min())} to {int(rows.max())}"
-            raise ArgumentError(f"rows from 0 to {t.shape[lead] - 1}", got, "Pass indices of the samples.", where)
+        if rows is not None:
+            check_rows(rows, t.shape[lead], len(self.seeds), where)
         self.rows = rows
         self.count = t.shape[lead] if rows is None else rows.shape[1]
         batch_size = checks.positive_int("batch_size", batch_size, where)
@@ -304,6 +301,23 @@ def _spread(classes: Tensor) -> Tensor:
     rank[by_class] = torch.arange(len(classes), device=classes.device) - starts[index[by_class]]
     place: Tensor = (rank + 0.5) / counts[index]
     return place.argsort(stable=True)
+
+
+def check_rows(rows: Any, samples: int, replicas: int | None, where: str) -> None:
+    """Raise unless rows are (R, M) indices of samples; without `replicas` R may be any.
+
+    Errors: DTypeError for what is no tensor of indices, such as a mask; ShapeError; ArgumentError for one out of range.
+    """
+    if not isinstance(rows, Tensor) or rows.dtype not in (torch.int64, torch.int32):
+        got = checks.short(rows.dtype) if isinstance(rows, Tensor) else type(rows).__name__
+        remedy = "Pass indices of the samples; those of a mask (R, N) are mask.nonzero()[:, 1].view(R, -1)."
+        raise DTypeError("rows as a tensor of int64", got, remedy, where)
+    if rows.ndim != 2 or len(rows) != (replicas or len(rows)) or rows.numel() == 0:
+        got, remedy = str(tuple(rows.shape)), "Pass the indices that handgrad.data.split returns."
+        raise ShapeError(f"rows of shape ({replicas or 'R'}, M)", got, remedy, where)
+    low, high = int(rows.min()), int(rows.max())
+    if not 0 <= low <= high < samples:
+        raise ArgumentError(f"rows from 0 to {samples - 1}", f"{low} to {high}", "Pass indices of the samples.", where)
 
 
 def selected(values: Tensor, rows: Tensor) -> Tensor:

@@ -64,6 +64,10 @@ class BackwardError(HandgradError, RuntimeError):
     """backward was called before forward, or twice for one forward."""
 
 
+class MethodError(HandgradError, AttributeError):
+    """A module's class has no forward, or no backward, which PyTorch's modules need not have."""
+
+
 class StateError(HandgradError, RuntimeError):
     """A state dict, or what an optimiser holds, does not fit the network."""
 

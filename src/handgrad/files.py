@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from handgrad.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
 
 FORMAT = 1
 """Of results.json."""
@@ -61,6 +68,34 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
     write_atomically(folder / ".trial", "")
     (folder / ".trial").unlink(missing_ok=True)  # another process may have tried the folder, too
     return folder
+
+
+@contextmanager
+def alone(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Within it no other process that asks for it has this folder, which is made if need be.
+
+    The system's lock on a file, which ends with the process, however that ends; where there are none, nothing is held.
+
+    Errors: OutputError if another process has it, or if it cannot be written to.
+    """
+    folder = writable_folder(path)
+    if sys.platform == "win32":
+        yield folder
+        return
+    lock = folder / ".lock"
+    with ExitStack() as held:
+        try:
+            file = held.enter_context(open(lock, "ab"))
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no worker inherits it
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                got = f"one whose {lock.name} cannot be had ({reason_of(error)})"
+                remedy = "Wait for the other command, or choose another folder."
+                raise OutputError("a folder that no other command writes to", got, remedy, str(folder)) from None
+        try:
+            yield folder
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:

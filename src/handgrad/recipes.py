@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from handgrad import checks, nn, optim, workers
-from handgrad.data import Batches, rowwise, split
+from handgrad.data import Batches, check_rows, rowwise, split
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.targets import StandardisedLoss, centre, rescale
 from handgrad.training import (
@@ -30,6 +30,7 @@ from handgrad.training import (
     Watch,
     train_replicas,
 )
+from handgrad.training.evaluation import without_loss
 
 TASKS = ("classification", "regression")
 ACTIVATIONS = ("ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Sigmoid", "Softplus")
@@ -225,13 +226,14 @@ class Recipe:
             outputs: K or O; by default the largest class index + 1, or the width of t.
             weights: of the samples, (N,), in training and validation.
             rows: which samples each replica is trained and validated on; `Recipe.rows` by default.
-            measures: of outputs and targets on the validation rows, by name, as "validation_…" in the history.
+            measures: of outputs and targets on the validation rows, by name, as "validation_…" in the history; not
+                "loss", which is there without.
             checkpoints: a folder from which an interrupted run goes on; a group of replicas has a folder in it.
             advance: called with the losses of the replicas that have just finished an epoch.
             workers_: as many as there are cores by default.
             size: replicas in a group at most. Groups share the cores.
 
-        Errors: ArgumentError and ShapeError before training for data that do not fit.
+        Errors: ArgumentError, DTypeError and ShapeError before training for data that do not fit.
         """
         seeds, own = list(seeds), x.ndim == 3
         if task == "regression" and t.ndim != 2:
@@ -239,12 +241,15 @@ class Recipe:
         if weights is not None and weights.shape != t.shape[:1]:
             got, remedy = str(tuple(weights.shape)), "Give one to each sample."
             raise ShapeError(f"weights of shape ({len(t)},)", got, remedy, "Recipe.train")
+        without_loss(measures or {}, "Recipe.train")
         width = outputs or (int(t.max()) + 1 if task == "classification" else t.shape[1])
         rows = self.rows(t, seeds, task) if rows is None else rows
-        for name, given in (("inputs", x if own else None), ("rows", rows[0]), ("validation rows", rows[1])):
-            if given is not None and len(given) != len(seeds):
-                got, remedy = str(tuple(given.shape)), "Pass those of each seed."
-                raise ShapeError(f"{name} of {len(seeds)} replicas", got, remedy, "Recipe.train")
+        if own and len(x) != len(seeds):
+            got, remedy = str(tuple(x.shape)), "Pass those of each seed."
+            raise ShapeError(f"inputs of {len(seeds)} replicas", got, remedy, "Recipe.train")
+        for given in rows:
+            if given is not None:
+                check_rows(given, len(t), len(seeds), "Recipe.train")
         place = {seed: r for r, seed in enumerate(seeds)}
         centres = centre(t, rows[0], weights) if task == "regression" else None
 

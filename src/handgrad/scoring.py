@@ -32,8 +32,9 @@ class Classes:
     def odds(self) -> Tensor:
         """log p_k − log(1 − p_k), which, unlike p_k, does not saturate."""
         z = self.z - self.z.amax(-1, keepdim=True)  # so that logits that differ by a constant are tied exactly
-        logp, top = z - z.logsumexp(-1, keepdim=True), z.argmax(-1, keepdim=True)
-        high = z.gather(-1, top) - z.scatter(-1, top, -math.inf).logsumexp(-1, keepdim=True)
+        falling = z.sort(-1, descending=True).values  # summed in one order: those that change places are tied, too
+        logp, top = z - falling.logsumexp(-1, keepdim=True), z.argmax(-1, keepdim=True)
+        high = falling[..., :1] - falling[..., 1:].logsumexp(-1, keepdim=True)
         found = logp - (-logp.exp()).log1p()
         # only the most probable class comes near 1, where 1 − p_k has no digits left
         found = found.scatter(-1, top, torch.where(high > 2, high, found.gather(-1, top)))

@@ -16,7 +16,7 @@ from handgrad import workers as pool
 from handgrad.cli.console import INTERRUPTED, advancing, app, console, errors, guarded, progress_bar, widths, write
 from handgrad.cli.reading import Decimal, Drop, Encoding, Groups, Kind, Missing, Separator, Task, Time, reading
 from handgrad.errors import ArgumentError, OutputError
-from handgrad.files import writable_folder, write_atomically
+from handgrad.files import alone, write_atomically
 from handgrad.recipes import Recipe
 from handgrad.tables.reading import PARQUET
 
@@ -66,9 +66,12 @@ def train(
     """
 
     def action() -> None:
+        with alone(output) as folder:  # another command would end by replacing what this one has left
+            trained_in(folder)
+
+    def trained_in(folder: Path) -> None:
         from handgrad import runs
 
-        folder = writable_folder(output)
         if (folder / "model.safetensors").exists() and not overwrite:
             remedy = "Choose another folder with --output, or pass --overwrite."
             raise OutputError("a folder without a finished model", "one with", remedy, str(folder))

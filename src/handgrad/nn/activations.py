@@ -141,7 +141,7 @@ class Softplus(Elementwise):
     r"""A smooth ReLU, written so that nothing overflows.
 
     $$y = \frac{1}{\beta} \log(1 + e^{\beta x})
-        = \frac{1}{\beta} \big( \max(\beta x, 0) - \log(1 - \sigma(-|\beta x|)) \big), \qquad
+        = \max(x, 0) - \frac{1}{\beta} \log(1 - \sigma(-|\beta x|)), \qquad
       \frac{dy}{dx} = \sigma(\beta x)$$
 
     and y = x where βx > threshold.
@@ -175,10 +175,9 @@ class Softplus(Elementwise):
         bend, linear = _log_bend(z), self._linear(z)
         if linear is not None:
             bend.addcmul_(bend, linear, value=-1)
-        y = torch.relu(z).sub_(bend)
-        if linear is not None and self.threshold < 0:
-            y = torch.where(linear > 0, z, y)
-        return y if self.beta == 1 else y.mul_(1 / self.beta), z
+        steep = torch.relu(x) if self.beta > 0 else x.clamp(max=0)  # not of βx, which is infinite where x is large
+        y = steep.sub_(bend if self.beta == 1 else bend.mul_(1 / self.beta))
+        return (y if linear is None or self.threshold >= 0 else torch.where(linear > 0, x, y)), z
 
     def slope(self, z: Tensor) -> Tensor:
         s, linear = torch.sigmoid(z), self._linear(z)

@@ -63,7 +63,7 @@ class Container(Module):
         """A part by its name, where nothing else has it, as in PyTorch."""
         if name in (parts := vars(self).get("_parts", {})):
             return cast(Module, parts[name])
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return super().__getattr__(name)  # type: ignore[misc, no-any-return]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A part that is set by its name is exchanged, as in PyTorch."""

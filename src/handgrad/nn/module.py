@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from handgrad import checks
-from handgrad.errors import ArgumentError, BackwardError, ShapeError
+from handgrad.errors import ArgumentError, BackwardError, MethodError, ShapeError
 from handgrad.nn.numbers import replicas_of, taken
 from handgrad.nn.parameter import Generators, Parameter
 from handgrad.nn.slot import check_gradient, described
@@ -74,6 +74,14 @@ class Module(Tree):
         nearest = next(vars(base) for base in cls.__mro__ if {"backward", "backward_parameters"} & vars(base).keys())
         if "backward_parameters" not in nearest:
             cls.backward_parameters = Module.backward_parameters  # type: ignore[method-assign]
+
+    if not TYPE_CHECKING:  # type checkers know without it
+
+        def __getattr__(self, name):
+            if name in ("forward", "backward"):
+                remedy = f"Write def {name}, or join modules by one that has it, such as Sequential or Residual."
+                raise MethodError(f"a class with a {name} of its own", "none", remedy, type(self).__name__)
+            return object.__getattribute__(self, name)  # which raises what it did, also from within a property
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         return self.forward(*inputs, **options)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from handgrad import checks
 from handgrad.data import Batches, Loader
-from handgrad.errors import ArgumentError, DTypeError
+from handgrad.errors import ArgumentError, DTypeError, StateError
 from handgrad.nn.averaging import AveragedModel
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
+from handgrad.nn.parameter import Parameter
 from handgrad.nn.utils import bound
 from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
 def agree(trainer: Trainer) -> None:
     """Raise unless batches, loss, optimiser and schedule are those of the model.
 
-    Errors: ArgumentError for seeds or a loss of other replicas than the model's, a loss that is not reduced, LBFGS, an
-    optimiser of other parameters, a schedule of another optimiser, one that waits for a measure to rise which should
-    fall, OneCycleLR that ends before training does, or a bound of clipping out of range; and what batches and loss find
-    of the model.
+    Errors: ArgumentError within torch.autocast, for seeds or a loss of other replicas than the model's, a loss that is
+    not reduced, LBFGS, an optimiser of other parameters, a schedule of another optimiser, one that waits for a measure
+    to rise which should fall, OneCycleLR that ends before training does, or a bound of clipping out of range; and what
+    batches and loss find of the model.
     """
     model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
     R = replicas_of(model)
+    if any(checks.autocast(p.value) for p in model.parameters()):
+        raise ArgumentError("training outside of torch.autocast", "training within it", checks.OUTSIDE, "Trainer")
     if (R or 1) != batches.replicas:
         got, remedy = f"{batches.replicas} seeds", "Pass one seed for each replica of the model."
         raise ArgumentError(f"batches for {R or 1} replicas", got, remedy, "Trainer")
@@ -111,6 +115,18 @@ def check_names(names: Any, monitor: str) -> None:
     if monitor not in ("loss", *names):
         expected = f"early stopping to watch one of {', '.join(['loss', *names])}"
         raise ArgumentError(expected, monitor, "Name one of these, or measure it.", "EarlyStopping")
+
+
+def check_same(model: Module, parameters: list[Parameter]) -> None:
+    """Raise unless a model has the parameters that its training began with, which the optimiser steps.
+
+    Errors: StateError for others, as of a layer that a callback has exchanged.
+    """
+    known, named = {id(p) for p in parameters}, list(model.named_parameters())
+    if {id(p) for _, p in named} != known:
+        others = ", ".join(name for name, p in named if id(p) not in known)
+        remedy = "Exchange layers after training, and train again with an optimiser of the new ones."
+        raise StateError("the parameters that training began with", others or "fewer", remedy, "a callback")
 
 
 def _shapes(model: Module) -> dict[str, tuple[int, ...]]:

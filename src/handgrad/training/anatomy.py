@@ -134,7 +134,8 @@ def summary(
 
     Args:
         model: in the mode that it is in; parts run unfused, and one that runs several times is seen as it did last.
-        x: inputs as the model takes them, (N, …) or with replicas (R, N, …); a tuple of several.
+        x: inputs as the model takes them, (N, …) or with replicas (R, N, …); a tuple of several. Where N is R,
+            (1, N, …) tells an activation in the first place that replicas share them.
         t: targets.
         criterion: the loss; without it nothing is known of gradients.
         weights: of the samples in the loss.

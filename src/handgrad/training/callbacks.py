@@ -20,7 +20,10 @@ class Callback:
     """Base of the callbacks; override what you need.
 
     A callback may read everything of the trainer (`model`, `optimizer`, `criterion`, `batches`, `history`, `epoch`) and
-    call `trainer.stop()`, after which the epoch under way is the last. What it raises ends training.
+    call `trainer.stop()`, after which the epoch under way is the last. What it raises ends training. It may set values,
+    freeze and change options of layers, but not exchange these: the optimiser steps the parameters of the old ones.
+
+    Errors: StateError in training for a model that has other parameters than when it began.
 
     Example:
         >>> import torch

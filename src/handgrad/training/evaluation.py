@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.data import Inputs, fingerprint, rowwise
+from handgrad.data import Inputs, check_rows, fingerprint, rowwise
 from handgrad.errors import ArgumentError, ShapeError
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
@@ -18,6 +18,16 @@ from handgrad.training.calls import judged, outputs
 
 Measure = Callable[[Any, Tensor], Tensor]
 """From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,); without replicas without R."""
+
+
+def without_loss(measures: Mapping[str, Measure], where: str) -> None:
+    """Raise if a measure has the name of the loss that is measured beside them.
+
+    Errors: ArgumentError for "loss".
+    """
+    if "loss" in measures:
+        expected, remedy = "measures of other names than the loss, which is measured, too", "Give it another name."
+        raise ArgumentError(expected, "loss", remedy, where)
 
 
 class Evaluation:
@@ -35,7 +45,8 @@ class Evaluation:
         prefix: such as "validation_".
         chunk: samples that are computed at a time.
 
-    Errors: ArgumentError for no samples, ShapeError for targets or weights that are not one for each sample.
+    Errors: ArgumentError for no samples, rows that there are not, or a measure "loss" beside a criterion; ShapeError
+    for targets or weights that are not one for each sample; DTypeError for rows that are no indices, such as a mask.
 
     Example:
         >>> import torch
@@ -63,9 +74,14 @@ class Evaluation:
     ) -> None:
         self.x, self.t, self.criterion, self.measures = x, t, criterion, dict(measures or {})
         self.rows, self.own, self.prefix, self.chunk = rows, own, prefix, chunk
-        self.count = t.shape[1 if own else 0] if rows is None else rows.shape[1]
+        if criterion is not None:
+            without_loss(self.measures, "Evaluation")
+        self.count = t.shape[1 if own else 0]
         if self.count == 0:
             raise ArgumentError("at least one sample to evaluate on", "none", "Pass data.", "Evaluation")
+        if rows is not None:
+            check_rows(rows, self.count, None, "Evaluation")
+            self.count = rows.shape[1]
         shape = tuple(several(x)[0].shape[: 2 if own else 1])
         for what, v in [("targets", t), *(("inputs", v) for v in several(x))]:
             if v.shape[: len(shape)] != shape:

@@ -69,10 +69,11 @@ def fit(
     Each replica is a run of its own: its seed decides how the data are split, in which order it sees them and what its
     dropout draws, early stopping watches it alone and gives it its own best weights.
 
-    Ctrl-C or SIGTERM ends training after the epoch under way; the history says how many were finished. A second one
-    ends it at once. With `checkpoint` a run that was stopped, even by kill -9, goes on where it was when it is called
-    again from the same starting values, and ends bit for bit where it would have ended. As long as the process lives,
-    the same call with the model, optimiser and schedule as they were left does so, too.
+    Ctrl-C or SIGTERM ends training after the epoch under way; the history says how many were finished, and
+    `history.interrupted` tells, for a handler of your own is not called meanwhile. A second one ends it at once. With
+    `checkpoint` a run that was stopped, even by kill -9, goes on where it was when it is called again from the same
+    starting values, and ends bit for bit where it would have ended. As long as the process lives, the same call with
+    the model, optimiser and schedule as they were left does so, too.
 
     Args:
         model: the network; it is trained in place and left in training mode.

@@ -27,7 +27,7 @@ from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
-from handgrad.training.agreement import agree, check_names
+from handgrad.training.agreement import agree, check_names, check_same
 from handgrad.training.callbacks import Callback
 from handgrad.training.calls import judged, outputs, suited
 from handgrad.training.checkpoints import Checkpoints
@@ -65,7 +65,8 @@ class Trainer:
         steps: the optimiser's steps after which training ends, in the midst of an epoch if need be; None for no end.
         metrics: what to measure of the model in evaluation mode: functions by name, or one that returns numbers by
             name, such as an `Evaluation`. "loss" is the training loss's name.
-        every: measure after every so many epochs, and after the last.
+        every: measure after every so many epochs, and after the last; early stopping of "loss", which is there after
+            each, may end, and have its best, at an epoch that is not measured.
         schedule: of the learning rate. OneCycleLR, CyclicLR and what is composed with them move with each of the
             optimiser's steps, others with each epoch; ReduceLROnPlateau listens to the measure that early stopping
             watches, each time it is measured, or else to the training loss.
@@ -127,7 +128,8 @@ class Trainer:
         agree(self)
         self.single = replicas_of(self.model) is None
         trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        self._untrained = [p for p in self.model.parameters() if id(p) not in trained]
+        self._parameters = list(self.model.parameters())
+        self._untrained = [p for p in self._parameters if id(p) not in trained]
         self.history = History.empty(self.batches.replicas, self.epochs, ())
         self.taken, self._ending, self._apart = 0, False, ""
         if self.stopping is not None:
@@ -304,6 +306,8 @@ class Trainer:
                     made |= {name: value.clone() for name, value in made.items() if isinstance(value, Tensor)}
                 for callback in self.callbacks:
                     getattr(callback, event)(self)
+                if event != "on_end":
+                    check_same(self.model, self._parameters)
 
     def _note(self, model: Module, x: Inputs, bad: list[int], step: int) -> None:
         """Record, for each replica that counts and has a loss that is not finite, where the first bad number arose."""
