@@ -198,12 +198,15 @@ def test_every_dropped_term_is_noticed(owner: type, monkeypatch: pytest.MonkeyPa
     rows = [case for case in CASES if issubclass(TYPES[case.name], owner)]
     unnoticed = []
     for mutant in mutants(owner):
-        if mutant.owner is not owner:
+        if mutant.owner is not owner or str(mutant) in UNNOTICED:
             continue
         with monkeypatch.context() as patch:
             patch.setattr(mutant.place, mutant.name, mutant.function)
-            if all(green(case) for case in rows) and str(mutant) not in UNNOTICED:
-                unnoticed.append(str(mutant))
+            noticing = next((case for case in rows if not green(case)), None)
+        if noticing is None:
+            unnoticed.append(str(mutant))
+        else:  # what noticed this one first: it most likely notices the next one, too
+            rows = [noticing, *(case for case in rows if case is not noticing)]
     assert unnoticed == []
 
 
