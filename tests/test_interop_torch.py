@@ -162,6 +162,19 @@ def test_networks_trained_in_inference_mode_go_out() -> None:
     theirs(torch.randn(5, 3)).sum().backward()
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(2, 3, init="kaiming_normal"), nn.Conv1d(2, 3, 1, init="gaussian")], ids=str
+)
+def test_an_initialiser_stays_here(layer: nn.Module) -> None:
+    torch.testing.assert_close(to_torch(layer).state_dict(), layer.state_dict(), rtol=0, atol=0)
+
+
+def test_positions_have_the_dtype_of_the_input() -> None:
+    x = torch.zeros(5, 4, dtype=torch.bfloat16)
+    theirs = to_torch(nn.PositionalEncoding(4))
+    torch.testing.assert_close(theirs(x), nn.PositionalEncoding(4)(x))
+
+
 def test_inplace_is_dropped_and_frozen_embeddings_stay_so() -> None:
     assert repr(from_torch(torch.nn.ReLU(inplace=True))) == "ReLU()"
     theirs = torch.nn.Embedding.from_pretrained(torch.eye(3))
