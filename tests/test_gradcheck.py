@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from handgrad import nn
+from handgrad import nn, testing
 from handgrad.errors import ArgumentError, GradcheckError
 from handgrad.testing import gradcheck
 
@@ -67,6 +67,12 @@ def test_an_input_gradient_wrong_by_a_thousandth_is_found():
 def test_the_worst_element_is_named():
     with pytest.raises(GradcheckError, match=r"at \(2, 1\)"):
         gradcheck(Wrong(one_element), torch.randn(4, 3) + 3)
+
+
+def test_of_a_large_tensor_only_the_largest_gradients_are_searched(monkeypatch):
+    monkeypatch.setattr(testing, "ELEMENTS", 3)
+    with pytest.raises(GradcheckError, match=r"at \(2, 1\)"):
+        gradcheck(Wrong(one_element), torch.arange(12.0).view(4, 3).index_fill(0, torch.tensor(2), 20.0))
 
 
 def test_a_missing_term_that_ones_do_not_notice_is_found():
