@@ -278,6 +278,10 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         assert isinstance(raised.value, NotImplementedError)
         assert isinstance(raised.value, HandgradError)
         assert explains(raised.value)
+    layer: Any = nn.TransformerEncoderLayer(4, 2, 5)
+    layer.self_attn.forward = lambda *x, **options: layer.self_attn(*x, **options)
+    with pytest.raises(UnsupportedError, match="MultiheadAttention itself, got"):
+        to_onnx(layer, path, torch.randn(3, 2, 4), batch_dim=1)
     with pytest.raises(DTypeError, match=r"float32, got float64 in 0\.weight"):
         to_onnx(network().double(), path, x.double())
     with pytest.raises(ShapeError, match=r"model\.0 \(Linear 3→5\): .*got \(5, 4\)"):

@@ -255,6 +255,14 @@ def test_decoders() -> None:
     assert type(to_torch(from_torch(stacked))) is torch.nn.TransformerDecoder
 
 
+def test_a_part_that_was_set_to_none_is_left_out() -> None:
+    layer = torch.nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True)
+    theirs = torch.nn.TransformerEncoder(layer, 1, torch.nn.LayerNorm(6))
+    theirs.norm = None
+    x = torch.randn(2, 3, 6)
+    torch.testing.assert_close(from_torch(theirs)(x), theirs(x).detach())
+
+
 def relu(x: Tensor) -> Tensor:
     """The name alone does not make it PyTorch's."""
     return x * 2
