@@ -59,6 +59,7 @@ def test_colours_fonts_and_ids_are_the_pages() -> None:
         ax.legend(ax.get_lines(), list(VARIABLES))
 
     found = svg.drawn("one", draw)
+    assert found.startswith("<svg ")
     tags = re.sub(">[^<]*<", "><", found)
     assert set(re.findall(r"var\(--(\w+)\)", tags)) == set(VARIABLES.values())
     assert not re.search(r"#[0-9a-f]{6}\b|font-family|DejaVu", tags, re.IGNORECASE)

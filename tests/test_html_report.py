@@ -29,7 +29,7 @@ from handgrad.errors import ArgumentError, HandgradError
 from handgrad.metrics import SCORES
 from handgrad.report import Run, confusion, figures, reliability, render, residuals, roc
 from handgrad.report.figures import DARKEST, curves
-from handgrad.report.words import caveats, kind, summary, verdict, versus
+from handgrad.report.words import caveats, cells, kind, summary, verdict, versus
 from tests import runs
 
 HOSTILE = [
@@ -206,6 +206,27 @@ def test_better_depends_on_the_metric(name: str, word: str) -> None:
     assert f"{word} than X" in versus(a.compare(b), kind(name), "X")
 
 
+@pytest.mark.parametrize(
+    ("values", "spread", "told"),
+    [
+        ((math.nan, math.nan), 0.0, ("—", "—", "0 of 2")),
+        ((0.5,), 0.0, ("0.5", "—", "1")),
+        ((0.5, math.nan), 0.01, ("0.500", "—", "1 of 2")),
+        ((0.5, 0.7), 0.01, ("0.60 ± 0.14", "−0.67 to 1.87", "2")),
+        ((0.5, 0.5), 0.01, ("0.500 ± 0", "0.500 to 0.500", "2")),
+    ],
+)
+def test_cells_of_few_values(values: tuple[float, ...], spread: float, told: tuple[str, ...]) -> None:
+    assert cells(Distribution(values, tuple(range(len(values)))), spread) == told
+
+
+@pytest.mark.parametrize(("n", "word"), [(4, "too few: 4"), (5, "not settled"), (6, "better")])
+def test_how_many_pairs_settle(n: int, word: str) -> None:
+    seeds = tuple(range(n))
+    a, b = (Distribution(tuple(base + 0.01 * s for s in seeds), seeds) for base in (0.9, 0.5))
+    assert verdict(a.compare(b), kind("accuracy")).startswith(word)
+
+
 def test_few_replicas_are_not_compared() -> None:
     changes = {"seeds": [0, 1, 2], "diverged": [None] * 3, "history": {}}
     run = small(**changes, metrics={"test": {"accuracy": [0.9, 0.8, 0.9]}}, baselines={"a stump": {"accuracy": [0.1]}})
@@ -224,6 +245,7 @@ def test_one_replica_is_not_compared() -> None:
 def test_caveats_name_what_intervals_do_not_cover() -> None:
     shared = " ".join(caveats(small()))
     assert "not the choice of the 20 test rows" in shared
+    assert "no test split" not in shared
     assert "standard error of 6.3 percentage points" in shared  # √(0.913 · 0.087 / 20)
     own = {**small()["data"], "split": {**small()["data"]["split"], "shared": False}}
     assert "1.6 times as wide (Nadeau and Bengio, 2003)" in " ".join(caveats(small(data=own)))  # √(1 + 6 · 20 / 80)
@@ -231,6 +253,7 @@ def test_caveats_name_what_intervals_do_not_cover() -> None:
     assert "times" not in " ".join(caveats(small(data=own, diverged=lost)))
     assert "1.2 times as wide" in " ".join(caveats(small(data=own, diverged=[*lost[:4], None, None])))
     assert "no test split" in " ".join(caveats(small(metrics={"train": small()["metrics"]["test"]})))
+    assert "comparisons" not in " ".join(caveats(small(baselines={"a": {"accuracy": [0.5]}})))
     both = small(baselines={"a": {"accuracy": [0.5], "log_loss": [1.0]}, "b": {"accuracy": [0.5]}})
     assert "3 comparisons were made" in " ".join(caveats(both))
 
@@ -397,6 +420,14 @@ def test_an_undefined_metric_says_why() -> None:
     [
         {"diverged": [{"epoch": 0, "step": 0, "layer": "x"}] * 6, "metrics": {"test": {"accuracy": [None] * 6}}},
         {"seeds": [0], "diverged": [None], "history": {}, "metrics": {"test": {"accuracy": [0.9]}}},
+        {
+            "seeds": [0],
+            "diverged": [None],
+            "history": {},
+            "metrics": {"test": {"accuracy": [0.9]}},
+            "confusion": [[[9.0, 1.0], [2.0, 8.0]]],
+            "data": dict(small()["data"], classes=["a", "b"]),
+        },
         {"history": {"train": {"loss": [[1.0] * 6]}}},
         {"history": {"train": {"loss": []}, "validation": {}}},
         {"history": {"train": {"loss": [[math.nan] * 6, [math.inf] * 6]}}},
@@ -415,7 +446,7 @@ def test_an_undefined_metric_says_why() -> None:
         {"reliability": reliability(torch.full((6, 3, 1), math.nan), torch.zeros(3))},
         {"roc": roc(torch.full((6, 3, 1), math.nan), torch.zeros(3))},
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
     page = Page(render(small(**changes)))
