@@ -75,6 +75,13 @@ def test_of_a_large_tensor_only_the_largest_gradients_are_searched(monkeypatch):
         gradcheck(Wrong(one_element), torch.arange(12.0).view(4, 3).index_fill(0, torch.tensor(2), 20.0))
 
 
+def test_directions_are_drawn_by_the_generator():
+    generator = torch.Generator()
+    before = generator.get_state()
+    gradcheck(nn.Tanh(), torch.randn(4, 3), generator=generator)
+    assert not torch.equal(generator.get_state(), before)
+
+
 def test_a_missing_term_that_ones_do_not_notice_is_found():
     with pytest.raises(GradcheckError, match="Derive that term again"):
         gradcheck(WithoutVarianceTerm(3), torch.randn(8, 3))
@@ -136,6 +143,22 @@ class Scaled(nn.Module):
 def test_none_stands_for_an_input_without_a_gradient():
     report = gradcheck(Scaled(), torch.randn(4), torch.randn(4))
     assert len(report.checked) == 1
+
+
+class Chosen(nn.Module):
+    """x[i], with a gradient for x alone."""
+
+    def forward(self, i, x):
+        return self.keep(x[i], i, x)
+
+    def backward(self, dy):
+        i, x = self.take(dy)
+        return torch.zeros_like(x).index_add(0, i, dy)
+
+
+def test_gradients_are_those_of_inputs_that_are_no_integers():
+    report = gradcheck(Chosen(), torch.tensor([0, 2, 2]), torch.randn(3))
+    assert [c.name for c in report.checked] == ["input"]
 
 
 def test_nothing_to_check_has_no_error():
