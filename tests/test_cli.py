@@ -16,6 +16,7 @@ from handgrad.cli import app, console, experiment, files, sweeping
 from handgrad.errors import ArgumentError
 from handgrad.experiments import report
 from handgrad.experiments.disk import Options
+from handgrad.experiments.disk_sweep import disk_sweep
 from handgrad.report import words
 from handgrad.results import Results
 from handgrad.training.callbacks import band
@@ -167,6 +168,12 @@ def test_a_sweep_leaves_table_plot_and_results(tmp_path):
     assert len(results.grid) == 8
     assert results.grid.names == ("lr", "init")
     assert "8 networks" in result.output
+
+
+def test_a_sweep_of_the_disk_has_the_reports_learning_rate_unless_told():
+    left_out = disk_sweep({"momentum": "0.9"}, seeds=1, epochs=1)
+    told = disk_sweep({"momentum": "0.9", "lr": str(Options.lr)}, seeds=1, epochs=1)
+    assert left_out.distribution("accuracy").values == told.distribution("accuracy").values
 
 
 def test_a_sweep_that_no_plot_shows_leaves_table_and_results_alone(tmp_path):

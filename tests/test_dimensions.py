@@ -62,3 +62,10 @@ def test_one_that_is_not_there(name: str, dim: int, shared: bool) -> None:
 def test_a_number_alone_has_the_dimension_that_pytorch_gives_it(name: str, dim: int) -> None:
     x = torch.tensor(0.7)
     assert torch.equal(MODULES[name](dim)(x), getattr(torch.nn, name)(dim)(x))
+
+
+@pytest.mark.parametrize("name", ["Softmax", "Softmin", "LogSoftmax"])
+@pytest.mark.parametrize("dim", [1, -2])
+def test_a_number_alone_has_no_other(name: str, dim: int) -> None:
+    with pytest.raises(DimensionError, match=rf"dimension {dim}, got shape \(\)"):
+        MODULES[name](dim)(torch.tensor(0.7))

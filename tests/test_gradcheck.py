@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from handgrad import nn
+from handgrad import nn, testing
 from handgrad.errors import ArgumentError, GradcheckError
 from handgrad.testing import gradcheck
 
@@ -69,6 +69,19 @@ def test_the_worst_element_is_named():
         gradcheck(Wrong(one_element), torch.randn(4, 3) + 3)
 
 
+def test_of_a_large_tensor_only_the_largest_gradients_are_searched(monkeypatch):
+    monkeypatch.setattr(testing, "ELEMENTS", 3)
+    with pytest.raises(GradcheckError, match=r"at \(2, 1\)"):
+        gradcheck(Wrong(one_element), torch.arange(12.0).view(4, 3).index_fill(0, torch.tensor(2), 20.0))
+
+
+def test_directions_are_drawn_by_the_generator():
+    generator = torch.Generator()
+    before = generator.get_state()
+    gradcheck(nn.Tanh(), torch.randn(4, 3), generator=generator)
+    assert not torch.equal(generator.get_state(), before)
+
+
 def test_a_missing_term_that_ones_do_not_notice_is_found():
     with pytest.raises(GradcheckError, match="Derive that term again"):
         gradcheck(WithoutVarianceTerm(3), torch.randn(8, 3))
@@ -130,6 +143,22 @@ class Scaled(nn.Module):
 def test_none_stands_for_an_input_without_a_gradient():
     report = gradcheck(Scaled(), torch.randn(4), torch.randn(4))
     assert len(report.checked) == 1
+
+
+class Chosen(nn.Module):
+    """x[i], with a gradient for x alone."""
+
+    def forward(self, i, x):
+        return self.keep(x[i], i, x)
+
+    def backward(self, dy):
+        i, x = self.take(dy)
+        return torch.zeros_like(x).index_add(0, i, dy)
+
+
+def test_gradients_are_those_of_inputs_that_are_no_integers():
+    report = gradcheck(Chosen(), torch.tensor([0, 2, 2]), torch.randn(3))
+    assert [c.name for c in report.checked] == ["input"]
 
 
 def test_nothing_to_check_has_no_error():

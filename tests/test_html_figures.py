@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from handgrad.distribution import Distribution
-from handgrad.report import figures
+from handgrad.report import figures, svg
 from handgrad.report.figures import DARKEST, Drawing
-from handgrad.report.svg import ONE
+from handgrad.report.svg import ONE, VARIABLES
 
 INTERVAL = [0.925, 0.975]  # of 0.94, 0.95, 0.96
 
@@ -46,6 +47,35 @@ def band(ax: Any) -> np.ndarray[Any, Any]:
     points = ax.collections[0].get_paths()[0].vertices
     places = np.unique(points[:, 0]).tolist()
     return np.array([[x, *(f(points[points[:, 0] == x, 1]) for f in (np.min, np.max))] for x in places])
+
+
+# The element
+
+
+def test_colours_fonts_and_ids_are_the_pages() -> None:
+    def draw(figure: Figure, ax: Any) -> None:
+        for place, colour in enumerate(VARIABLES):
+            ax.axhline(place, color=colour, clip_on=True)
+        ax.legend(ax.get_lines(), list(VARIABLES))
+
+    found = svg.drawn("one", draw)
+    assert found.startswith("<svg ")
+    tags = re.sub(">[^<]*<", "><", found)
+    assert set(re.findall(r"var\(--(\w+)\)", tags)) == set(VARIABLES.values())
+    assert not re.search(r"#[0-9a-f]{6}\b|font-family|DejaVu", tags, re.IGNORECASE)
+    assert set(re.findall(">(#[0-9A-F]{6})<", found)) == set(VARIABLES)  # texts stay as they are
+    ids = re.findall(r'\bid="([^"]*)', tags)
+    assert all(name.startswith("one-") for name in ids)
+    assert set(re.findall(r'(?:href="|url\()#([^")]*)', tags)) <= set(ids)
+
+
+def test_ticks_with_room_for_their_labels_stay() -> None:
+    figure = Figure(figsize=(4, 3))
+    ax = figure.subplots()
+    ax.set_xticks(places := [0.0, 0.25, 0.5, 0.75, 1.0])
+    ax.set_xlim(0, 1)
+    svg._thin(figure, ax)
+    assert ax.get_xticks().tolist() == places
 
 
 # Strips

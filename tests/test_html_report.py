@@ -29,7 +29,7 @@ from handgrad.errors import ArgumentError, HandgradError
 from handgrad.metrics import SCORES
 from handgrad.report import Run, confusion, figures, reliability, render, residuals, roc
 from handgrad.report.figures import DARKEST, curves
-from handgrad.report.words import caveats, kind, summary, verdict, versus
+from handgrad.report.words import caveats, cells, kind, summary, verdict, versus
 from tests import runs
 
 HOSTILE = [
@@ -204,13 +204,50 @@ def test_the_interval_of_what_is_worse_goes_from_less_to_more() -> None:
     assert re.search(r": 3\.00 percentage points \(2\.\d+ to 3\.\d+\) worse than a forest\.", told)
 
 
-@pytest.mark.parametrize(("name", "word"), [("accuracy", "better"), ("log_loss", "worse"), ("my own", "higher")])
+def test_the_unit_of_the_target_stands_at_every_difference() -> None:
+    rmse = [3.0, 3.2, 3.1, 3.3, 3.0, 3.2]
+    far, near = [v + d for v, d in zip(rmse, [2.0, 2.2, 2.1, 2.3, 2.1, 2.2])], [*rmse[1:], rmse[0]]
+    baselines = {"a line": {"rmse": far}, "a tree": {"rmse": near}}
+    first, second, _ = summary(
+        small(task="regression", unit="km", metrics={"test": {"rmse": rmse}}, baselines=baselines)
+    )
+    assert first.startswith("RMSE 3.13 ± 0.12 km over 6 replicas")
+    assert re.search(
+        r"2\.150 km \(\S+ to \S+\) better than a line; no clear difference from a tree \(0\.000 km, ", second
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("accuracy", "better"), ("r2", "better"), ("log_loss", "worse"), ("loss", "worse"), ("my own", "higher")],
+)
 def test_better_depends_on_the_metric(name: str, word: str) -> None:
     seeds = tuple(range(8))
     a, b = (Distribution(tuple(base + 0.01 * s for s in seeds), seeds) for base in (0.9, 0.5))
     assert verdict(a.compare(b), kind(name)) == word
     assert {"better": "worse", "worse": "better", "higher": "lower"}[word] == verdict(b.compare(a), kind(name))
     assert f"{word} than X" in versus(a.compare(b), kind(name), "X")
+
+
+@pytest.mark.parametrize(
+    ("values", "spread", "told"),
+    [
+        ((math.nan, math.nan), 0.0, ("—", "—", "0 of 2")),
+        ((0.5,), 0.0, ("0.5", "—", "1")),
+        ((0.5, math.nan), 0.01, ("0.500", "—", "1 of 2")),
+        ((0.5, 0.7), 0.01, ("0.60 ± 0.14", "−0.67 to 1.87", "2")),
+        ((0.5, 0.5), 0.01, ("0.500 ± 0", "0.500 to 0.500", "2")),
+    ],
+)
+def test_cells_of_few_values(values: tuple[float, ...], spread: float, told: tuple[str, ...]) -> None:
+    assert cells(Distribution(values, tuple(range(len(values)))), spread) == told
+
+
+@pytest.mark.parametrize(("n", "word"), [(4, "too few: 4"), (5, "not settled"), (6, "better")])
+def test_how_many_pairs_settle(n: int, word: str) -> None:
+    seeds = tuple(range(n))
+    a, b = (Distribution(tuple(base + 0.01 * s for s in seeds), seeds) for base in (0.9, 0.5))
+    assert verdict(a.compare(b), kind("accuracy")).startswith(word)
 
 
 def test_few_replicas_are_not_compared() -> None:
@@ -220,15 +257,26 @@ def test_few_replicas_are_not_compared() -> None:
     assert "too few: 3" in Page(render(run)).text
 
 
+def test_one_replica_is_not_compared() -> None:
+    one = small(seeds=[0], diverged=[None], metrics={"test": {"accuracy": [0.9]}}, baselines={"a": {"accuracy": [0.5]}})
+    assert summary(one) == [
+        "Accuracy 0.9 over 1 replica on the 20 test rows, so without an error bar.",
+        "0 of 1 replicas diverged.",
+    ]
+
+
 def test_caveats_name_what_intervals_do_not_cover() -> None:
     shared = " ".join(caveats(small()))
     assert "not the choice of the 20 test rows" in shared
+    assert "no test split" not in shared
     assert "standard error of 6.3 percentage points" in shared  # √(0.913 · 0.087 / 20)
     own = {**small()["data"], "split": {**small()["data"]["split"], "shared": False}}
     assert "1.6 times as wide (Nadeau and Bengio, 2003)" in " ".join(caveats(small(data=own)))  # √(1 + 6 · 20 / 80)
     lost = [{"epoch": 1}] * 5 + [None]
     assert "times" not in " ".join(caveats(small(data=own, diverged=lost)))
+    assert "1.2 times as wide" in " ".join(caveats(small(data=own, diverged=[*lost[:4], None, None])))
     assert "no test split" in " ".join(caveats(small(metrics={"train": small()["metrics"]["test"]})))
+    assert "comparisons" not in " ".join(caveats(small(baselines={"a": {"accuracy": [0.5]}})))
     both = small(baselines={"a": {"accuracy": [0.5], "log_loss": [1.0]}, "b": {"accuracy": [0.5]}})
     assert "3 comparisons were made" in " ".join(caveats(both))
 
@@ -410,6 +458,14 @@ def test_an_undefined_metric_says_why() -> None:
     [
         {"diverged": [{"epoch": 0, "step": 0, "layer": "x"}] * 6, "metrics": {"test": {"accuracy": [None] * 6}}},
         {"seeds": [0], "diverged": [None], "history": {}, "metrics": {"test": {"accuracy": [0.9]}}},
+        {
+            "seeds": [0],
+            "diverged": [None],
+            "history": {},
+            "metrics": {"test": {"accuracy": [0.9]}},
+            "confusion": [[[9.0, 1.0], [2.0, 8.0]]],
+            "data": dict(small()["data"], classes=["a", "b"]),
+        },
         {"history": {"train": {"loss": [[1.0] * 6]}}},
         {"history": {"train": {"loss": []}, "validation": {}}},
         {"history": {"train": {"loss": [[math.nan] * 6, [math.inf] * 6]}}},
@@ -430,7 +486,7 @@ def test_an_undefined_metric_says_why() -> None:
         {"layers": layers([[math.nan] * 6])},
         {"layers": {"epochs": [], "measures": {"std": {"0 ReLU": []}}}},
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
     page = Page(render(small(**changes)))
@@ -445,6 +501,8 @@ def test_unusual_runs_have_a_page(changes: dict[str, Any]) -> None:
         ({"seeds": []}, "number of seeds"),
         ({"task": "clustering"}, "'classification', 'regression'"),
         ({"metrics": {}}, "metrics of test, validation, train"),
+        ({"metrics": {"test": {}}}, "metrics of test, validation, train"),
+        ({"reliability": reliability(torch.ones(2, 3, 1), torch.zeros(3))}, "confidence of reliability of 6 replicas"),
         ({"history": {"val": {"loss": [[1.0] * 6]}}}, "metrics and history of test, validation, train, got 'val'"),
         ({"metrics": {"test": {"accuracy": [0.5]}}}, "accuracy of test of 6 replicas, got 1 numbers"),
         ({"history": {"train": {"loss": [[1.0] * 5]}}}, "the history of train loss of 6 replicas"),
@@ -610,6 +668,7 @@ def test_residuals_are_of_the_mean_of_what_did_not_diverge() -> None:
     row = int(kept.mean(0).argmin())
     assert found["target"][0] == float(t[row])
     assert found["spread"][0] == pytest.approx(float(kept[:, row].std()))
+    assert residuals(y[:2], t, most=100)["spread"][0] == pytest.approx(float(y[:2, int(y[:2].mean(0).argmin())].std()))
     assert residuals(y[2:3], t)["prediction"] == []
 
 

@@ -183,6 +183,13 @@ def test_causal_and_other_activations(tmp_path: Path) -> None:
     assert_equal(model, path, [torch.randint(9, (11, 5))])
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_causal_without_a_batch(batch_first: bool, tmp_path: Path) -> None:
+    layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=batch_first, is_causal=True).eval()
+    x = torch.randn(4, 6)
+    assert_equal(layer, to_onnx(layer, tmp_path / "m.onnx", x, batch_dim=None), [x])
+
+
 ACTIVATIONS = [case for case in ROWS if isinstance(case.ours(), nn.Elementwise)]
 WILD = [-torch.inf, -1e30, -100.0, -0.5, -0.0, 0.0, 0.5, 1.0, 100.0, 1e30, torch.inf, torch.nan]
 
@@ -271,6 +278,10 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         assert isinstance(raised.value, NotImplementedError)
         assert isinstance(raised.value, HandgradError)
         assert explains(raised.value)
+    layer: Any = nn.TransformerEncoderLayer(4, 2, 5)
+    layer.self_attn.forward = lambda *x, **options: layer.self_attn(*x, **options)
+    with pytest.raises(UnsupportedError, match="MultiheadAttention itself, got"):
+        to_onnx(layer, path, torch.randn(3, 2, 4), batch_dim=1)
     with pytest.raises(DTypeError, match=r"float32, got float64 in 0\.weight"):
         to_onnx(network().double(), path, x.double())
     with pytest.raises(ShapeError, match=r"model\.0 \(Linear 3→5\): .*got \(5, 4\)"):

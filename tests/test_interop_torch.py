@@ -162,6 +162,19 @@ def test_networks_trained_in_inference_mode_go_out() -> None:
     theirs(torch.randn(5, 3)).sum().backward()
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(2, 3, init="kaiming_normal"), nn.Conv1d(2, 3, 1, init="gaussian")], ids=str
+)
+def test_an_initialiser_stays_here(layer: nn.Module) -> None:
+    torch.testing.assert_close(to_torch(layer).state_dict(), layer.state_dict(), rtol=0, atol=0)
+
+
+def test_positions_have_the_dtype_of_the_input() -> None:
+    x = torch.zeros(5, 4, dtype=torch.bfloat16)
+    theirs = to_torch(nn.PositionalEncoding(4))
+    torch.testing.assert_close(theirs(x), nn.PositionalEncoding(4)(x))
+
+
 def test_inplace_is_dropped_and_frozen_embeddings_stay_so() -> None:
     assert repr(from_torch(torch.nn.ReLU(inplace=True))) == "ReLU()"
     theirs = torch.nn.Embedding.from_pretrained(torch.eye(3))
@@ -240,6 +253,14 @@ def test_decoders() -> None:
     causal: Any = nn.TransformerDecoderLayer(6, 2, 8, 0.0, is_causal=True, batch_first=True)
     torch.testing.assert_close(to_torch(causal)(x, memory).detach(), causal(x, memory))
     assert type(to_torch(from_torch(stacked))) is torch.nn.TransformerDecoder
+
+
+def test_a_part_that_was_set_to_none_is_left_out() -> None:
+    layer = torch.nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True)
+    theirs = torch.nn.TransformerEncoder(layer, 1, torch.nn.LayerNorm(6))
+    theirs.norm = None
+    x = torch.randn(2, 3, 6)
+    torch.testing.assert_close(from_torch(theirs)(x), theirs(x).detach())
 
 
 def relu(x: Tensor) -> Tensor:

@@ -447,6 +447,14 @@ def test_centre_weighs_and_leaves_constants() -> None:
     torch.testing.assert_close(scale[0], torch.stack((repeated[:, 0].std(correction=0), torch.tensor(1.0).double())))
 
 
+@pytest.mark.parametrize("constant", [0.0, -7.0])
+def test_centre_is_exact_far_from_0_and_of_constants(constant: float) -> None:
+    t = torch.tensor([[1e8, constant], [1e8 + 8, constant], [1e8 + 16, constant]])
+    mean, scale = centre(t, torch.arange(3).unsqueeze(0))
+    assert mean.tolist() == [[pytest.approx(1e8 + 8, abs=1e-6), pytest.approx(constant)]]
+    assert scale.tolist() == [[pytest.approx(8 * math.sqrt(2 / 3)), 1]]
+
+
 def test_rescale() -> None:
     model = nn.replicate(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), range(2))
     x, mean, scale = torch.randn(5, 3), torch.randn(2, 2), torch.rand(2, 2)

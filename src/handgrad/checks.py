@@ -39,7 +39,7 @@ def at_least(name: str, value: Any, least: float, where: str) -> Any:
     value = own(value)
     numbers = value.flatten().tolist() if isinstance(value, Tensor) else [value]
     if not all(isinstance(v, (int, float)) and v >= least for v in numbers):
-        raise ArgumentError(f"{name} of at least {least}", str(value), f"Pass {name}={least} or more.", where)
+        raise ArgumentError(f"{name} of at least {least}", repr(value), f"Pass {name}={least} or more.", where)
     return value
 
 

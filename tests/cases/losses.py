@@ -159,7 +159,7 @@ ONE_HOT = torch.tensor([[0, 1, 0]])
 TWO, THREE, Y = torch.zeros(2), torch.zeros(3), torch.zeros(2, 3)
 
 BAD_INPUTS: list[Bad] = [
-    Bad("MSELoss-transposed", lambda: _mse(torch.zeros(4, 3), torch.zeros(3, 4)), ShapeError, r"\(4, 3\).*\(3, 4\)"),
+    Bad("MSELoss-transposed", lambda: _mse(torch.zeros(4, 3), torch.zeros(3, 4)), ShapeError, r"\(3, 4\)\. Give the"),
     Bad("MSELoss-column", lambda: _mse(torch.zeros(4, 1), torch.zeros(4)), ShapeError, r"targets\.unsqueeze\(-1\)"),
     Bad("MSELoss-row", lambda: _mse(torch.zeros(4), torch.zeros(4, 1)), ShapeError, r"targets\.squeeze\(-1\)"),
     Bad("MSELoss-replicas", lambda: _mse(torch.zeros(5, 4, 1), torch.zeros(4, 1)), ShapeError, r"replicas=5"),

@@ -131,6 +131,7 @@ BAD_INPUTS: list[Bad] = [
 BAD_OPTIONS: list[Bad] = [
     Bad("BatchNorm1d-0", lambda: nn.BatchNorm1d(0), ArgumentError, r"num_features"),
     Bad("BatchNorm1d-eps", lambda: nn.BatchNorm1d(3, eps=-1.0), ArgumentError, r"eps of at least 0"),
+    Bad("BatchNorm1d-text", lambda: nn.BatchNorm1d(3, eps="1e-5"), ArgumentError, r"eps of at least 0, got '1e-5'"),  # type: ignore[arg-type]
     Bad("BatchNorm1d-momentum", lambda: nn.BatchNorm1d(3, momentum=-0.1), ArgumentError, r"momentum of at least 0"),
     Bad("LayerNorm-0", lambda: nn.LayerNorm((3, 0)), ArgumentError, r"normalized_shape .*got 0"),
     Bad("LayerNorm-none", lambda: nn.LayerNorm(()), ArgumentError, r"at least one size"),
