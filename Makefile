@@ -16,6 +16,7 @@ test: .venv/ready  ## lint, types, tests and doctests
 examples: .venv/ready  ## real networks on real data, in handgrad and in torch.nn, into docs/
 	$(BIN)/python -m examples --output docs
 	$(BIN)/python -m examples.initialisation --output docs
+	$(BIN)/python -m examples.pictures --output docs
 
 bench: .venv/bench  ## speed and memory against other ways of doing the same, into docs/
 	$(BIN)/python -m benchmarks

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 
-from examples import initialisation, report
+from examples import initialisation, pictures, report
 from examples.problems import PROBLEMS, Problem, characters
 from examples.running import ours, theirs
 
@@ -59,3 +60,13 @@ def test_the_page_of_initialisations_is_written_anew(tmp_path: Path, monkeypatch
     peer, default = (float(row.split("|")[2].split("±")[0]) for row in rows[1:3])
     difference = float(rows[2].split("|")[3].split("(")[0].replace("−", "-"))
     assert difference == pytest.approx(default - peer, abs=0.011)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, pictures.BROWSERS)), reason="no browser is installed")
+def test_a_report_has_its_picture_taken(tmp_path: Path) -> None:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    page = tmp_path / "report.html"
+    page.write_text('<div id="baselines"><p class="grid">Dots</p></div><div id="training">Curves</div>')
+    taken = pictures.photographed(page)
+    assert set(taken) == {"report", "report_baselines", "report_layers"}
+    assert all(picture.startswith(b"\x89PNG") for picture in taken.values())

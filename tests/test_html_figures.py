@@ -103,6 +103,22 @@ def test_a_row_of_strips_holds_the_numbers_of_its_name(drawn: Any) -> None:
     assert drawing.caption == "AUC, higher is better."
 
 
+@pytest.mark.parametrize(("constant", "told", "side"), [(0.5, "← 0.5", "left"), (1.4, "1.4 →", "right")])
+def test_a_baseline_far_from_all_others_is_told_at_the_edge(drawn: Any, constant: float, told: str, side: str) -> None:
+    seeds = (0, 1, 2)
+    found = {
+        "network": Distribution((0.94, 0.96, 0.95), seeds),
+        "constant": Distribution((constant,) * 3, seeds),
+        "a line": Distribution((0.9, 0.92, 0.91), seeds),
+    }
+    ax, drawing = drawn(figures.strips, "AUC", "", found)
+    assert [(t.get_text(), t.get_position()[1], t.get_ha()) for t in ax.texts] == [(told, 1, side)]
+    assert all(0.85 < min(x) <= max(x) < 1 for x, _ in lines(ax))
+    assert drawing.caption == "AUC. The arrow: the mean of constant, beyond the axis."
+    near_by = {**found, "constant": Distribution((0.85,) * 3, seeds)}
+    assert len(drawn(figures.strips, "AUC", "", near_by)[0].texts) == 0
+
+
 # Layers
 
 
@@ -137,6 +153,11 @@ def test_curves_are_mean_and_deviation_of_what_did_not_diverge(drawn: Any) -> No
     assert "over 2 replicas; faint, each of them in validation." in drawing.caption
     assert "Marks at the foot" in drawing.caption
     assert drawing.alt == "loss over 3 epochs: train from 1.5 to 0.5; validation from 2 to 0.75."
+
+
+def test_a_part_looks_the_same_alone(drawn: Any) -> None:
+    ax, _ = drawn(figures.curves, "accuracy", {"validation": [[0.5, 0.7], [0.6, 0.8]]}, [False] * 2, [])
+    assert lines(ax, label="validation", color=ONE, linestyle="-") == [([1, 2], pytest.approx([0.6, 0.7]))]
 
 
 def test_a_logarithmic_curve_is_of_the_logarithms(drawn: Any) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SPOT = {**DOT, "markersize": 4.5}
 DARKEST = 0.5  # of the cells of a confusion matrix, so that texts in them can be read in both colour schemes
+LOOKS = {"train": (SOFT, "--"), "validation": (ONE, "-"), "test": (TWO, "-.")}
 MOST_LINES, MOST_POINTS, MOST_CLASSES, MOST_NUMBERS = 20, 120, 30, 10
 
 
@@ -54,11 +55,21 @@ class Drawing:
 
 
 def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]) -> Drawing:
-    """One metric of the network and of each baseline: every replica a dot, the mean and its interval."""
+    """One metric of the network and of each baseline: every replica a dot, the mean and its interval.
+
+    A baseline far from all others, as a constant often is, is told at the edge: drawn, it would crowd them together.
+    """
     rows = [(who, d) for who, d in found.items() if d.n]
+    far = _far([d for _, d in rows])
 
     def draw(_: Any, ax: Any) -> None:
         for place, (_, d) in enumerate(rows):
+            if place == far:
+                left = d.mean < rows[0][1].mean
+                text = f"← {number(d.mean, d.std)}" if left else f"{number(d.mean, d.std)} →"
+                ax.text(0.01 if left else 0.99, place, text, color=SOFT, va="center", ha="left" if left else "right",
+                        transform=ax.get_yaxis_transform())  # fmt: skip
+                continue
             colour = ONE if place == 0 else SOFT
             ax.plot(d.finite, [place - 0.2 + 0.14 * _jitter(i) for i in range(d.n)], "o", color=colour, **SPOT)
             if d.n > 1:
@@ -74,6 +85,8 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
 
     told = "; ".join(f"{who} {str(d).replace('diverged', 'without a number')}" for who, d in found.items())
     caption = _upper(label) + (f", {better}." if better else ".")
+    if far is not None:
+        caption += f" The arrow: the mean of {rows[far][0]}, beyond the axis."
     return Drawing(drawn(name, draw, 0.75 + 0.5 * max(len(rows), 1)), f"{label}: {told}.", caption)
 
 
@@ -100,7 +113,8 @@ def curves(
     fewer = any(max(counts) > min(counts) for counts in counted if counts)
 
     def draw(_: Any, ax: Any) -> None:
-        for (split, values), (colour, line) in zip(series.items(), ((SOFT, "--"), (ONE, "-"), (TWO, "-."))):
+        for split, values in series.items():
+            colour, line = LOOKS[split]
             epochs, counts = np.arange(1, len(values) + 1), np.isfinite(values).sum(1)
             measured = counts > 0
             if not measured.any():
@@ -321,6 +335,17 @@ def predictions(name: str, found: Residuals, target: str) -> Drawing:
     told = f", correlation {np.corrcoef(y, t)[0, 1]:.3f}" if defined else ""
     caption = "True values against the mean of the replicas' predictions; on the dashed line they are equal."
     return Drawing(drawn(name, draw), f"True against predicted values{told}.", caption)
+
+
+def _far(found: Sequence[Distribution]) -> int | None:
+    """Which of the baselines, all but the first, is farther from all others than these are from each other."""
+    ends = [(min(d.finite), max(d.finite)) for d in found]
+    for place in range(1, len(ends)):
+        others = ends[:place] + ends[place + 1 :]
+        low, high = min(least for least, _ in others), max(most for _, most in others)
+        if max(low - ends[place][1], ends[place][0] - high) > 1.5 * (high - low) > 0:
+            return place
+    return None
 
 
 def _band(values: Array, log: bool) -> tuple[Array, Array, Array]:
