@@ -11,7 +11,7 @@ test: .venv/ready  ## lint, types, tests and doctests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 examples: .venv/ready  ## real networks on real data, in handgrad and in torch.nn, into docs/
 	$(BIN)/python -m examples --output docs

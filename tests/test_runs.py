@@ -577,7 +577,7 @@ def test_what_was_seen_of_the_layers_is_part_of_the_run(trained, tmp_path):
 def test_what_baselines_warned_of_is_told_once(trained, monkeypatch):
     fits = tables.baselines(trained.prepared.table, trained.prepared.splits)
     warned = {name: [dataclasses.replace(fit, warnings=(name,)) for fit in some] for name, some in fits.items()}
-    monkeypatch.setattr(tables, "baselines", lambda *_: warned)
+    monkeypatch.setattr(tables, "baselines", lambda *_, **__: warned)
     linear = "ridge" if trained.run["task"] == "regression" else "logistic"
     told = finished(trained.prepared, Recipe(hidden=(), epochs=1)).run["warnings"]
     assert told == ["constant: constant", f"{linear} regression: linear", "gradient boosting: boosting"]
