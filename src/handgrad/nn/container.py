@@ -63,7 +63,7 @@ class Container(Module):
         """A part by its name, where nothing else has it, as in PyTorch."""
         if name in (parts := vars(self).get("_parts", {})):
             return cast(Module, parts[name])
-        return super().__getattr__(name)  # type: ignore[misc, no-any-return]
+        return object.__getattribute__(self, name)  # type: ignore[no-any-return] # raises what it did, also in a property
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A part that is set by its name is exchanged, as in PyTorch."""

@@ -22,6 +22,22 @@ Self = TypeVar("Self", bound="Module")
 Y = TypeVar("Y")
 
 
+class Unwritten:
+    """In the place of a method that each class writes: a module without it says so where it is asked for.
+
+    Not `__getattr__` of all modules, with which Python looks up every attribute the slow way.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, module: Any, owner: type) -> Any:
+        if module is None:
+            return self
+        remedy = f"Write def {self.name}, or join modules by one that has it, such as Sequential or Residual."
+        raise MethodError(f"a class with a {self.name} of its own", "none", remedy, owner.__name__)
+
+
 class Module(Tree):
     """A part of a network with its hand-written gradient.
 
@@ -50,6 +66,8 @@ class Module(Tree):
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
+    if not TYPE_CHECKING:  # type checkers know without it
+        forward, backward = Unwritten(), Unwritten()
 
     number_names: ClassVar[tuple[str, ...]] = ()
     """Options that are one number, or a tuple of R, one a replica: see `nn.numbers`."""
@@ -74,14 +92,6 @@ class Module(Tree):
         nearest = next(vars(base) for base in cls.__mro__ if {"backward", "backward_parameters"} & vars(base).keys())
         if "backward_parameters" not in nearest:
             cls.backward_parameters = Module.backward_parameters  # type: ignore[method-assign]
-
-    if not TYPE_CHECKING:  # type checkers know without it
-
-        def __getattr__(self, name):
-            if name in ("forward", "backward"):
-                remedy = f"Write def {name}, or join modules by one that has it, such as Sequential or Residual."
-                raise MethodError(f"a class with a {name} of its own", "none", remedy, type(self).__name__)
-            return object.__getattribute__(self, name)  # which raises what it did, also from within a property
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         return self.forward(*inputs, **options)
