@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 
 from handgrad import tables
+from handgrad import workers as pool
 from handgrad.errors import ArgumentError, DataError
 from handgrad.tables.baselines import MODELS, PENALTIES, Baseline
 
@@ -204,6 +205,21 @@ def test_each_split_has_one_thread(workers, monkeypatch):
     for fit in tables.baselines(table, splits, ["linear"], workers_=workers)["linear"]:
         assert set(fit.warnings) == {"1"}
     assert threadpoolctl.threadpool_info() == before
+
+
+@pytest.mark.parametrize(("inputs", "workers"), [(0.5, 1), (1.5, 1), (2.5, 2), (9, 3)])
+def test_there_are_no_more_workers_than_memory(inputs, workers, monkeypatch):
+    table, seen = packaged("iris"), list[int]()
+
+    def run(tasks, count, receive):
+        seen.append(count)
+        return []
+
+    monkeypatch.setattr(pool, "free_memory", lambda: int(inputs * 32 * 150 * 4))
+    monkeypatch.setattr(pool, "forks", lambda: True)
+    monkeypatch.setattr(pool, "run", run)
+    tables.baselines(table, [], workers_=3)
+    assert seen == [workers]
 
 
 def test_an_interruption_reaches_the_caller(monkeypatch):

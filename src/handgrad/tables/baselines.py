@@ -30,6 +30,10 @@ None below 0.1: a few validation rows would now and then choose a model that is 
 """
 
 
+BYTES = 32
+"""Of each number of a split's inputs: in float32, in float64, and in scikit-learn's copies."""
+
+
 @dataclass(frozen=True)
 class Baseline:
     """One model fitted to one split.
@@ -74,7 +78,7 @@ def baselines(
         table: the data.
         splits: of its rows.
         models: of MODELS.
-        workers_: as many as there are cores by default; the numbers do not depend on it.
+        workers_: as many as there are cores by default, fewer where memory is short; the numbers do not depend on it.
         done: called with the number of splits that are finished, from 0 on.
 
     Errors: ArgumentError for an unknown model; DataError for a table without a target; MissingExtraError without
@@ -123,8 +127,10 @@ def baselines(
 
     if done is not None:
         done(0)
+    fit = max(workers.free_memory() // (BYTES * len(table) * max(len(table.schema.inputs), 1)), 1)
+    count = min(workers_ or workers.default_workers(), fit)
     # one thread elsewhere: limits and warnings are of a whole process
-    found = workers.run([task(part) for part in splits], workers_ if workers.forks() else 1, one_more)
+    found = workers.run([task(part) for part in splits], count if workers.forks() else 1, one_more)
     fits = [one for one in found if one is not None and len(one) == len(models)]
     if len(fits) < len(splits):
         raise KeyboardInterrupt
