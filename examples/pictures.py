@@ -11,6 +11,7 @@ import typer
 from sklearn.datasets import load_breast_cancer
 
 from handgrad import runs
+from handgrad.cli.files import LOOKS
 from handgrad.errors import ArgumentError
 from handgrad.files import write_atomically
 from handgrad.optional import require
@@ -29,7 +30,7 @@ def main(
     """Train, and photograph the beginning of the report and how its layers trained."""
     frame = load_breast_cancer(as_frame=True).frame
     frame["diagnosis"] = frame.pop("target").map({0: "malignant", 1: "benign"})
-    recipe = Recipe(epochs=epochs, watch=max(epochs // 20, 1))
+    recipe = Recipe(epochs=epochs, watch=-(-epochs // LOOKS))
     title = "Diagnosis from scikit-learn's breast cancer data"
     trained = runs.train(runs.prepare(frame, "diagnosis", range(seeds)), recipe, title=title)
     if trained is None:

@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from examples.pictures import BROWSERS
 from handgrad import report
 from handgrad.distribution import Distribution
 from handgrad.errors import ArgumentError, HandgradError
@@ -690,7 +691,7 @@ def test_curves_refuse(call: Any, says: str) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if path is None:
         pytest.skip("neither chromium nor google-chrome is installed")

@@ -11,7 +11,7 @@ from handgrad.nn.module import Module
 from handgrad.optional import require
 from handgrad.plots import note, styled
 from handgrad.training.history import History
-from handgrad.training.watching import WHAT, watched
+from handgrad.training.watching import WHAT, layers_of, watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def plot_layers(history: History, model: Module | None = None, measures: Sequenc
         raise ArgumentError(
             f"measures among {', '.join(seen) or 'those of a Watch'}", str(wanted), remedy, "plot_layers"
         )
-    layers = max(map(list, seen.values()), key=len)  # those without parameters have no updates
+    layers = layers_of(seen)
     shades = require("matplotlib", "cli").colormaps["viridis"]
     colors = {layer: shades(0.9 * i / max(len(layers) - 1, 1)) for i, layer in enumerate(layers)}
     parts = {} if model is None else dict(model.named_modules())

@@ -66,9 +66,9 @@ def strips(name: str, label: str, better: str, found: Mapping[str, Distribution]
         for place, (_, d) in enumerate(rows):
             if place == far:
                 left = d.mean < rows[0][1].mean
-                text = f"← {number(d.mean, d.std)}" if left else f"{number(d.mean, d.std)} →"
-                ax.text(0.01 if left else 0.99, place, text, color=SOFT, va="center", ha="left" if left else "right",
-                        transform=ax.get_yaxis_transform())  # fmt: skip
+                mean = number(d.mean, d.std)
+                x, side, text = (0.01, "left", f"← {mean}") if left else (0.99, "right", f"{mean} →")
+                ax.text(x, place, text, color=SOFT, va="center", ha=side, transform=ax.get_yaxis_transform())
                 continue
             colour = ONE if place == 0 else SOFT
             ax.plot(d.finite, [place - 0.2 + 0.14 * _jitter(i) for i in range(d.n)], "o", color=colour, **SPOT)

@@ -21,6 +21,7 @@ from handgrad.report.words import (
     verdict,
 )
 from handgrad.statistics import number
+from handgrad.training.watching import layers_of
 
 
 def render(run: Run) -> str:
@@ -145,7 +146,7 @@ def _layers(run: Run) -> dict[str, Any]:
     if "layers" not in run or not run["layers"]["epochs"]:
         return {}
     seen = run["layers"]["measures"]
-    names = max(map(list, seen.values()), key=len)  # those without parameters have no updates
+    names = layers_of(seen)
     drawings = []
     for i, (measure, found) in enumerate(seen.items()):
         drawings.append(figures.layers(f"layers{i}", measure, run["layers"]["epochs"], found, names))

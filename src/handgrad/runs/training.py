@@ -109,6 +109,7 @@ def train(
     metrics = {name: SCORES[name] for name in headed(prepared)}
     found = {name: measure(metrics, *outputs[name]) for name in PARTS}
     y, t = outputs["test"]
+    seen = watched(history)
     run: Run = {
         "title": title or f"{prepared.table.schema.target.name} of {source}",  # type: ignore[union-attr]
         "task": task,
@@ -120,7 +121,7 @@ def train(
         },
         "seeds": prepared.seeds,
         "diverged": history.diverged,
-        "history": _curves(history),
+        "history": _curves(history, seen),
         "metrics": {name: {m: values.tolist() for m, values in one.values.items()} for name, one in found.items()},
         "undefined": found["test"].reasons,
         "created": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -132,7 +133,7 @@ def train(
         "warnings": prepared.notes,
         "command": command,
     }
-    if seen := watched(history):
+    if seen:
         run["layers"] = _layers(model, seen)
     if task == "classification":
         run["confusion"], run["reliability"] = confusion(y, t), reliability(y, t)
@@ -165,10 +166,10 @@ def _outputs(model: nn.Module, history: History, prepared: Prepared, part: str) 
     return y.masked_fill(gone.view(-1, *[1] * (y.ndim - 1)), math.nan), t
 
 
-def _curves(history: History) -> dict[str, dict[str, Any]]:
-    """The history by part and name."""
+def _curves(history: History, seen: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The history by part and name, without what was seen of the layers."""
     curves: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
-    layers = {f"{measure}/{layer}" for measure, found in watched(history).items() for layer in found}
+    layers = {f"{measure}/{layer}" for measure, found in seen.items() for layer in found}
     for name, values in history.arrays().items():
         if name in layers:
             continue

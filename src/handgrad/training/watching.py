@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,11 @@ def watched(history: History) -> dict[str, dict[str, Any]]:
         if measure in WHAT and layer:
             found.setdefault(measure, {})[layer] = values
     return found
+
+
+def layers_of(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """All layers of what was `watched`, in the order in which they run: some, without parameters, have no updates."""
+    return max(map(list, seen.values()), key=len)
 
 
 class Watch(Callback):
