@@ -1,5 +1,7 @@
 """What the table's small images do not reach: several pieces at once, and float32's own kernels under the replicas."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
@@ -44,3 +46,36 @@ def test_what_one_replica_does_stays_in_it_in_float32(member, channels, bad):
     a, b = both_passes(clean, x), both_passes(dirty, spoiled)
     for one, other in zip([*a, *grads(clean).values()], [*b, *grads(dirty).values()]):
         assert torch.equal(one[[0, 2]], other[[0, 2]])
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("replicas", [None, 3])
+@pytest.mark.parametrize("size", [(7, 6), (16, 16)], ids=["odd", "even"])
+@pytest.mark.parametrize(
+    "options",
+    [{"padding": (2, 1)}, {"padding": (0, 3), "dilation": (2, 3)}, {"groups": 2, "padding": 1}],
+    ids=["padding", "dilation", "groups"],
+)
+def test_channels_side_by_side_give_the_same_on_any_threads(options, size, replicas, threads, monkeypatch):
+    beside = Mock(wraps=convolution._beside)
+    monkeypatch.setattr(convolution, "WORK", 0)
+    monkeypatch.setattr(convolution, "_beside", beside)
+    module = nn.Conv2d(8, 6, 3, **options, replicas=replicas).double()
+    x = torch.randn(*([] if replicas is None else [replicas]), 4, 8, *size, dtype=torch.float64)
+    both_passes(module, x)
+    found, one = grads(module)["weight"], list[torch.Tensor]()
+    for r in range(replicas or 1):
+        peer = torch.nn.Conv2d(8, 6, 3, **options).double()
+        peer.weight.data = module.weight.value if replicas is None else module.weight.value[r]
+        y = peer(x if replicas is None else x[r])
+        upstream = torch.linspace(-1, 1, y.numel() * (replicas or 1), dtype=y.dtype).view(-1, *y.shape)
+        one += torch.autograd.grad(y, peer.weight, upstream[r])
+    beside.assert_called()
+    close(found, one[0] if replicas is None else torch.stack(one))

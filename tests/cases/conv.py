@@ -113,6 +113,8 @@ CASES: list[Case] = [
         ("wide-groups", {"groups": 2, "stride": 2, "padding": "valid"}),
         ("wide-reflect", {"padding": (2, 1), "padding_mode": "reflect", "stride": (2, 1), "dilation": (1, 2)}),
         ("wide-same-even", {"kernel_size": (2, 4), "padding": "same", "groups": 2}),
+        ("wide-groups-padding", {"groups": 2, "padding": (2, 1)}),
+        ("wide-dilation", {"kernel_size": (2, 3), "padding": (0, 3), "dilation": (2, 3)}),
     ),
     *_rows(
         "ConvTranspose2d",

@@ -26,6 +26,10 @@ CONVOLVE_TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: torch.conv_transpose
 PIECE = 2**20
 """Numbers in a matrix of patches, or in the images of the replicas that go together: more than these fit no cache, and
 come from the system anew each time, which costs more than what is computed with them."""
+SMALL, WORK = 3, 2**14
+"""The largest kernel, and on several threads the least work, (a, k) times h, for which channels go side by side."""
+EVEN = 256
+"""To so many pixels, or a multiple, a row of zeros is added: images that begin so far apart share lines of a cache."""
 
 
 def _at_pixels(W: Tensor, x: Tensor) -> Tensor:
@@ -39,9 +43,30 @@ def _apart(x: Tensor, groups: int) -> Tensor:
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
 
 
+def _beside(u: Tensor, v: Tensor, p: int) -> tuple[Tensor, Tensor]:
+    """Turn u, (N, G, a, H, W), with p zeros on both sides, to (1, G·N, H, W·a), and v, (N, B, …), to (B, N, …).
+
+    On one thread N comes last in memory, as the kernels like it; on more they would wait for the copies.
+    """
+    N, groups, a, H, W = u.shape
+    if torch.get_num_threads() == 1:
+        wide = u.new_zeros(H, W + 2 * p, a, groups, N)
+        wide[:, p : p + W] = _first_last(u).permute(2, 3, 1, 0, 4)
+        return wide.view(1, H, -1, groups * N).permute(0, 3, 1, 2), _first_last(v).permute(0, 3, 1, 2)
+    row = int(v.shape[2] * v.shape[3] % EVEN == 0)
+    wide = u.new_zeros(groups, N, H + row, W + 2 * p, a)
+    wide[:, :, :H, p : p + W] = u.permute(1, 0, 3, 4, 2)
+    return wide.view(1, groups * N, H + row, -1), torch.constant_pad_nd(v.transpose(0, 1), (0, 0, 0, row))
+
+
+def _first_last(x: Tensor) -> Tensor:
+    """Turn (N, …) to (…, N), in memory, too."""
+    return x.reshape(len(x), -1).t().contiguous().view(*x.shape[1:], len(x))
+
+
 def _few(dims: int, pixels: int) -> int:
     """The columns (a, k) up to which a product with patches is faster than a convolution with v: measured."""
-    return max(32, 2 * pixels if dims == 1 else min(144, 5 * math.isqrt(pixels) - 16))
+    return max(32, 2 * pixels if dims == 1 else 3 * math.isqrt(pixels) - 16)
 
 
 class Convolution(Module):
@@ -179,8 +204,9 @@ class Convolution(Module):
         columns, groups, B = math.prod(shape), u.shape[1] // shape[0], v.shape[1]
         pixels, b = math.prod(v.shape[2:]), B // groups
         if len(u) and columns > max(shape[0], _few(self.dims, pixels)):
-            u = _apart(u, groups).permute(2, 1, 0, *range(3, u.ndim + 1)).flatten(1, 2)  # (a, G·N, …)
-            dW = CONVOLVE[self.dims](u, v.transpose(0, 1), None, self.dilation, self.zeros, self.stride, groups)
+            small = self.dims == 2 and max(self.stride) == 1 and max(self.kernel_size) <= SMALL
+            beside = small and (columns * pixels > WORK or torch.get_num_threads() == 1)
+            dW = (self._backward_beside if beside else self._backward_apart)(_apart(u, groups), v)
             for dim, k in enumerate(self.kernel_size, 2):  # beyond them lie pixels that no h sees
                 dW = dW.narrow(dim, 0, k)
             return dW.transpose(0, 1).contiguous()  # (B, a, k)
@@ -191,6 +217,21 @@ class Convolution(Module):
             products = torch.bmm(self._patches(u_n, groups, v.shape[2:]), rows.mT)  # (n·G, a·k, b)
             dW += products.view(len(v_n), B * columns).sum(0)
         return dW.view(groups, columns, b).mT.reshape(B, *shape)
+
+    def _backward_apart(self, u: Tensor, v: Tensor) -> Tensor:
+        """dW as (a, B, k), or more pixels than k, by a convolution of u, (N, G, a, …), with v."""
+        groups, u = u.shape[1], u.permute(2, 1, 0, *range(3, u.ndim)).flatten(1, 2)  # (a, G·N, …)
+        return CONVOLVE[self.dims](u, v.transpose(0, 1), None, self.dilation, self.zeros, self.stride, groups)
+
+    def _backward_beside(self, u: Tensor, v: Tensor) -> Tensor:
+        """The same of images, for stride 1, with the channels a side by side in each column of u.
+
+        A convolution is fast for long rows: a result of (k, k · a) pixels has them, one of (k, k) for each a has not.
+        """
+        a, groups, (d, step) = u.shape[2], u.shape[1], self.dilation
+        u, v = _beside(u, v, self.zeros[1])
+        dW = torch.conv2d(u, v, None, (d, 1), (self.zeros[0], 0), (1, a), groups)  # (1, B, k, k · a)
+        return dW[0].view(len(v), dW.shape[2], -1, a)[:, :, ::step].movedim(-1, 0)
 
     def _patches(self, u: Tensor, groups: int, size: Sequence[int]) -> Tensor:
         """What each pixel of v sees, as columns: (n·G, a·k, h)."""
