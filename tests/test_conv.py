@@ -66,6 +66,7 @@ def threads(request):
 def test_channels_side_by_side_give_the_same_on_any_threads(options, size, replicas, threads, monkeypatch):
     beside = Mock(wraps=convolution._beside)
     monkeypatch.setattr(convolution, "WORK", 0)
+    monkeypatch.setattr(convolution, "BLOCK", 2)
     monkeypatch.setattr(convolution, "_beside", beside)
     module = nn.Conv2d(8, 6, 3, **options, replicas=replicas).double()
     x = torch.randn(*([] if replicas is None else [replicas]), 4, 8, *size, dtype=torch.float64)

@@ -33,6 +33,8 @@ UNNOTICED = {
     "Convolution.backward_weight: groups * columns * pixels",
     # from how much work on another way is faster
     "Convolution.backward_weight: columns * pixels",
+    # but on several threads, as test_conv.py has them
+    "Convolution._backward_beside: groups * parts",
     # the rest of the shape is whole again when the gradient gets the weight's
     "Convolution._backward_own: -2 - self.dims",
     # but for vectors of zeros, which test_losses.py has

@@ -28,6 +28,8 @@ PIECE = 2**20
 come from the system anew each time, which costs more than what is computed with them."""
 SMALL, WORK = 3, 2**14
 """The largest kernel, and on several threads the least work, (a, k) times h, for which channels go side by side."""
+BLOCK = 16
+"""The samples that a thread at least takes: kernels go by so many at a time."""
 EVEN = 256
 """To so many pixels, or a multiple, a row of zeros is added: images that begin so far apart share lines of a cache."""
 
@@ -43,20 +45,25 @@ def _apart(x: Tensor, groups: int) -> Tensor:
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
 
 
-def _beside(u: Tensor, v: Tensor, p: int) -> tuple[Tensor, Tensor]:
-    """Turn u, (N, G, a, H, W), with p zeros on both sides, to (1, G·N, H, W·a), and v, (N, B, …), to (B, N, …).
+def _beside(u: Tensor, v: Tensor, p: int) -> tuple[Tensor, Tensor, int]:
+    """Turn u, (N, G, a, H, W), with p zeros on both sides, to (1, G·N, H, W·a), and v, (N, B, …), to (G·S·b, N / S, …).
 
-    On one thread N comes last in memory, as the kernels like it; on more they would wait for the copies.
+    The third result is S: into how many parts the batch is cut, so that each of several threads has as much to do. On
+    one thread N comes last in memory, as the kernels like it; several would wait for the copies.
     """
     N, groups, a, H, W = u.shape
-    if torch.get_num_threads() == 1:
+    threads, places = torch.get_num_threads(), v.shape[2:]
+    if threads == 1:
         wide = u.new_zeros(H, W + 2 * p, a, groups, N)
         wide[:, p : p + W] = _first_last(u).permute(2, 3, 1, 0, 4)
-        return wide.view(1, H, -1, groups * N).permute(0, 3, 1, 2), _first_last(v).permute(0, 3, 1, 2)
-    row = int(v.shape[2] * v.shape[3] % EVEN == 0)
+        return wide.view(1, H, -1, groups * N).permute(0, 3, 1, 2), _first_last(v).permute(0, 3, 1, 2), 1
+    row = int(math.prod(places) % EVEN == 0)
     wide = u.new_zeros(groups, N, H + row, W + 2 * p, a)
     wide[:, :, :H, p : p + W] = u.permute(1, 0, 3, 4, 2)
-    return wide.view(1, groups * N, H + row, -1), torch.constant_pad_nd(v.transpose(0, 1), (0, 0, 0, row))
+    parts = max(n for n in range(1, threads + 1) if n == 1 or (N % n == 0 and N // n >= BLOCK))
+    v = v.reshape(parts, N // parts, groups, -1, *places).permute(2, 0, 3, 1, 4, 5)  # (G, S, b, N / S, …)
+    v = torch.constant_pad_nd(v, (0, 0, 0, row)) if row else v
+    return wide.view(1, groups * N, H + row, -1), v.reshape(-1, N // parts, *v.shape[4:]), parts
 
 
 def _first_last(x: Tensor) -> Tensor:
@@ -229,9 +236,11 @@ class Convolution(Module):
         A convolution is fast for long rows: a result of (k, k · a) pixels has them, one of (k, k) for each a has not.
         """
         a, groups, (d, step) = u.shape[2], u.shape[1], self.dilation
-        u, v = _beside(u, v, self.zeros[1])
-        dW = torch.conv2d(u, v, None, (d, 1), (self.zeros[0], 0), (1, a), groups)  # (1, B, k, k · a)
-        return dW[0].view(len(v), dW.shape[2], -1, a)[:, :, ::step].movedim(-1, 0)
+        u, v, parts = _beside(u, v, self.zeros[1])
+        dW = torch.conv2d(u, v, None, (d, 1), (self.zeros[0], 0), (1, a), groups * parts)[0]  # (G·S·b, k, k · a)
+        if parts > 1:
+            dW = dW.view(groups, parts, -1, *dW.shape[1:]).sum(1).flatten(0, 1)
+        return dW.view(*dW.shape[:2], -1, a)[:, :, ::step].movedim(-1, 0)
 
     def _patches(self, u: Tensor, groups: int, size: Sequence[int]) -> Tensor:
         """What each pixel of v sees, as columns: (n·G, a·k, h)."""
