@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -34,6 +34,7 @@ class Windows:
         step: distance of a window's inputs.
         padding: p on both sides.
         pieces: which windows and which of their inputs, for each j; empty for work window by window.
+        tiles: whether each input is in one window, and one only.
     """
 
     inputs: int
@@ -42,6 +43,7 @@ class Windows:
     step: int = 1
     padding: int = 0
     pieces: tuple[tuple[slice, slice], ...] = ()
+    tiles: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -66,45 +68,66 @@ class Windows:
         """The sum of each window."""
         if not self.pieces:
             return torch.cat([_at(x, dim, inputs).sum(dim, keepdim=True) for _, inputs in self.each()], dim)
-        y = x.new_zeros(_resized(x, dim, len(self)))
-        for windows, inputs in self.pieces:
-            _at(y, dim, windows).add_(_at(x, dim, inputs))
-        return y
+        return self._combined(torch.add, 0.0, x, dim)
 
     def backward_sum(self, dy: Tensor, dim: int) -> Tensor:
         """To each input the gradients of the windows that it is in."""
-        dx = dy.new_zeros(_resized(dy, dim, self.inputs))
+        dx = self._nothing(dy, dim)
         for windows, inputs in self.pieces or self.each():
-            _at(dx, dim, inputs).add_(_at(dy, dim, windows))
+            self._give(dx, dim, inputs, _at(dy, dim, windows))
         return dx
 
     def max(self, x: Tensor, dim: int) -> Tensor:
         """The maximum of each window."""
         if not self.pieces:
             return torch.cat([_at(x, dim, inputs).amax(dim, keepdim=True) for _, inputs in self.each()], dim)
-        y = x.new_full(_resized(x, dim, len(self)), -torch.inf)
-        for windows, inputs in self.pieces:
-            part = _at(y, dim, windows)
-            torch.maximum(part, _at(x, dim, inputs), out=part)
-        return y
+        return self._combined(torch.maximum, -torch.inf, x, dim)
 
     def backward_max(self, x: Tensor, y: Tensor, dy: Tensor, dim: int) -> Tensor:
         """To each input the gradients of the windows whose first maximum it is."""
-        dx = x.new_zeros(x.shape)
+        dx = self._nothing(x, dim)
         if not self.pieces:
             for windows, inputs in self.each():
                 first = _at(x, dim, inputs).max(dim, keepdim=True).indices  # faster than argmax
                 _at(dx, dim, inputs).scatter_add_(dim, first, _at(dy, dim, windows))
             return dx
-        rest = dy.clone()  # what the inputs so far, below the maximum, have passed on
+        rest = dy if self.tiles else dy.clone()  # what the inputs so far, below the maximum, have passed on
         for windows, inputs in self.pieces[:-1]:
-            part = _at(rest, dim, windows)
-            passed = part * (_at(x, dim, inputs) < _at(y, dim, windows))
-            _at(dx, dim, inputs).add_(part.sub_(passed))
-            part.copy_(passed)
+            part, found = _at(rest, dim, windows), _at(x, dim, inputs).contiguous()
+            passed = torch.lt(found, _at(y, dim, windows), out=torch.empty_like(found)).mul_(part)
+            self._give(dx, dim, inputs, part - passed)
+            if self.tiles:
+                rest = passed
+            else:
+                part.copy_(passed)
         windows, inputs = self.pieces[-1]
-        _at(dx, dim, inputs).add_(_at(rest, dim, windows))
+        self._give(dx, dim, inputs, _at(rest, dim, windows))
         return dx
+
+    def _combined(self, combine: Callable[..., Tensor], nothing: float, x: Tensor, dim: int) -> Tensor:
+        """Each window's inputs, combined one after another, beginning with `nothing`."""
+        pieces, y = self.pieces, x.new_empty(_resized(x, dim, len(self)))
+        if len(pieces) > 1 and all(windows == slice(0, len(self)) for windows, _ in pieces[:2]):
+            combine(*(_at(x, dim, inputs) for _, inputs in pieces[:2]), out=y)
+            pieces = pieces[2:]
+        else:
+            y.fill_(nothing)
+        for windows, inputs in pieces:
+            part = _at(y, dim, windows)
+            combine(part, _at(x, dim, inputs), out=part)
+        return y
+
+    def _nothing(self, like: Tensor, dim: int) -> Tensor:
+        """Memory for the gradient of the inputs, zero where windows are to add to it."""
+        size = _resized(like, dim, self.inputs)
+        return like.new_empty(size) if self.tiles else like.new_zeros(size)
+
+    def _give(self, dx: Tensor, dim: int, inputs: slice, values: Tensor) -> None:
+        part = _at(dx, dim, inputs)
+        if self.tiles:
+            part.copy_(values)
+        else:
+            part.add_(values)
 
 
 @lru_cache(maxsize=512)
@@ -127,7 +150,8 @@ def sliding(L: int, k: int, s: int, p: int = 0, d: int = 1, ceil_mode: bool = Fa
         if low < high:
             pieces.append((slice(low, high), slice(low * s + shift, (high - 1) * s + shift + 1, s)))
     starts = range(-p, outputs * s - p, s)
-    return Windows(L, starts, range(extent - p, extent - p + outputs * s, s), d, p, tuple(pieces))
+    tiles = bool(pieces) and outputs * k == L and (s, p, d) == (k, 0, 1)
+    return Windows(L, starts, range(extent - p, extent - p + outputs * s, s), d, p, tuple(pieces), tiles)
 
 
 @lru_cache(maxsize=512)
