@@ -5,6 +5,7 @@ import os
 import signal
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import grid
 from handgrad.seeds import derive
 from handgrad.sweeps import sweep
-from handgrad.training import train
+from handgrad.training import together, train
 from tests.cases import explains
 
 X = torch.linspace(-1, 1, 40, dtype=torch.float64).unsqueeze(1)
@@ -53,6 +54,23 @@ def test_the_numbers_do_not_depend_on_the_workers():
     assert one.metrics == three.metrics
 
 
+@pytest.mark.parametrize(("size", "expected"), [(2**18, [5]), (600, [2, 2, 1]), (1, [1] * 5)])
+def test_groups_are_as_large_as_the_cache_holds(size, expected, monkeypatch):
+    x, t = torch.randn(6, 1, 5, 5), torch.randn(6, 2)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Dropout(0.2), nn.Flatten(), nn.Linear(50, 2))
+    asked: dict[str, Any] = {"epochs": 2, "batch_size": 6}
+    whole = sweep(model, (x, t), grid(seeds=5), **asked)
+    state, mode = torch.random.get_rng_state(), model.training
+    spy = Mock(wraps=train)
+    monkeypatch.setattr(together, "CACHED", size)
+    monkeypatch.setattr(sweeps, "train", spy)
+    cut = sweep(model, (x, t), grid(seeds=5), workers_=1, **asked)
+    assert [call.args[0].replicas for call in spy.call_args_list] == expected
+    torch.testing.assert_close(torch.tensor(cut.metrics["loss"]), torch.tensor(whole.metrics["loss"]))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert model.training is mode
+
+
 def test_metrics_and_history():
     results = sweep(
         build(), (X, T), grid(seeds=3), epochs=5, batch_size=8, test=(X[:7], T[:7]), metrics={"rmse": rmse}, every=2
@@ -87,7 +105,7 @@ def test_a_diverged_replica_is_counted_and_the_others_are_untouched():
 
 
 def test_ctrl_c_leaves_what_is_finished(monkeypatch):
-    monkeypatch.setattr(workers, "groups", partial(workers.groups, size=2))
+    monkeypatch.setattr(workers, "GROUP", 2)
     done = []
 
     def advance(losses):
@@ -103,7 +121,7 @@ def test_ctrl_c_leaves_what_is_finished(monkeypatch):
 
 @pytest.mark.parametrize("every", [0, 100])
 def test_a_group_that_was_stopped_before_it_was_measured_is_not_finished(monkeypatch, every):
-    monkeypatch.setattr(workers, "groups", partial(workers.groups, size=2))
+    monkeypatch.setattr(workers, "GROUP", 2)
     done = []
 
     def advance(losses):

@@ -1137,6 +1137,25 @@ def test_a_group_that_has_measured_nothing_keeps_its_losses():
     assert not history.interrupted
 
 
+@pytest.mark.parametrize(("channels", "sizes"), [(4, [3]), (128, [2, 1]), (256, [1, 1, 1])])
+def test_groups_of_replicas_are_as_large_as_the_cache_holds(channels, sizes):
+    x, t = torch.randn(16, 1, 8, 8), torch.randn(16, channels, 8, 8)
+    trained = []
+
+    def trainer(model, seeds):
+        trained.append(len(seeds))
+        batches = Batches(x, t, 16, seeds)
+        return Trainer(model, nn.MSELoss(replicas=len(seeds)), optim.SGD(model.parameters()), batches, epochs=1)
+
+    def build(seeds):
+        return nn.replicate(nn.Sequential(nn.Conv2d(1, channels, 3, padding=1)), seeds)
+
+    model, history = train_replicas(build, trainer, range(3), workers_=1)
+    assert trained == [1, *sizes]
+    assert model.replicas == 3
+    assert history.loss.shape == (3, 1)
+
+
 def test_groups_that_are_not_begun_keep_their_initial_weights():
     class Interrupt(Callback):
         def on_epoch_end(self, trainer):

@@ -23,6 +23,7 @@ from handgrad.takers import class_of, is_number, named, taken_by
 from handgrad.training import Advance, History, train
 from handgrad.training.calls import outputs
 from handgrad.training.fit import samples
+from handgrad.training.together import together
 
 Pair = tuple[Any, Any]
 Data = Pair | Callable[[int], Pair]
@@ -264,9 +265,17 @@ class _Plan:
             }
             key = repr((sorted(fixed.items()), described(loss)))
             families.setdefault(key, []).extend(range(place * S, (place + 1) * S))
-        cut = [family[part] for family in families.values() for part in workers.groups(len(family))]
-        replicas = grid.replicas
+        replicas, cut = grid.replicas, []
+        for family in families.values():
+            config, seed = replicas[family[0]]
+            cut += [family[part] for part in workers.groups(len(family), self.together(config, seed))]
         return [Task(part, [replicas[i][1] for i in part], [replicas[i][0] for i in part]) for part in cut]
+
+    def together(self, config: Mapping[str, Any], seed: int) -> int:
+        """How many replicas of a configuration go into one group."""
+        with torch.random.fork_rng(devices=[]):
+            model = self.network(config)
+            return together(model, self.batches(model, self.size(config), [seed]))
 
     def job(self, task: Task) -> workers.Task[History]:
         """What a worker does with one group."""

@@ -13,6 +13,7 @@ from handgrad.errors import ArgumentError
 from handgrad.nn.module import Module
 from handgrad.training.agreement import listed
 from handgrad.training.history import History
+from handgrad.training.together import together
 from handgrad.training.trainer import Advance, Trainer
 
 
@@ -22,7 +23,7 @@ def train_replicas(
     seeds: Sequence[int],
     *,
     workers_: int | None = None,
-    size: int = workers.GROUP,
+    size: int | None = None,
     advance: Advance | None = None,
 ) -> tuple[Module, History]:
     """Train R replicas as groups over the cores, and return one model of all of them with their history.
@@ -40,7 +41,8 @@ def train_replicas(
         trainer: a trainer of such a model; called where the group is trained.
         seeds: one for each replica.
         workers_: as many as there are cores by default.
-        size: replicas in a group at most.
+        size: replicas in a group at most; None is as many as are fastest `together`, for which a model of the first
+            seed and its trainer are made once more.
         advance: called with the losses of the replicas that have just finished an epoch.
 
     Errors: ArgumentError for no seeds, DTypeError for seeds that are one number.
@@ -63,6 +65,9 @@ def train_replicas(
     seeds = listed(seeds, "train_replicas")
     if not seeds:
         raise ArgumentError("at least one seed", "none", "Pass seeds=range(R), say.", "train_replicas")
+    if size is None:
+        first = build(seeds[:1])
+        size = together(first, trainer(first, seeds[:1]).batches)
     cut = workers.groups(len(seeds), size)
     models = [build(seeds[part]) for part in cut]
 

@@ -1,0 +1,48 @@
+"""Together: how many replicas of a network train fastest as one group."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from handgrad import workers
+from handgrad.data import Batches, Loader
+from handgrad.nn.module import Module
+from handgrad.nn.numbers import replicas_of
+from handgrad.training.calls import outputs, suited
+from handgrad.training.listening import listening, tensors
+
+CACHED = 2**18
+"""How many numbers the largest tensor between two layers may have: what a core's own cache of 1 MiB holds."""
+
+
+def together(model: Module, batches: Batches | Loader) -> int:
+    """How many replicas of a network, of which `model` is one, to train as one group: from 1 to `workers.GROUP`.
+
+    Small operations gain from company, since each is called for all at once; large ones lose what a core's cache holds,
+    as those on images do: a replica of a small CNN on 32 × 32 pixels took twice as long in a group of five as alone.
+    So the largest tensor between two layers decides. A copy of the model is shown one batch, in evaluation mode. Of a
+    Loader, whose batches are not drawn for it, of a model that fails, which is told where it is trained, and of one on
+    a GPU nothing is known, and the answer is `workers.GROUP`.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> from handgrad.data import Batches
+        >>> x, t = torch.ones(64, 1, 28, 28), torch.ones(64, 4)
+        >>> cnn = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 26 * 26, 4))
+        >>> together(cnn, Batches(x, t, 64, seeds=[0])), together(cnn, Batches(x, t, 8, seeds=[0]))
+        (1, 10)
+    """
+    if isinstance(batches, Loader) or any(p.value.device.type != "cpu" for p in model.parameters()):
+        return workers.GROUP
+    replicas, most = replicas_of(model), [1]
+    probe = copy.deepcopy(model).eval()
+    x, *_ = suited(next(iter(batches.epoch(0))), single=replicas is None, shared=batches.shared)
+    with torch.inference_mode(), listening(probe, lambda _name, _part, y: most.extend(v.numel() for v in tensors(y))):
+        try:
+            outputs(probe, x)
+        except Exception:
+            return workers.GROUP
+    return min(workers.GROUP, max(1, CACHED * (replicas or 1) // max(most)))
