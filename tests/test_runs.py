@@ -702,7 +702,7 @@ def test_a_terminal_of_few_letters_and_columns_loses_no_numbers(trained, data, t
 @pytest.mark.skipif(sys.platform != "linux", reason="sends signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_stopped_says_so(number, data, tmp_path):
-    options = ["--target", "y", "--seeds", 2, "--epochs", 3000, "--lr", "0.001,0.01", "-o", tmp_path / "s"]
+    options = ["--target", "y", "--seeds", 2, "--epochs", 100_000, "--lr", "0.001,0.01", "-o", tmp_path / "s"]
     train_all = Recipe.train
 
     def stopped(self, *arguments, **more):

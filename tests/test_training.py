@@ -13,6 +13,7 @@ import time
 import warnings
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -1135,6 +1136,21 @@ def test_a_group_that_has_measured_nothing_keeps_its_losses():
     assert bool(history.loss.isfinite().all())
     assert history.metrics["test_loss"].isnan().tolist() == [[False] * 3, [False] * 3, [True] * 3]
     assert not history.interrupted
+
+
+@pytest.mark.parametrize(("replicas", "sizes"), [(None, [32, 16, 16, 8]), (2, [32, 8, 8, 8, 8, 8])])
+def test_samples_are_measured_as_many_at_a_time_as_the_cache_holds(replicas, sizes):
+    x, t = torch.randn(40, 1, 32, 32), torch.randn(40, 64, 32, 32)
+    model = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1, replicas=replicas))
+    model[0].forward = seen = Mock(wraps=model[0].forward)
+    evaluation = Evaluation(x, t, nn.MSELoss(replicas=replicas))
+    found = evaluation(model)
+    assert [call.args[0].shape[-4] for call in seen.call_args_list] == sizes
+    assert model[0].kept is None
+    torch.testing.assert_close(found, Evaluation(x, t, nn.MSELoss(replicas=replicas), chunk=40)(model))
+    seen.reset_mock()
+    assert torch.equal(evaluation(model)["loss"], found["loss"])
+    assert [call.args[0].shape[-4] for call in seen.call_args_list] == sizes[1:]
 
 
 @pytest.mark.parametrize(("channels", "sizes"), [(4, [3]), (128, [2, 1]), (256, [1, 1, 1])])

@@ -16,20 +16,17 @@ from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import Grid, same
 from handgrad.metrics import measure
 from handgrad.nn.replicas import described, expanded
-from handgrad.nn.slot import mapped, several
+from handgrad.nn.slot import several
 from handgrad.results import Results, check_names
 from handgrad.seeds import derive
 from handgrad.takers import class_of, is_number, named, taken_by
-from handgrad.training import Advance, History, train
-from handgrad.training.calls import outputs
+from handgrad.training import Advance, Evaluation, History, Measure, train
 from handgrad.training.fit import samples
 from handgrad.training.together import together
 
 Pair = tuple[Any, Any]
 Data = Pair | Callable[[int], Pair]
 """Inputs and targets, tensors or arrays: one set (N, …) that all replicas share, or a function from a seed to one."""
-Measure = Callable[[Any, Tensor], Tensor]
-"""From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,)."""
 
 BEYOND = ("can't allocate memory", "overflowed", "Overflow")  # what PyTorch says of tensors that no memory holds
 NOTES, NUMBER = 1000, 40
@@ -224,17 +221,14 @@ class _Plan:
 
     def check_metrics(self, grid: Grid) -> None:
         """Raise if a metric cannot measure the first replica."""
-        first = nn.replicate(self.network(grid.configs[0]), [derive(grid.seeds[0], "init")]).eval()
-        for metric in self.measures(first, grid.seeds[:1]).values():
-            metric(first)
+        first = nn.replicate(self.network(grid.configs[0]), [derive(grid.seeds[0], "init")])
+        self.measures(first, grid.seeds[:1])(first)
 
-    def measures(self, model: nn.Module, seeds: Sequence[int]) -> dict[str, Callable[[nn.Module], Tensor]]:
-        """What is measured of such a model, by name."""
+    def measures(self, model: nn.Module, seeds: Sequence[int]) -> Evaluation:
+        """What is measured of such a model."""
         test = self.test or self.data
         x, t = _drawn(test, seeds, model)
-        if not callable(test):  # (1, N, …), for a layer of any rank cannot tell
-            x, t = mapped(lambda v: v.unsqueeze(0), x), t.expand(len(seeds), *t.shape)
-        return {name: _metric(name, function, x, t) for name, function in self.metrics.items()}
+        return Evaluation(x, t, measures={n: _metric(n, f) for n, f in self.metrics.items()}, own=callable(test))
 
     def size(self, config: Mapping[str, Any]) -> int:
         return checks.positive_int("batch_size", config.get("batch_size", self.batch_size), "sweep")
@@ -293,7 +287,7 @@ class _Plan:
                 self.optimiser(model, task.configs),
                 self.batches(model, self.size(config), task.seeds),
                 self.epochs,
-                metrics=self.measures(model, task.seeds),
+                metrics=self.measures(model, task.seeds) if self.metrics else None,
                 every=self.every or self.epochs,
                 stop=stop,
                 advance=send,
@@ -332,8 +326,8 @@ def _results(grid: Grid, plan: _Plan, tasks: list[Task], found: list[History | N
     return Results(grid, final, curves, diverged, options, seconds, finished)
 
 
-def _metric(name: str, function: Measure, x: Inputs, t: Tensor) -> Callable[[nn.Module], Tensor]:
-    return lambda model: measure({name: function}, outputs(model, x), t).values[name]
+def _metric(name: str, function: Measure) -> Measure:
+    return lambda y, t: measure({name: function}, y, t).values[name]
 
 
 def _drawn(data: Data, seeds: Sequence[int], model: nn.Module) -> tuple[Inputs, Tensor]:

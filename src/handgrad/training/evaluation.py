@@ -15,6 +15,11 @@ from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.slot import mapped, several
 from handgrad.training.calls import judged, outputs
+from handgrad.training.listening import tensors
+
+FEW, MOST, LARGEST = 32, 4096, 2**20
+"""Samples that a model is tried with, samples at a time, and numbers in a tensor: beyond that no cache holds it, and an
+evaluation of images takes several times as long."""
 
 Measure = Callable[[Any, Tensor], Tensor]
 """From outputs (R, N, …) and targets (R, N, …) to a number of each replica, (R,); without replicas without R."""
@@ -43,7 +48,8 @@ class Evaluation:
         rows: (R, M), which samples each replica is measured on; all by default.
         own: each replica has data of its own.
         prefix: such as "validation_".
-        chunk: samples that are computed at a time.
+        chunk: samples that are computed at a time; None is as many, up to 4,096, as keep what the layers keep within
+            2²⁰ numbers each, for which the first 32 are computed once more.
 
     Errors: ArgumentError for no samples, rows that there are not, or a measure "loss" beside a criterion; ShapeError
     for targets or weights that are not one for each sample; DTypeError for rows that are no indices, such as a mask.
@@ -70,10 +76,11 @@ class Evaluation:
         rows: Tensor | None = None,
         own: bool = False,
         prefix: str = "",
-        chunk: int = 4096,
+        chunk: int | None = None,
     ) -> None:
         self.x, self.t, self.criterion, self.measures = x, t, criterion, dict(measures or {})
         self.rows, self.own, self.prefix, self.chunk = rows, own, prefix, chunk
+        self._chunks: dict[int | None, int] = {}
         if criterion is not None:
             without_loss(self.measures, "Evaluation")
         self.count = t.shape[1 if own else 0]
@@ -118,9 +125,8 @@ class Evaluation:
         model.eval()
         try:
             with torch.inference_mode():
-                parts = [
-                    self._part(model, range(self.count)[i : i + self.chunk]) for i in range(0, self.count, self.chunk)
-                ]
+                n = self.chunk or self._fitting(model)
+                parts = [self._part(model, range(self.count)[i : i + n]) for i in range(0, self.count, n)]
         finally:
             for part, mode in modes:
                 part.training = mode
@@ -129,6 +135,14 @@ class Evaluation:
         return tuple(joined[:-1]) if isinstance(ys[0], tuple) else joined[0], joined[-1]
 
     def _part(self, model: Module, part: range) -> tuple[Any, Tensor]:
+        (x, t), replicas = self._chosen(model, part), replicas_of(model)
+        y = outputs(model, x)
+        model.forget()
+        return y, t if replicas is None else t.expand(replicas, *t.shape[1:])
+
+    def _chosen(self, model: Module, part: range) -> tuple[Any, Tensor]:
+        """Inputs and targets of some samples, as the model takes them."""
+
         def chosen(v: Tensor) -> Tensor:
             if self.rows is not None:
                 v = rowwise(v, self.rows[:, part.start : part.stop], self.own)  # (R, n, …)
@@ -137,9 +151,18 @@ class Evaluation:
             return v if self._leads(model) else v.squeeze(0)
 
         x, t = mapped(chosen, (self.x, self.t))
-        y = outputs(model, x)
-        model.forget()
-        return y, t.expand(replicas_of(model), *t.shape[1:]) if self._leads(model) else t
+        return x, t
+
+    def _fitting(self, model: Module) -> int:
+        """How many samples to compute at a time: always as many for as many replicas, for so the numbers stay."""
+        replicas = replicas_of(model)
+        if replicas not in self._chunks:
+            few = range(self.count)[:FEW]
+            y = outputs(model, self._chosen(model, few)[0])
+            most = max(v.numel() for v in tensors((y, *(part.kept for part in model.modules()))))
+            model.forget()
+            self._chunks[replicas] = max(1, min(MOST, LARGEST * len(few) // max(most, 1)))
+        return self._chunks[replicas]
 
     def _leads(self, model: Module) -> bool:
         return replicas_of(model) is not None
