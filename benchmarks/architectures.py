@@ -1,4 +1,4 @@
-"""Work D: a training step of a small ResNet, an LSTM and a transformer block, of one network and of 20 replicas."""
+"""Work D: a training step of a CNN, a small ResNet, an LSTM and a transformer block, of one network and of 20."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.steps import SECONDS, repeated
+from benchmarks.targets import REPLICA, SINGLE, Target
 from benchmarks.timing import THREADS, Contestant, Outcome, Timed, interleaved
 from examples.problems import resnet
 from examples.torch_side import Namespace
 from handgrad import nn, optim, workers
+from handgrad.data import Batches
+from handgrad.training.together import together
 
 REPLICAS = 20
-GROUP = 5
 CLASSES = 10
 BUDGET = 40.0
 """Seconds of one architecture's repeats."""
@@ -30,12 +32,19 @@ class Architecture:
     name: str
     build: Callable[[Any], Any]
     shape: tuple[int, ...]
+    targets: tuple[Target | None, Target | None] = (SINGLE, REPLICA)
 
     def data(self, lead: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
         """Gaussian inputs and random classes."""
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(*lead, *self.shape, generator=generator)
         return x, torch.randint(CLASSES, (*lead, self.shape[0]), generator=generator)
+
+
+def cnn(n: Any) -> Any:
+    first = n.Conv2d(1, 16, 3, padding=1), n.ReLU(), n.MaxPool2d(2)
+    second = n.Conv2d(16, 32, 3, padding=1), n.ReLU(), n.MaxPool2d(2)
+    return n.Sequential(*first, *second, n.Flatten(-3), n.Linear(32 * 7 * 7, 128), n.ReLU(), n.Linear(128, CLASSES))
 
 
 def lstm(n: Any) -> Any:
@@ -48,6 +57,8 @@ def transformer(n: Any) -> Any:
 
 
 ARCHITECTURES = (
+    # whose operations are large for one network: replicas save nothing
+    Architecture("CNN of 4 layers, images of 28 × 28", cnn, (64, 1, 28, 28), (SINGLE, None)),
     Architecture("ResNet of 7 layers, images of 8 × 8", resnet, (64, 1, 8, 8)),
     Architecture("LSTM 8→64, 16 steps", lstm, (32, 16, 8)),
     Architecture("transformer block, 32 tokens of 64, 4 heads", transformer, (16, 32, 64)),
@@ -102,10 +113,11 @@ def replica_steps(one: Architecture, threads: int, seconds: float = SECONDS) -> 
     Every group's steps are timed where they run, and their sum is shared by the workers: neither a worker's start nor
     a wait for the last one counts, which belong to a sweep and not to a step.
     """
-    model = nn.replicate(one.build(nn), range(REPLICAS))
-    x, t = one.data((REPLICAS,))
-    parts = [slice(first, first + GROUP) for first in range(0, REPLICAS, GROUP)]
-    steps = [_step(nn.stack([model.replica(r) for r in range(REPLICAS)[p]]), GROUP, x[p], t[p]) for p in parts]
+    network = one.build(nn)
+    model, (x, t) = nn.replicate(network, range(REPLICAS)), one.data((REPLICAS,))
+    parts = workers.groups(REPLICAS, together(network, Batches(*one.data(), len(t[0]), seeds=[0])))
+    each = range(REPLICAS)
+    steps = [_step(nn.stack([model.replica(r) for r in each[p]]), len(each[p]), x[p], t[p]) for p in parts]
     contestant = repeated(Contestant("", lambda: Outcome([]), threads=1), steps[0], seconds)
     probe = contestant.run().seconds
     assert probe is not None

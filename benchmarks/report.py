@@ -11,14 +11,14 @@ from benchmarks.architectures import Architecture
 from benchmarks.memory import Memory
 from benchmarks.rounds import Row
 from benchmarks.steps import Network
-from benchmarks.targets import MEMORY, REPLICA, SINGLE, STEPS
+from benchmarks.targets import MEMORY, STEPS
 from benchmarks.timing import CORES, Timed
 
 SECTIONS = {
     "rounds": "The report's 20 rounds",
     "sklearn": "The 20 rounds without BatchNorm",
     "steps": "One training step of one network",
-    "architectures": "A ResNet, an LSTM and a transformer block",
+    "architectures": "A CNN, a ResNet, an LSTM and a transformer block",
     "memory": "Memory of 1,000 replicas",
     "scaling": "Time against replicas, width and batch",
 }
@@ -54,14 +54,15 @@ again, one network without replicas. Both have the faster of 1 and {cores} threa
 
 ARCHITECTURES_NOTE = """\
 Forward, cross-entropy, backward and SGD with momentum on one batch, again and again: one network, and 20 replicas each
-with a batch of its own, in four groups over 1 or {cores} workers, of which one replica's share of the workers' time is
-given. All have the faster of 1 and {cores} threads or workers."""
+with a batch of its own, in groups as `sweep` makes them over 1 or {cores} workers, of which one replica's share of the
+workers' time is given. All have the faster of 1 and {cores} threads or workers."""
 
 
 def machine() -> str:
     """What it ran on."""
     cores = f"{CORES} core" + "s" * (CORES > 1)
-    return f"{cores} ({platform.machine()}), Python {platform.python_version()}, PyTorch {torch.__version__}, float32."
+    kind = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{cores} ({kind}), Python {platform.python_version()}, PyTorch {torch.__version__}, float32."
 
 
 def rounds(rows: Sequence[Row], note: str) -> str:
@@ -122,7 +123,7 @@ def architectures(results: Sequence[tuple[Architecture, tuple[Timed, Timed, Time
     lines = _head((*columns, "control (quartiles)"))
     for one, (peer, control, own, replica) in results:
         noise = [f"{value:.2f}" for value in peer.ratio(control)]
-        for timed, target in ((own, SINGLE), (replica, REPLICA)):
+        for timed, target in zip((own, replica), one.targets):
             low, middle, high = timed.ratio(peer)
             cells = (
                 f"{one.name}, {one.shape[0]}",
@@ -132,8 +133,8 @@ def architectures(results: Sequence[tuple[Architecture, tuple[Timed, Timed, Time
                 _micro(timed.median),
                 timed.contestant.described,
                 f"{middle:.2f} ({low:.2f} to {high:.2f})",
-                str(target),
-                target.verdict(middle),
+                str(target or ""),
+                target.verdict(middle) if target else "",
                 f"{noise[1]} ({noise[0]} to {noise[2]})",
             )
             lines.append(f"| {' | '.join(cells)} |")

@@ -16,9 +16,7 @@ from handgrad.data import Batches
 from handgrad.distribution import Distribution
 from handgrad.seeds import derive, generator
 from handgrad.training import History, train
-
-GROUP = 5
-"""Replicas that train together; the groups share the cores."""
+from handgrad.training.together import together
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def ours(problem: Problem, seeds: Sequence[int], epochs: int, advance: Callable[
 
         return work
 
-    cut = workers.groups(len(seeds), GROUP)
+    cut = workers.groups(len(seeds), together(problem.build(nn), batches(problem, seeds[:1])[0]))
     start = time.perf_counter()
     found = workers.run([task(part) for part in cut], receive=advance)
     seconds = (time.perf_counter() - start) / len(seeds)
