@@ -225,7 +225,7 @@ def test_checkpoints_of_another_number_of_networks_are_neither_used_nor_deleted(
     assert {path.parent.name for path in left} == {"replicas-0-5", "replicas-6-11"}
     result = run(*options, "--seeds", 6)
     assert result.exit_code == 2, result.output
-    assert "checkpoints of a run of 6 networks, got replicas-6-11. Pass the --seeds of that run" in result.output
+    assert "checkpoints of a run of 6 networks, got replicas-0-5, replicas-6-11. Pass the --seeds of" in result.output
     assert "Going on" not in result.output
     assert sorted(checkpoints.glob("*/*")) == left
     result = run(*options, "--seeds", 12)

@@ -50,15 +50,15 @@ Task = Callable[[Stop, Send], T]
 
 
 def groups(replicas: int, size: int = GROUP) -> list[slice]:
-    """Cut R replicas into groups of at most `size`, as even as can be; the cut does not depend on the machine.
+    """Cut R replicas into groups of at most `size`, as even as can be; from four on into two at least, for two cores.
 
-    So the numbers do not depend on how many workers share the groups.
+    The cut does not depend on the machine, so neither do the numbers on how many workers share the groups.
 
     Example:
         >>> [(g.start, g.stop) for g in groups(25)]
         [(0, 9), (9, 17), (17, 25)]
     """
-    count = -(-replicas // size)
+    count = max(-(-replicas // size), min(2, replicas // 2))
     small, large = divmod(replicas, count)
     ends = [0]
     for index in range(count):

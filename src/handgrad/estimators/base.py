@@ -33,8 +33,6 @@ Array = Any
 """A NumPy array, or what scikit-learn makes one of."""
 E = TypeVar("E", bound="HandgradEstimator")
 
-GROUP = 5
-"""Replicas in a group: ten share two cores, and the cut must not depend on how many there are."""
 CHUNK = 4096
 """Samples predicted at a time."""
 
@@ -87,7 +85,6 @@ class HandgradEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             outputs=outputs,
             weights=sample_weight,
             workers_=self._workers(),
-            size=GROUP,
         )
         if history.interrupted:
             raise KeyboardInterrupt

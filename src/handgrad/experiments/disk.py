@@ -198,8 +198,7 @@ def train_rounds(
 
         return train_group
 
-    size = workers.GROUP if options.device == "cpu" else options.rounds
-    cut = workers.groups(options.rounds, size)
+    cut = workers.groups(options.rounds) if options.device == "cpu" else [slice(0, options.rounds)]
     count = min(options.workers or workers.default_workers(), len(cut))
     found = workers.run([task(group) for group in cut], count, advance)
     finished = [part for part in found if part is not None and part.epochs == options.epochs]
