@@ -57,7 +57,7 @@ def transformer(n: Any) -> Any:
 
 
 ARCHITECTURES = (
-    # whose operations are large for one network: replicas save nothing
+    # whose operations are large: replicas have few calls to save
     Architecture("CNN of 4 layers, images of 28 × 28", cnn, (64, 1, 28, 28), (SINGLE, None)),
     Architecture("ResNet of 7 layers, images of 8 × 8", resnet, (64, 1, 8, 8)),
     Architecture("LSTM 8→64, 16 steps", lstm, (32, 16, 8)),

@@ -26,6 +26,10 @@ def together(model: Module, batches: Batches | Loader) -> int:
     Loader, whose batches are not drawn for it, of a model that fails, which is told where it is trained, and of one on
     a GPU nothing is known, and the answer is `workers.GROUP`.
 
+    Args:
+        model: without replicas, or of as many as `batches` has seeds; it is left as it is.
+        batches: what it is to be trained on.
+
     Example:
         >>> import torch
         >>> from handgrad import nn
