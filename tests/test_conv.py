@@ -36,6 +36,22 @@ def test_pieces_of_any_size_give_the_same(member, options, replicas, lead, size,
 
 
 @MEMBERS
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_kernel_of_one_pixel_as_a_convolution_equals_the_product(member, stride, monkeypatch):
+    faster = Mock(return_value=True)
+    for name, value in {"MUCH": 0, "CHANNELS": 0, "convolutions_are_faster": faster}.items():
+        monkeypatch.setattr(convolution, name, value)
+    module = getattr(nn, member)(4, 6, 1, stride)
+    x = torch.randn(3, 4, *([7, 6] if "2d" in member else [9]))
+    found, dW = both_passes(module, x), grads(module)
+    assert faster.call_count == 2
+    module.zero_grad()
+    faster.return_value = False
+    close(both_passes(module, x), found, torch.float32)
+    close(grads(module), dW, torch.float32)
+
+
+@MEMBERS
 @pytest.mark.parametrize("channels", [1, 3, 16])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_one_replica_does_stays_in_it_in_float32(member, channels, bad):

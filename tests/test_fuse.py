@@ -83,6 +83,13 @@ def test_gradcheck(training, replicas):
     gradcheck(nn.fuse(network(nn.Tanh, replicas=replicas)).train(training), torch.randn(*lead, 7, 3))
 
 
+def test_the_chain_decides_against_large_products_that_are_faster_as_convolutions(monkeypatch):
+    for faster in (False, True):
+        monkeypatch.setattr(chain, "convolutions_are_faster", lambda faster=faster: faster)
+        assert chain.pays(10, 500, 64, norms=True)
+        assert chain.pays(10, 500, 512, norms=True) is not faster
+
+
 def test_float32_and_a_mean_far_from_zero():
     plain = network(dtype=torch.float32)
     dict(plain.named_parameters())["0.bias"].value += 100  # µ ≫ σ: E[x²] − µ² would have no digit left

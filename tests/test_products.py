@@ -1,4 +1,7 @@
-"""Products of few columns are turned, sums over few places taken by the batch first, and give the same numbers."""
+"""Products of few columns are turned, large ones may be convolutions, sums over few places begin with the batch."""
+
+import io
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +37,66 @@ def test_both_ways_are_tried_above():
     assert found == {True, False}
     assert products._narrow(torch.empty(2, 500, 25), torch.empty(2, 25, 1))
     assert not products._narrow(torch.empty(500, 25), torch.empty(25, 1))
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("m", "k", "n"), [(3, 4, 5), (1, 1, 1), (200, 150, 300)])
+def test_products_as_convolutions(m, k, n, turned, replicas):
+    lead = () if replicas is None else (replicas,)
+    generator = torch.Generator().manual_seed(m)
+    a, b, bias = (torch.randn(*lead, *s, generator=generator) for s in ((m, k), (k, n), (n,)))
+    if turned:
+        a, b = a.mT.contiguous().mT, b.mT.contiguous().mT
+    for shift in (None, bias):
+        expected = a.double() @ b.double() + (0 if shift is None else shift.unsqueeze(-2).double())
+        found = products._convolved(a, b, shift)
+        torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
+        assert found.is_contiguous()
+
+
+def test_a_nan_stays_in_its_row_of_a_convolution():
+    a, b = torch.randn(200, 150), torch.randn(150, 300)
+    a[7, 3] = torch.nan
+    assert products._convolved(a, b, None).isfinite().all(-1).logical_not().nonzero().tolist() == [[7]]
+
+
+def test_which_products_are_convolutions(monkeypatch):
+    """Large ones, of float32, where the processor multiplies faster so; by the shapes of one replica."""
+    calls = list[tuple[int, ...]]()
+
+    def convolved(a, b, bias):
+        calls.append(tuple(a.shape))
+
+    monkeypatch.setattr(products, "_convolved", convolved)
+    large, small = (torch.ones(512, 256), torch.ones(256, 256)), (torch.ones(64, 64), torch.ones(64, 64))
+    for faster in (False, True):
+        monkeypatch.setattr(products, "convolutions_are_faster", lambda faster=faster: faster)
+        for a, b in (large, small, [part.double() for part in large], [part.expand(20, -1, -1) for part in small]):
+            products.product(a, b)
+            products.affine(a, b, torch.ones(b.shape[:-2] + b.shape[-1:], dtype=b.dtype))
+        assert calls == ([(512, 256), (512, 256)] if faster else [])
+    products.product(large[0].expand(2, -1, -1), large[1].expand(2, -1, -1))
+    assert calls[2:] == [(2, 512, 256)]
+
+
+@pytest.mark.parametrize(("vendor", "capability", "faster"), [
+    (b"AuthenticAMD", "AVX512", True), (b"GenuineIntel", "AVX512", False), (b"AuthenticAMD", "AVX2", False),
+])  # fmt: skip
+def test_on_which_processors_convolutions_are_faster(monkeypatch, vendor, capability, faster):
+    text = b"processor\t: 0\nvendor_id\t: " + vendor
+    monkeypatch.setattr(Path, "open", lambda *_, **__: io.BytesIO(text))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    assert products.convolutions_are_faster.__wrapped__() is faster
+
+
+def test_convolutions_are_not_faster_where_nobody_knows_the_processor(monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "open", missing)
+    assert products.convolutions_are_faster.__wrapped__() is False
 
 
 @pytest.mark.parametrize("replicas", [None, 3])

@@ -16,6 +16,7 @@ from handgrad.nn.elementwise import Elementwise
 from handgrad.nn.linear import Linear
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Parameter
+from handgrad.nn.products import convolutions_are_faster
 from handgrad.nn.sequential import Sequential
 from handgrad.pages import Arena
 
@@ -23,6 +24,8 @@ EIGHT = 8
 """Numbers that a processor multiplies at a time: products of matrices go by blocks of as many rows."""
 NARROW = 32
 """Width from which on what is done number by number is as fast with samples as rows."""
+LARGE = 16_000_000
+"""Multiplications in a product from which on the parts gain more, where their products may be convolutions."""
 
 
 def pays(replicas: int | None, samples: int, widest: int, norms: bool) -> bool:
@@ -32,6 +35,8 @@ def pays(replicas: int | None, samples: int, widest: int, norms: bool) -> bool:
     normalisations, and on rows of few numbers, which are slow to go through one by one.
     """
     worth = samples >= max(64, 0.75 * widest) and (replicas or 1) * samples >= 500
+    if samples * widest**2 > LARGE and convolutions_are_faster():
+        return False
     return worth and (widest < NARROW or (norms and (replicas or 1) > 1))
 
 

@@ -15,6 +15,7 @@ from handgrad.nn.borders import BORDERS
 from handgrad.nn.init import Initialiser, named
 from handgrad.nn.module import Module
 from handgrad.nn.parameter import Generators, Parameter
+from handgrad.nn.products import convolutions_are_faster
 from handgrad.nn.sums import channel_sums
 
 Size = int | tuple[int, ...]
@@ -32,6 +33,9 @@ BLOCK = 16
 """The samples that a thread at least takes: kernels go by so many at a time."""
 EVEN = 256
 """To so many pixels, or a multiple, a row of zeros is added: images that begin so far apart share lines of a cache."""
+
+CHANNELS, MUCH = 16, 10_000_000
+"""The fewest channels and the multiplications from which on a kernel of one pixel is a convolution, see `_large`."""
 
 
 def _at_pixels(W: Tensor, x: Tensor) -> Tensor:
@@ -176,6 +180,8 @@ class Convolution(Module):
         groups = u.shape[1] // W.shape[1]
         if self.pointwise:
             seen = u[self._seen(u.shape[2:])]
+            if self._large(seen, groups):
+                return CONVOLVE[self.dims](seen, W, b)
             return self._shifted(_at_pixels(W.view(groups, -1, W.shape[1]), seen), b)
         return CONVOLVE[self.dims](u, W, b, self.stride, self.zeros, self.dilation, groups)
 
@@ -184,13 +190,23 @@ class Convolution(Module):
         W, b = self._values(r, biased)
         groups = self.groups * len(W) // self.weight.shape[-2 - self.dims]
         if self.pointwise:
-            u = seen = _at_pixels(W.view(groups, -1, W.shape[1]).mT, v)
+            if self._large(v, groups):
+                u = seen = CONVOLVE_TRANSPOSED[self.dims](v, W)
+            else:
+                u = seen = _at_pixels(W.view(groups, -1, W.shape[1]).mT, v)
             if seen.shape[2:] != torch.Size(size):
                 u = seen.new_zeros(*seen.shape[:2], *size)
                 u[self._seen(n * s for n, s in zip(v.shape[2:], self.stride))] = seen
             return self._shifted(u, b)
         rest = [n - least for n, least in zip(size, self._least(v.shape[2:]))]
         return CONVOLVE_TRANSPOSED[self.dims](v, W, b, self.stride, self.zeros, rest, groups, self.dilation)
+
+    def _large(self, image: Tensor, groups: int) -> bool:
+        """Whether a kernel of one pixel is faster as a convolution than as a product, where such a thing may be."""
+        channels = self.in_channels, self.out_channels
+        work = image.numel() // image.shape[1] * math.prod(channels)
+        large = groups == 1 and work > MUCH and min(channels) >= CHANNELS and image.dtype is torch.float32
+        return large and convolutions_are_faster()
 
     def _seen(self, ends: Iterable[int]) -> tuple[Any, ...]:
         """The index of the pixels, up to `ends`, that a kernel of one pixel sees."""
