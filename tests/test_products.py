@@ -1,6 +1,7 @@
 """Products of few columns are turned, large ones may be convolutions, sums over few places begin with the batch."""
 
 import io
+import itertools
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,9 @@ def test_products_as_convolutions(m, k, n, turned, replicas):
     a, b, bias = (torch.randn(*lead, *s, generator=generator) for s in ((m, k), (k, n), (n,)))
     if turned:
         a, b = a.mT.contiguous().mT, b.mT.contiguous().mT
-    for shift in (None, bias):
+    for shift, way in itertools.product((None, bias), (products._convolved, products._convolved_turned)):
         expected = a.double() @ b.double() + (0 if shift is None else shift.unsqueeze(-2).double())
-        found = products._convolved(a, b, shift)
+        found = way(a, b, shift)
         torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
         assert found.is_contiguous()
 
@@ -58,26 +59,35 @@ def test_products_as_convolutions(m, k, n, turned, replicas):
 def test_a_nan_stays_in_its_row_of_a_convolution():
     a, b = torch.randn(200, 150), torch.randn(150, 300)
     a[7, 3] = torch.nan
-    assert products._convolved(a, b, None).isfinite().all(-1).logical_not().nonzero().tolist() == [[7]]
+    for way in (products._convolved, products._convolved_turned):
+        assert way(a, b).isfinite().all(-1).logical_not().nonzero().tolist() == [[7]]
 
 
 def test_which_products_are_convolutions(monkeypatch):
     """Large ones, of float32, where the processor multiplies faster so; by the shapes of one replica."""
-    calls = list[tuple[int, ...]]()
+    monkeypatch.setattr(products, "convolutions_are_faster", lambda: False)
+    assert products._wide(torch.ones(512, 256), torch.ones(256, 256)) is None
+    monkeypatch.setattr(products, "convolutions_are_faster", lambda: True)
+    for M, K, N, way in [
+        (512, 256, 256, products._convolved),
+        (64, 1024, 1024, products._convolved_turned),
+        (16, 1024, 4096, None),  # with b, the larger one, to be turned
+        (64, 64, 64, None),
+        (512, 256, 16, None),
+    ]:
+        assert products._wide(torch.ones(M, K), torch.ones(K, N)) is way
+    assert products._wide(torch.ones(16, 1024), torch.ones(4096, 1024).mT) is products._convolved_turned
+    assert products._wide(torch.ones(512, 256).double(), torch.ones(256, 256).double()) is None
+    for size, way in (256, products._convolved), (32, None):
+        assert products._wide(torch.ones(20, 512, size), torch.ones(20, size, 256)) is way
 
-    def convolved(a, b, bias):
-        calls.append(tuple(a.shape))
 
-    monkeypatch.setattr(products, "_convolved", convolved)
-    large, small = (torch.ones(512, 256), torch.ones(256, 256)), (torch.ones(64, 64), torch.ones(64, 64))
-    for faster in (False, True):
-        monkeypatch.setattr(products, "convolutions_are_faster", lambda faster=faster: faster)
-        for a, b in (large, small, [part.double() for part in large], [part.expand(20, -1, -1) for part in small]):
-            products.product(a, b)
-            products.affine(a, b, torch.ones(b.shape[:-2] + b.shape[-1:], dtype=b.dtype))
-        assert calls == ([(512, 256), (512, 256)] if faster else [])
-    products.product(large[0].expand(2, -1, -1), large[1].expand(2, -1, -1))
-    assert calls[2:] == [(2, 512, 256)]
+def test_a_product_goes_the_way_that_is_found(monkeypatch):
+    monkeypatch.setattr(products, "_wide", lambda a, b: products._convolved_turned)
+    monkeypatch.setattr(products, "_convolved_turned", lambda *given: given)
+    a, b, bias = torch.ones(3, 4), torch.ones(4, 20), torch.ones(20)
+    assert products.product(a, b) == (a, b)
+    assert products.affine(a, b, bias) == (a, b, bias)
 
 
 @pytest.mark.parametrize(("vendor", "capability", "faster"), [
