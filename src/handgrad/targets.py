@@ -26,6 +26,8 @@ class StandardisedLoss(nn.Loss):
         tensor([4.])
     """
 
+    buffer_names = ("mean", "scale")
+
     def __init__(self, loss: nn.Loss, mean: Tensor, scale: Tensor) -> None:
         super().__init__(replicas=loss.replicas)
         self.loss, self.mean, self.scale = loss, mean.unsqueeze(1), scale.unsqueeze(1)

@@ -186,8 +186,8 @@ class Module(Tree):
             parameter.init = parameter.init and parameter.init.of(r, R)
         return one
 
-    def of_replica(self, r: int) -> None:
-        """Keep replica r's of what is one number a replica and no tensor."""
+    def of_replica(self, r: int | slice) -> None:
+        """Keep replica r's, or those of several, of what is one number a replica and no tensor."""
         for name in self.number_names:
             setattr(self, name, taken(getattr(self, name), r))
 

@@ -68,8 +68,8 @@ def listed(number: Any) -> tuple[Any, ...]:
     return number if isinstance(number, tuple) else (number,)
 
 
-def taken(number: Any, r: int) -> Any:
-    """Replica r's number."""
+def taken(number: Any, r: int | slice) -> Any:
+    """Replica r's number, or those of several."""
     return number[r] if isinstance(number, tuple) else number
 
 

@@ -59,9 +59,10 @@ class Random(Module):
             each = sources(generator, self.replicas or 1, self.label)
             self.seeds = tuple(_number(source) for source in each)
 
-    def of_replica(self, r: int) -> None:
+    def of_replica(self, r: int | slice) -> None:
         super().of_replica(r)
-        self.seeds = None if self.seeds is None else self.seeds[r : r + 1 or None]
+        own = r if isinstance(r, slice) else slice(r, r + 1 or None)
+        self.seeds = None if self.seeds is None else self.seeds[own]
 
     def drawn(self, like: Tensor, fill: Fill) -> Tensor:
         """Return a fresh tensor like one that leads with R, each replica's slice filled from its own stream."""

@@ -63,6 +63,27 @@ def expanded(module: M, replicas: int) -> M:
     return module
 
 
+def viewed(module: M, some: slice) -> M:
+    """Return some of a module's replicas as one, whose values are views of its own; gradients are not.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> layer = nn.Linear(2, 3, replicas=5)
+        >>> two = viewed(layer, slice(1, 3))
+        >>> _ = layer.weight.value.zero_()
+        >>> two.weight.value.shape, bool(two.weight.value.any())
+        (torch.Size([2, 2, 3]), False)
+    """
+    module.forget()
+    values = [p.value for p in module.parameters()] + [buffer for _, buffer in module.named_buffers()]
+    own = copy.deepcopy(module, {id(value): value for value in values})
+    own._each_tensor(lambda value: value[some], replicas=len(range(*some.indices(replicas_of(module) or 0))))
+    for part in own.modules():
+        part.of_replica(some)
+    return own
+
+
 def stack(modules: Sequence[M]) -> M:
     """Join networks of one architecture, with or without replicas, into one of all their replicas.
 

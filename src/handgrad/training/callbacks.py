@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -52,6 +52,11 @@ class Callback:
 
     def on_end(self, trainer: Trainer) -> None:
         """After the last epoch, with the best weights in place if early stopping watched; or after an error."""
+
+
+def stepwise(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Those that are called after each batch."""
+    return [callback for callback in callbacks if type(callback).on_step_end is not Callback.on_step_end]
 
 
 class ProgressBar(Callback):

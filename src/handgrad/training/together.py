@@ -7,7 +7,7 @@ import copy
 import torch
 
 from handgrad import workers
-from handgrad.data import Batches, Loader
+from handgrad.data import Batches, Inputs, Loader
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.training.calls import outputs, suited
@@ -22,9 +22,8 @@ def together(model: Module, batches: Batches | Loader) -> int:
 
     Small operations gain from company, since each is called for all at once; large ones lose what a core's cache holds,
     as those on images do: a replica of a small CNN on 32 × 32 pixels took twice as long in a group of five as alone.
-    So the largest tensor between two layers decides. A copy of the model is shown one batch, in evaluation mode. Of a
-    Loader, whose batches are not drawn for it, of a model that fails, which is told where it is trained, and of one on
-    a GPU nothing is known, and the answer is `workers.GROUP`.
+    So the largest tensor between two layers decides. A copy of the model is shown one batch. Of a Loader, whose batches
+    are not drawn for it, and where `fitting` knows nothing, the answer is `workers.GROUP`.
 
     Args:
         model: without replicas, or of as many as `batches` has seeds; it is left as it is.
@@ -39,14 +38,28 @@ def together(model: Module, batches: Batches | Loader) -> int:
         >>> together(cnn, Batches(x, t, 64, seeds=[0])), together(cnn, Batches(x, t, 8, seeds=[0]))
         (1, 10)
     """
-    if isinstance(batches, Loader) or any(p.value.device.type != "cpu" for p in model.parameters()):
+    if isinstance(batches, Loader):
         return workers.GROUP
-    replicas, most = replicas_of(model), [1]
-    probe = copy.deepcopy(model).eval()
-    x, *_ = suited(next(iter(batches.epoch(0))), single=replicas is None, shared=batches.shared)
+    x, *_ = suited(next(iter(batches.epoch(0))), single=replicas_of(model) is None, shared=batches.shared)
+    found = fitting(model, x)
+    return workers.GROUP if found is None else min(workers.GROUP, found)
+
+
+def fitting(model: Module, x: Inputs) -> int | None:
+    """How many replicas keep the largest tensor between two layers within `CACHED` numbers, at least 1.
+
+    None where nobody knows: of a model that fails, which is told where it is trained, and of one on a GPU.
+
+    Args:
+        model: with replicas or without; a copy is shown x, in evaluation mode.
+        x: a batch of its inputs, or several.
+    """
+    if any(p.value.device.type != "cpu" for p in model.parameters()):
+        return None
+    probe, most = copy.deepcopy(model).eval(), [1]
     with torch.inference_mode(), listening(probe, lambda _name, _part, y: most.extend(v.numel() for v in tensors(y))):
         try:
             outputs(probe, x)
         except Exception:
-            return workers.GROUP
-    return min(workers.GROUP, max(1, CACHED * (replicas or 1) // max(most)))
+            return None
+    return max(1, CACHED * (replicas_of(model) or 1) // max(most))

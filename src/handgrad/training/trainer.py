@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -16,23 +17,21 @@ from handgrad import checks
 from handgrad.data import Batches, Inputs, Loader, fingerprint
 from handgrad.errors import StateError
 from handgrad.nn.averaging import AveragedModel
-from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.random import drawing, redraw
-from handgrad.nn.sequential import Sequential
-from handgrad.nn.slot import mapped
 from handgrad.nn.utils import clip_grad_norm_, clip_grad_value_
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.agreement import agree, check_names, check_same
-from handgrad.training.callbacks import Callback
-from handgrad.training.calls import judged, outputs, suited
+from handgrad.training.callbacks import Callback, stepwise
+from handgrad.training.calls import suited
 from handgrad.training.checkpoints import Checkpoints
-from handgrad.training.divergence import diverged, first_layers
+from handgrad.training.divergence import first_layers
 from handgrad.training.history import History
+from handgrad.training.passes import Pass, cuts, fused, gather, passes
 from handgrad.training.precision import Mixed
 from handgrad.training.stopping import EarlyStopping
 from handgrad.workers import Stop
@@ -152,13 +151,17 @@ class Trainer:
             self.checkpoints.resume(self)
         self._tell("on_start")
         self.model.train()
-        fast = self._faster().train()
+        fast = (Mixed(self.model) if self.precision == "bfloat16" else fused(self.model)).train()
         self._drawing = drawing(fast.working if isinstance(fast, Mixed) else self.model)
+        whole = self._passes = [Pass(fast, self.criterion, self._drawing)]
+        cut = [] if isinstance(fast, Mixed) else cuts(self.model, self.criterion, self.batches, self.callbacks)
         try:
             # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
             with torch.inference_mode():
                 while not (self._over() or (stop is not None and stop.is_set())):
-                    self._train_epoch(fast)
+                    if cut and (self._passes is whole or self.callbacks):  # which may have changed what was viewed
+                        self._passes = passes(self.model, self.criterion, cut)
+                    self._train_epoch()
                     self._close(self._measure(fast))
                     self._tell("on_epoch_end")
                     if self.checkpoints is not None:
@@ -167,19 +170,14 @@ class Trainer:
                 if self.stopping is not None:
                     self.stopping.restore(*self._models())
         finally:
-            fast.forget()
+            for one in (*whole, *self._passes):
+                one.model.forget()
             self._zero_grad()
             self.history.interrupted = not self._over()
             self._tell("on_end")
             if self.checkpoints is not None:
                 self.checkpoints.leave(self)
         return self.history
-
-    def _faster(self) -> Module:
-        """What computes in the model's place."""
-        if self.precision == "bfloat16":
-            return Mixed(self.model)
-        return fuse(self.model) if isinstance(self.model, Sequential) else self.model
 
     def _over(self) -> bool:
         return self._ended(self.epoch) or self._ending or (self.stopping is not None and self.stopping.over)
@@ -188,24 +186,20 @@ class Trainer:
         """Whether so many epochs, and the steps taken, are all that were asked for."""
         return epochs >= self.epochs or (self.steps is not None and self.taken >= self.steps)
 
-    def _train_epoch(self, model: Module) -> None:
-        start, losses, pending, mean = time.perf_counter(), [], 0, torch.mean
-        watching = [callback for callback in self.callbacks if type(callback).on_step_end is not Callback.on_step_end]
-        redraw(self._drawing, self.batches.seeds, self.epoch)
+    def _train_epoch(self) -> None:
+        start, losses, pending = time.perf_counter(), [], 0
+        shared, watching = self.batches.shared, stepwise(self.callbacks)
+        for parts, some in ((self._drawing, None), *((one.drawing, one.some) for one in self._passes)):
+            redraw(parts, self.batches.seeds[some or slice(None)], self.epoch)
         for step, batch in enumerate(self.batches.epoch(self.epoch)):
             if self.steps is not None and self.taken >= self.steps:
                 self._apart = "steps"
                 break
-            x, t, *weights = suited(batch, single=self.single, shared=self.batches.shared)
             if not pending:
                 self._zero_grad()
-            y = outputs(model, x)
-            losses.append(loss := judged(self.criterion, y, t, *weights))
-            dy = self.criterion.backward()
-            if not math.isfinite(float(loss.sum())):
-                mean = torch.nanmean  # NaN is also the mean over no weight
-                self._note(model, x, diverged(loss, y, t, dy, self.batches.replicas, shared=self.batches.shared), step)
-            model.backward_parameters(self._share(dy))
+            given, note = suited(batch, single=self.single, shared=shared), partial(self._note, step)
+            found = [one.run(given, shared, self.accumulate, note) for one in self._passes]
+            losses.append(loss := found[0] if len(found) == 1 else torch.cat(found))
             pending += 1
             if pending == self.accumulate:
                 self._step(1)
@@ -215,11 +209,11 @@ class Trainer:
         if pending:
             self._step(self.accumulate / pending)
         self.history.seconds += time.perf_counter() - start
-        self.history.loss[:, self.epoch] = mean(torch.stack(losses), 0)
-
-    def _share(self, dy: Any) -> Any:
-        """A batch's share of the gradient of several."""
-        return dy if self.accumulate == 1 else mapped(lambda one: one.mul_(1 / self.accumulate), dy)
+        every = torch.stack(losses)
+        mean = torch.mean if every.isfinite().all() else torch.nanmean  # NaN is also the mean over no weight
+        self.history.loss[:, self.epoch] = mean(every, 0)
+        for (_, own), (_, viewed) in zip(self._drawing, self._passes[0].drawing):
+            own.draws = viewed.draws
 
     def _zero_grad(self) -> None:
         """Clear every gradient, also of parameters that are not trained."""
@@ -229,6 +223,8 @@ class Trainer:
 
     def _step(self, scale: float) -> None:
         """One step of the optimiser along the gradient; `scale` makes up for batches that were fewer."""
+        if len(self._passes) > 1:
+            gather(self._parameters, self._passes)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         if scale != 1 and (grads := [p.grad for p in parameters if p.grad is not None]):
             torch._foreach_mul_(grads, scale)
@@ -309,12 +305,12 @@ class Trainer:
                 if event != "on_end":
                     check_same(self.model, self._parameters)
 
-    def _note(self, model: Module, x: Inputs, bad: list[int], step: int) -> None:
+    def _note(self, step: int, one: Pass, x: Inputs, bad: list[int]) -> None:
         """Record, for each replica that counts and has a loss that is not finite, where the first bad number arose."""
         gone = self._gone()
-        fresh = [r for r in bad if not gone[r]]
-        for r, layer in first_layers(model, x, fresh).items() if fresh else ():
-            self.history.diverged[r] = {"epoch": self.epoch, "step": step, "layer": layer}
+        fresh = [r for r in bad if not gone[one.of_all(r)]]
+        for r, layer in first_layers(one.model, x, fresh).items() if fresh else ():
+            self.history.diverged[one.of_all(r)] = {"epoch": self.epoch, "step": step, "layer": layer}
 
     # State
 
