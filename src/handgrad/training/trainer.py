@@ -48,9 +48,10 @@ Advance = Callable[[list[float]], None]
 class Trainer:
     """Trains R replicas, or a model without replicas, on batches; all that a run needs, and how far it is.
 
-    The model runs fused. A replica whose loss stops being finite has diverged: the epoch, the step and the first layer
-    with a bad output are noted, its numbers are NaN from there on, and the others go on untouched. A batch of which
-    every sample has weight 0, or is ignored, has no loss and is left out of the epoch's mean.
+    The model runs fused, and where that is faster in parts, see `passes.cuts`. A replica whose loss stops being finite
+    has diverged: the epoch, the step and the first layer with a bad output are noted, its numbers are NaN from there
+    on, and the others go on untouched. A batch of which every sample has weight 0, or is ignored, has no loss and is
+    left out of the epoch's mean.
 
     Everything random in a run is a function of the batches' seeds and the epoch, so a run that goes on from a
     checkpoint ends bit for bit where it would have ended, on the same machine with as many threads.
