@@ -91,7 +91,7 @@ def replicas_step(widths: tuple[int, ...], replicas: int, lr: float, x: Tensor, 
 
 
 def replicas_runs(widths: tuple[int, ...], lr: float, x: Tensor, t: Tensor) -> dict[str, Callable[[int], None]]:
-    """Ways to train R replicas, on (R, N, …), for so many steps: groups of replicas over threads, or one group."""
+    """Ways to train R replicas, on (R, N, …), for so many steps: groups over threads, as sweeps, or one, as `fit`."""
     cut = workers.groups(len(x))
     steps = [replicas_step(widths, part.stop - part.start, lr, x[part], t[part]) for part in cut]
 
@@ -108,10 +108,8 @@ def replicas_runs(widths: tuple[int, ...], lr: float, x: Tensor, t: Tensor) -> d
         # threads: a run here is a few steps, which a process of its own would not be worth
         workers.run([lambda *_, task=task: float(task().sum()) for task in tasks], processes=False)
 
-    found: dict[str, Callable[[int], None]] = {f"{min(CORES, len(cut))} workers": grouped}
-    if len(cut) == 1:  # threads within operations, for wide networks
-        found["one group"] = lambda count: (repeated(steps[0], count)(), None)[1]
-    return found
+    whole = replicas_step(widths, len(x), lr, x, t)  # with threads within operations
+    return {f"{min(CORES, len(cut))} workers": grouped, "one group": lambda count: (repeated(whole, count)(), None)[1]}
 
 
 def network(widths: tuple[int, ...], batchnorm: bool) -> nn.Sequential:
