@@ -9,7 +9,7 @@ import torch
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, Loader
 from handgrad.nn.replicas import viewed
-from handgrad.training import Callback, Trainer, passes
+from handgrad.training import Callback, Trainer, passes, trainer
 from handgrad.workers import GROUP
 
 R = 5
@@ -160,8 +160,6 @@ def test_what_goes_in_parts(monkeypatch):
     holding = copy.deepcopy(model)
     holding[0].something = torch.ones(R)
     assert passes.cuts(holding, criterion, batches) == []
-    rows = nn.replicate(nn.Sequential(nn.Linear(4096, 8192)), seeds)
-    assert passes.cuts(rows, nn.MSELoss(replicas=R), Batches(wide.flatten(1), torch.ones(64, 8192), 16, seeds)) == []
     assert passes.cuts(model, lambda y, t: y.sum((1, 2)), batches) == []  # type: ignore[arg-type]
 
 
@@ -170,3 +168,32 @@ def test_a_callback_after_each_step_sees_the_gradients_of_all(monkeypatch):
     model = cnn()
     sgd = optim.SGD(model.parameters(), lr=0.1)
     fit(model, nn.CrossEntropyLoss(replicas=R), sgd, (X.double(), T), epochs=1, callbacks=[Stepwise()])
+
+
+@pytest.mark.parametrize(("replicas", "sizes"), [(39, []), (64, []), (65, [21, 22, 22])])
+def test_many_replicas_on_rows_go_in_parts_of_twice_the_cache(replicas, sizes, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    model = nn.replicate(nn.Sequential(nn.Linear(2, 512)), range(replicas))  # 2¹⁴ numbers a replica, 16 in the cache
+    batches = Batches(torch.ones(32, 2), torch.ones(32, 512), 32, range(replicas))
+    found = passes.cuts(model, nn.MSELoss(replicas=replicas), batches)
+    assert [part.stop - part.start for part in found] == sizes
+
+
+def test_parts_of_a_fused_network_train_as_the_whole_in_memory_of_one(monkeypatch):
+    found = []
+    for together in (GROUP, 2):
+        monkeypatch.setattr(passes, "fitting", lambda *_, n=together: n)
+        parts = [nn.Linear(3, 6), nn.ReLU(), nn.BatchNorm1d(6), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)]
+        model = nn.replicate(nn.Sequential(nn.Flatten(-2), nn.Sequential(*parts)), range(R)).double()
+        x = torch.linspace(-2, 2, 3600, dtype=torch.float64).view(1200, 1, 3)
+        batches = Batches(x, x.sin()[:, 0, :2], 600, range(R))
+        passed = passes.passes(model, nn.MSELoss(replicas=R), [slice(0, 2), slice(2, 4), slice(4, 5)])
+        monkeypatch.setattr(trainer, "passes", lambda *_, passed=passed: passed)
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        loss = Trainer(model, nn.MSELoss(replicas=R), sgd, batches, epochs=3).run().loss
+        found.append([loss, dict(model.state_dict())])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)
+    chains = [next(passes._chains(one.model)) for one in passed]
+    assert len(chains) == 3
+    assert all(chain._buffers is chains[0]._buffers for chain in chains)
+    assert chains[0]._buffers

@@ -117,6 +117,10 @@ class LinearChain(Module):
         """Without views, which a pickle would tear from their parameters, and without buffers."""
         return {**vars(self), "_columns": {}, "_buffers": {}, "_arena": Arena()}
 
+    def works_in(self, other: LinearChain) -> None:
+        """Work in the memory of another chain of these widths, whose passes have always ended before its own begin."""
+        self._buffers, self._arena = other._buffers, other._arena
+
     @property
     def label(self) -> str:
         widths = [self.first.in_features, self.first.out_features, *(b.linear.out_features for b in self.blocks)]

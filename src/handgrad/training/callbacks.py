@@ -54,6 +54,11 @@ class Callback:
         """After the last epoch, with the best weights in place if early stopping watched; or after an error."""
 
 
+def changing(callbacks: Sequence[Callback]) -> bool:
+    """Whether one of them may change what it finds: all but handgrad's own, which only tell."""
+    return not all(type(callback).__module__.startswith("handgrad.") for callback in callbacks)
+
+
 def stepwise(callbacks: Sequence[Callback]) -> list[Callback]:
     """Those that are called after each batch."""
     return [callback for callback in callbacks if type(callback).on_step_end is not Callback.on_step_end]

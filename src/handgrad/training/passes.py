@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from handgrad.data import Batch, Batches, Inputs, Loader
+from handgrad.nn.chain import LinearChain
 from handgrad.nn.fuse import fuse
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
@@ -27,6 +28,8 @@ from handgrad.training.listening import METHODS
 from handgrad.training.together import fitting
 from handgrad.workers import GROUP
 
+FEW = 4 * GROUP
+"""Replicas too few to look whether they had better go in parts, where samples are rows of numbers."""
 Note = Callable[["Pass", Inputs, list[int]], object]
 """Is told of a pass in which replicas diverged, before its way back, with the inputs and which of its own they are."""
 
@@ -75,9 +78,19 @@ def fused(model: Module) -> Module:
 
 
 def passes(model: Module, criterion: Loss, cut: Sequence[slice]) -> list[Pass]:
-    """A pass for each of the parts that `cut` gives, with views of a model's values."""
+    """A pass for each of the parts that `cut` gives, with views of a model's values, and memory of chains in common."""
     views = [(viewed(model, some), viewed(criterion, some), some) for some in cut]
-    return [Pass(fused(part).train(), own, drawing(part), some) for part, own, some in views]
+    found = [Pass(fused(part).train(), own, drawing(part), some) for part, own, some in views]
+    for one in found[1:]:
+        for chain, first in zip(_chains(one.model), _chains(found[0].model)):
+            chain.works_in(first)
+    return found
+
+
+def _chains(model: Module) -> Iterator[LinearChain]:
+    """The chains that run in a fused model, in nested ones too."""
+    for _, part in model.running() if isinstance(model, Sequential) else ():
+        yield from [part] if isinstance(part, LinearChain) else _chains(part)
 
 
 def gather(parameters: Sequence[Parameter], parts: Sequence[Pass]) -> None:
@@ -93,22 +106,27 @@ def gather(parameters: Sequence[Parameter], parts: Sequence[Pass]) -> None:
 def cuts(model: Module, criterion: Loss, batches: Batches | Loader, callbacks: Sequence[Callback] = ()) -> list[slice]:
     """Which replicas of a model go through it together, one part after another: none where all do at once.
 
-    No tensor between two layers shall leave a core's cache, see `together`; but replicas so small that ten fit, and
-    those whose samples are rows of numbers, are as fast in any company. What a part computes is a replica's alone if
-    everything has its replicas, and is written here: a module of one's own may keep things that nobody knows of, and a
-    callback may look at, and change, everything after each step.
+    No tensor between two layers of an image or a sequence shall leave the caches of the cores in use, see `together`;
+    rows of numbers, and replicas so small that ten fit, are as fast in any company, up to four times as much. What a
+    part computes is a replica's alone if everything has its replicas, and is written here: a module of one's own may
+    keep things that nobody knows of, and a callback may look at, and change, everything after each step.
     """
     R = replicas_of(model) or 1
-    if R < 2 or isinstance(batches, Loader) or all(x.ndim < 3 + batches.own for x in several(batches.x)):
+    rows = isinstance(batches, Batches) and all(x.ndim < 3 + batches.own for x in several(batches.x))
+    if (FEW if rows else 2) > R or isinstance(batches, Loader):
         return []
     if stepwise(callbacks) or not (_divisible(model) and _divisible(criterion)):
         return []
     x, *_ = suited(next(iter(batches.epoch(0))), single=False, shared=batches.shared)
     most = fitting(viewed(model, slice(0, 1)), mapped(lambda v: v[:1], x))
-    most = GROUP if most is None else most * torch.get_num_threads()  # each of which has a cache
-    parts = -(-R // most) if most < GROUP else 1
-    bounds = [R * part // parts for part in range(parts + 1)]
-    return [slice(*ends) for ends in pairwise(bounds)] if parts > 1 else []
+    if most is None:
+        return []
+    most *= torch.get_num_threads()  # each of which has a cache
+    least = most
+    if rows or most >= GROUP:
+        most, least = 2 * most, 4 * most
+    bounds = [R * part // -(-R // most) for part in range(-(-R // most) + 1)]
+    return [slice(*ends) for ends in pairwise(bounds)] if least < R else []
 
 
 def _divisible(module: Module) -> bool:

@@ -26,7 +26,7 @@ from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.agreement import agree, check_names, check_same
-from handgrad.training.callbacks import Callback, stepwise
+from handgrad.training.callbacks import Callback, changing, stepwise
 from handgrad.training.calls import suited
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import first_layers
@@ -160,7 +160,7 @@ class Trainer:
             # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
             with torch.inference_mode():
                 while not (self._over() or (stop is not None and stop.is_set())):
-                    if cut and (self._passes is whole or self.callbacks):  # which may have changed what was viewed
+                    if cut and (self._passes is whole or changing(self.callbacks)):
                         self._passes = passes(self.model, self.criterion, cut)
                     self._train_epoch()
                     self._close(self._measure(fast))
