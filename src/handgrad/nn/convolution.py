@@ -33,7 +33,6 @@ BLOCK = 16
 """The samples that a thread at least takes: kernels go by so many at a time."""
 EVEN = 256
 """To so many pixels, or a multiple, a row of zeros is added: images that begin so far apart share lines of a cache."""
-
 CHANNELS, MUCH = 16, 10_000_000
 """The fewest channels and the multiplications from which on a kernel of one pixel is a convolution, see `_large`."""
 
@@ -205,8 +204,8 @@ class Convolution(Module):
         """Whether a kernel of one pixel is faster as a convolution than as a product, where such a thing may be."""
         channels = self.in_channels, self.out_channels
         work = image.numel() // image.shape[1] * math.prod(channels)
-        large = groups == 1 and work > MUCH and min(channels) >= CHANNELS and image.dtype is torch.float32
-        return large and convolutions_are_faster()
+        large = groups == 1 and work > MUCH and min(channels) >= CHANNELS
+        return large and image.is_cpu and image.dtype is torch.float32 and convolutions_are_faster()
 
     def _seen(self, ends: Iterable[int]) -> tuple[Any, ...]:
         """The index of the pixels, up to `ends`, that a kernel of one pixel sees."""

@@ -41,7 +41,7 @@ def together(model: Module, batches: Batches | Loader) -> int:
     if isinstance(batches, Loader):
         return workers.GROUP
     x, *_ = suited(next(iter(batches.epoch(0))), single=replicas_of(model) is None, shared=batches.shared)
-    found = fitting(model, x)
+    found = fitting(copy.deepcopy(model), x)
     return workers.GROUP if found is None else min(workers.GROUP, found)
 
 
@@ -51,15 +51,16 @@ def fitting(model: Module, x: Inputs) -> int | None:
     None where nobody knows: of a model that fails, which is told where it is trained, and of one on a GPU.
 
     Args:
-        model: with replicas or without; a copy is shown x, in evaluation mode.
+        model: with replicas or without, for nothing else: it is put into evaluation mode.
         x: a batch of its inputs, or several.
     """
     if any(p.value.device.type != "cpu" for p in model.parameters()):
         return None
-    probe, most = copy.deepcopy(model).eval(), [1]
-    with torch.inference_mode(), listening(probe, lambda _name, _part, y: most.extend(v.numel() for v in tensors(y))):
+    most = [1]
+    model.eval()
+    with torch.inference_mode(), listening(model, lambda _name, _part, y: most.extend(v.numel() for v in tensors(y))):
         try:
-            outputs(probe, x)
+            outputs(model, x)
         except Exception:
             return None
     return max(1, CACHED * (replicas_of(model) or 1) // max(most))
