@@ -35,6 +35,30 @@ def test_pieces_of_any_size_give_the_same(member, options, replicas, lead, size,
     close(grads(module), dW)
 
 
+@pytest.mark.parametrize("replicas", [None, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+        {"kernel_size": (3, 5), "stride": (2, 1), "padding": (1, 2), "output_padding": (1, 0)},
+        {"kernel_size": 5, "stride": 3, "padding": 4, "groups": 2},
+        {"kernel_size": 2, "stride": 3, "output_padding": 2, "bias": False},
+        {"kernel_size": 1, "stride": (1, 2), "padding": 1},
+    ],
+    ids=["usual", "other sizes", "groups", "gaps", "one pixel"],
+)
+def test_few_channels_by_remainders_equal_the_transposed_convolution(options, replicas, monkeypatch):
+    module = nn.ConvTranspose2d(6, 4, **options, replicas=replicas).double()
+    x = torch.randn(*([] if replicas is None else [replicas]), 3, 6, 5, 7, dtype=torch.float64)
+    remainders = Mock(wraps=module._up_by_remainders)
+    monkeypatch.setattr(module, "_up_by_remainders", remainders)
+    y = module(x)
+    remainders.assert_called()
+    monkeypatch.setattr(convolution, "SINGLE", 0)
+    close(y, module(x))
+    assert y.is_contiguous() == module(x).is_contiguous()
+
+
 @MEMBERS
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_kernel_of_one_pixel_as_a_convolution_equals_the_product(member, stride, monkeypatch):

@@ -33,6 +33,8 @@ BLOCK = 16
 """The samples that a thread at least takes: kernels go by so many at a time."""
 EVEN = 256
 """To so many pixels, or a multiple, a row of zeros is added: images that begin so far apart share lines of a cache."""
+SINGLE = 4
+"""The most channels of an image of which the larger one by stride is put together of several convolutions."""
 CHANNELS, MUCH = 16, 10_000_000
 """The fewest channels and the multiplications from which on a kernel of one pixel is a convolution, see `_large`."""
 
@@ -197,8 +199,25 @@ class Convolution(Module):
                 u = seen.new_zeros(*seen.shape[:2], *size)
                 u[self._seen(n * s for n, s in zip(v.shape[2:], self.stride))] = seen
             return self._shifted(u, b)
+        if self.dims == 2 and W.shape[1] <= SINGLE and max(self.stride) > 1 == max(self.dilation):
+            return self._shifted(self._up_by_remainders(v, W, size, groups), b)
         rest = [n - least for n, least in zip(size, self._least(v.shape[2:]))]
         return CONVOLVE_TRANSPOSED[self.dims](v, W, b, self.stride, self.zeros, rest, groups, self.dilation)
+
+    def _up_by_remainders(self, v: Tensor, W: Tensor, size: Sequence[int], groups: int) -> Tensor:
+        """The same, with stride s, for few channels a: with m + p = s q + r and k = s j + r,
+
+        u[a, s q + r − p] = Σ W[b, a, s j + r] v[b, q − j]: a convolution of v for each remainder r of each direction,
+        whose images, side by side as channels, then interlace.
+        """
+        (sh, sw), (ph, pw), a = self.stride, self.zeros, W.shape[1]
+        W = torch.constant_pad_nd(W, (0, -W.shape[3] % sw, 0, -W.shape[2] % sh))
+        J, K = W.shape[2] // sh, W.shape[3] // sw
+        W = W.view(groups, -1, a, J, sh, K, sw).permute(0, 2, 4, 6, 1, 3, 5).flip(5, 6)  # (G, a, r, r, b, j, j)
+        parts = torch.conv2d(v, W.reshape(groups * a * sh * sw, -1, J, K), None, 1, (J - 1, K - 1), 1, groups)
+        H, L = parts.shape[2:]
+        u = parts.view(len(v), groups * a, sh, sw, H, L).permute(0, 1, 4, 2, 5, 3).reshape(len(v), -1, H * sh, L * sw)
+        return torch.constant_pad_nd(u, (-pw, size[1] + pw - L * sw, -ph, size[0] + ph - H * sh))
 
     def _large(self, image: Tensor, groups: int) -> bool:
         """Whether a kernel of one pixel is faster as a convolution than as a product, where such a thing may be."""
