@@ -197,3 +197,24 @@ def test_parts_of_a_fused_network_train_as_the_whole_in_memory_of_one(monkeypatc
     assert len(chains) == 3
     assert all(chain._buffers is chains[0]._buffers for chain in chains)
     assert chains[0]._buffers
+
+
+def test_a_run_in_parts_goes_on_bit_for_bit(monkeypatch, tmp_path):
+    class Stop(Callback):
+        def on_epoch_end(self, trainer: Any) -> None:
+            if trainer.epoch == 2:
+                trainer.stop()
+
+    monkeypatch.setattr(passes, "fitting", lambda *_: 2)
+
+    def run(**options):
+        model = cnn()
+        criterion, adam = nn.CrossEntropyLoss(replicas=R), optim.Adam(model.parameters(), lr=0.01)
+        history = fit(model, criterion, adam, (X.double(), T), epochs=4, batch_size=8, **options)
+        return history, dict(model.state_dict())
+
+    whole, state = run()
+    assert run(checkpoint=tmp_path, callbacks=[Stop()])[0].epochs == 2
+    again, same = run(checkpoint=tmp_path)
+    assert torch.equal(whole.loss, again.loss)
+    assert all(torch.equal(state[name], same[name]) for name in state)
