@@ -69,6 +69,8 @@ def test_a_kernel_of_one_pixel_as_a_convolution_equals_the_product(member, strid
     x = torch.randn(3, 4, *([7, 6] if "2d" in member else [9]))
     found, dW = both_passes(module, x), grads(module)
     assert faster.call_count == 2
+    getattr(nn, member)(4, 6, 1, stride, groups=2)(x)
+    assert faster.call_count == 2  # groups are products
     module.zero_grad()
     faster.return_value = False
     close(both_passes(module, x), found, torch.float32)

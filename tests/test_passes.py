@@ -9,7 +9,8 @@ import torch
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, Loader
 from handgrad.nn.replicas import viewed
-from handgrad.training import Callback, Trainer, passes, trainer
+from handgrad.training import Callback, ProgressBar, Trainer, passes, trainer
+from handgrad.training.callbacks import changing
 from handgrad.workers import GROUP
 
 R = 5
@@ -146,6 +147,7 @@ def test_what_goes_in_parts(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert passes.cuts(model, criterion, Batches(wide, batches.t, 2, seeds)) == []
     assert passes.cuts(model.replica(0), nn.CrossEntropyLoss(), Batches(wide, batches.t, 16, [0])) == []
+    monkeypatch.setattr(passes, "fitting", lambda *_: 1)  # it is not for what fails there
     assert passes.cuts(model, criterion, batches, [Stepwise()]) == []
     assert passes.cuts(model, criterion, Loader([(wide, batches.t)], list(seeds))) == []
     own = copy.deepcopy(model)
@@ -157,6 +159,9 @@ def test_what_goes_in_parts(monkeypatch):
     shared = copy.deepcopy(model)
     shared[2].bias = nn.Parameter(torch.zeros(3))  # one for all replicas
     assert passes.cuts(shared, criterion, batches) == []
+    buffered = copy.deepcopy(model)
+    buffered.append(nn.BatchNorm1d(3, affine=False))
+    assert passes.cuts(buffered, criterion, batches) == []
     holding = copy.deepcopy(model)
     holding[0].something = torch.ones(R)
     assert passes.cuts(holding, criterion, batches) == []
@@ -170,13 +175,31 @@ def test_a_callback_after_each_step_sees_the_gradients_of_all(monkeypatch):
     fit(model, nn.CrossEntropyLoss(replicas=R), sgd, (X.double(), T), epochs=1, callbacks=[Stepwise()])
 
 
-@pytest.mark.parametrize(("replicas", "sizes"), [(39, []), (64, []), (65, [21, 22, 22])])
-def test_many_replicas_on_rows_go_in_parts_of_twice_the_cache(replicas, sizes, monkeypatch):
+@pytest.mark.parametrize(
+    ("features", "image", "replicas", "sizes"),
+    [
+        (512, False, 64, []),  # 2¹⁴ numbers a replica, 16 in the cache
+        (512, False, 65, [21, 22, 22]),
+        (512, True, 64, []),
+        (512, True, 65, [21, 22, 22]),
+        (2048, False, 39, []),  # 4 in the cache
+        (2048, False, 40, [8] * 5),
+        (2048, True, 8, [4, 4]),
+    ],
+)
+def test_rows_and_what_fits_ten_times_go_in_parts_of_twice_the_cache(features, image, replicas, sizes, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    model = nn.replicate(nn.Sequential(nn.Linear(2, 512)), range(replicas))  # 2¹⁴ numbers a replica, 16 in the cache
-    batches = Batches(torch.ones(32, 2), torch.ones(32, 512), 32, range(replicas))
+    model = nn.replicate(nn.Sequential(nn.Flatten(-2), nn.Linear(2, features)), range(replicas))
+    model = model if image else nn.Sequential(model[1])
+    x = torch.ones(32, 1, 2) if image else torch.ones(32, 2)
+    batches = Batches(x, torch.ones(32, features), 32, range(replicas))
     found = passes.cuts(model, nn.MSELoss(replicas=replicas), batches)
     assert [part.stop - part.start for part in found] == sizes
+
+
+def test_which_callbacks_may_change_what_they_find():
+    assert changing([ProgressBar(), Rate()])
+    assert not changing([ProgressBar()])
 
 
 def test_parts_of_a_fused_network_train_as_the_whole_in_memory_of_one(monkeypatch):

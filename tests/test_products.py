@@ -74,9 +74,15 @@ def test_which_products_are_convolutions(monkeypatch):
         (16, 1024, 4096, None),  # with b, the larger one, to be turned
         (64, 64, 64, None),
         (512, 256, 16, None),
+        (200, 256, 256, None),  # b is to be turned
+        (1280, 16, 1024, None),  # too few numbers in a for oneDNN
     ]:
         assert products._wide(torch.ones(M, K), torch.ones(K, N)) is way
     assert products._wide(torch.ones(16, 1024), torch.ones(4096, 1024).mT) is products._convolved_turned
+    assert products._wide(torch.ones(200, 256), torch.ones(256, 256).mT) is products._convolved
+    assert products._wide(torch.ones(512, 512), torch.ones(64, 512).mT) is products._convolved
+    assert products._wide(torch.ones(512, 512).mT, torch.ones(64, 512).mT) is None  # a is to be turned
+    assert products._wide(torch.ones(100, 256), torch.ones(512, 256).mT) is None  # the result is to be turned
     assert products._wide(torch.ones(512, 256).double(), torch.ones(256, 256).double()) is None
     for size, way in (256, products._convolved), (32, None):
         assert products._wide(torch.ones(20, 512, size), torch.ones(20, size, 256)) is way
