@@ -59,6 +59,12 @@ def test_few_channels_by_remainders_equal_the_transposed_convolution(options, re
     assert y.is_contiguous() == module(x).is_contiguous()
 
 
+def test_few_channels_with_a_stride_and_a_dilation():
+    module = nn.ConvTranspose2d(6, 4, 3, 2, dilation=2)
+    x = torch.randn(3, 6, 5, 7)
+    close(module(x), module.to_torch()(x).detach(), torch.float32)
+
+
 @MEMBERS
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_kernel_of_one_pixel_as_a_convolution_equals_the_product(member, stride, monkeypatch):
