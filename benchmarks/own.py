@@ -91,7 +91,7 @@ def replicas_step(widths: tuple[int, ...], replicas: int, lr: float, x: Tensor, 
 
 
 def replicas_runs(widths: tuple[int, ...], lr: float, x: Tensor, t: Tensor) -> dict[str, Callable[[int], None]]:
-    """Ways to train R replicas, on (R, N, …), for so many steps: groups over threads, as sweeps, or one, as `fit`."""
+    """Ways to train R replicas, on (R, N, …), for so many steps: groups of replicas over threads, or all at once."""
     cut = workers.groups(len(x))
     steps = [replicas_step(widths, part.stop - part.start, lr, x[part], t[part]) for part in cut]
 

@@ -34,7 +34,7 @@ BLOCK = 16
 EVEN = 256
 """To so many pixels, or a multiple, a row of zeros is added: images that begin so far apart share lines of a cache."""
 SINGLE = 4
-"""The most channels of an image of which the larger one by stride is put together of several convolutions."""
+"""The most channels of a large image that `_up` puts together by remainders."""
 CHANNELS, MUCH = 16, 10_000_000
 """The fewest channels and the multiplications from which on a kernel of one pixel is a convolution, see `_large`."""
 

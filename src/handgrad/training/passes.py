@@ -78,7 +78,19 @@ def fused(model: Module) -> Module:
 
 
 def passes(model: Module, criterion: Loss, cut: Sequence[slice]) -> list[Pass]:
-    """A pass for each of the parts that `cut` gives, with views of a model's values, and memory of chains in common."""
+    """A pass for each of the parts that `cut` gives, with views of a model's values, and memory of chains in common.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> model, x = nn.Sequential(nn.Linear(2, 1, replicas=3)), torch.ones(3, 4, 2)
+        >>> parts = passes(model, nn.MSELoss(replicas=3), [slice(0, 1), slice(1, 3)])
+        >>> [tuple(one.run((x, x[..., :1]), False, 1, print).shape) for one in parts]
+        [(1,), (2,)]
+        >>> gather(list(model.parameters()), parts)
+        >>> model[0].weight.grad.shape
+        torch.Size([3, 2, 1])
+    """
     views = [(viewed(model, some), viewed(criterion, some), some) for some in cut]
     found = [Pass(fused(part).train(), own, drawing(part), some) for part, own, some in views]
     for one in found[1:]:

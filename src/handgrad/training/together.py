@@ -53,6 +53,12 @@ def fitting(model: Module, x: Inputs) -> int | None:
     Args:
         model: with replicas or without, for nothing else: it is put into evaluation mode.
         x: a batch of its inputs, or several.
+
+    Example:
+        >>> import torch
+        >>> from handgrad import nn
+        >>> fitting(nn.Linear(1, 1024), torch.ones(64, 1))
+        4
     """
     if any(p.value.device.type != "cpu" for p in model.parameters()):
         return None
