@@ -56,6 +56,26 @@ def test_products_as_convolutions(m, k, n, turned, replicas):
         assert found.is_contiguous()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("m", "k", "n"), [(3, 4, 5), (1, 1, 1), (70, 33, 47), (64, 32, 48)])
+def test_replicas_are_joined_in_one_convolution_and_stay_apart(m, k, n, turned):
+    """Also where features are no multiple of what a kernel takes at a time."""
+    generator = torch.Generator().manual_seed(m)
+    a, b, bias = (torch.randn(4, *s, generator=generator) for s in ((m, k), (k, n), (n,)))
+    b = b.mT.contiguous().mT if turned else b
+    plain = products._joined(a, b)
+    for shift, found in ((0, plain), (bias.unsqueeze(-2).double(), products._joined(a, b, bias))):
+        torch.testing.assert_close(found, (a.double() @ b.double() + shift).float(), rtol=1e-4, atol=1e-4)
+        assert found.is_contiguous()
+    a[2, m // 2, k // 2] = torch.nan
+    found = products._joined(a, b)
+    assert found.isnan().nonzero().tolist() == [[2, m // 2, column] for column in range(n)]
+    rest = torch.arange(4) != 2
+    assert torch.equal(found[rest], plain[rest])
+    b[1, 0, 0] = torch.inf
+    assert (~products._joined(a, b)[1].isfinite()).nonzero()[:, 1].unique().tolist() == [0]
+
+
 def test_a_nan_stays_in_its_row_of_a_convolution():
     a, b = torch.randn(200, 150), torch.randn(150, 300)
     a[7, 3] = torch.nan
@@ -64,7 +84,7 @@ def test_a_nan_stays_in_its_row_of_a_convolution():
 
 
 def test_which_products_are_convolutions(monkeypatch):
-    """Large ones, of float32, where the processor multiplies faster so; by the shapes of one replica."""
+    """Large ones, of float32, where the processor multiplies faster so."""
     monkeypatch.setattr(products, "convolutions_are_faster", lambda: False)
     assert products._wide(torch.ones(512, 256), torch.ones(256, 256)) is None
     monkeypatch.setattr(products, "convolutions_are_faster", lambda: True)
@@ -84,8 +104,28 @@ def test_which_products_are_convolutions(monkeypatch):
     assert products._wide(torch.ones(512, 512).mT, torch.ones(64, 512).mT) is None  # a is to be turned
     assert products._wide(torch.ones(100, 256), torch.ones(512, 256).mT) is None  # the result is to be turned
     assert products._wide(torch.ones(512, 256).double(), torch.ones(256, 256).double()) is None
-    for size, way in (256, products._convolved), (32, None):
-        assert products._wide(torch.ones(20, 512, size), torch.ones(20, size, 256)) is way
+    assert products._wide(torch.ones(20, 512, 256), torch.ones(20, 256, 256)) is products._convolved
+
+
+def test_which_products_of_replicas_are_one_convolution(monkeypatch):
+    def way(R, M, K, N, lying=True, standing=False):
+        a = torch.ones(R, M, K) if lying else torch.ones(R, K, M).mT
+        return products._wide(a, torch.ones(R, N, K).mT if standing else torch.ones(R, K, N))
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(products, "convolutions_are_faster", lambda: False)
+    assert way(10, 512, 64, 64) is None
+    monkeypatch.setattr(products, "convolutions_are_faster", lambda: True)
+    assert way(10, 512, 64, 64) is way(4, 512, 64, 64) is products._joined
+    assert way(2, 512, 64, 64) is None  # one start for too few
+    assert way(10, 32, 256, 256) is None  # b's numbers are to be turned
+    assert way(10, 32, 256, 256, standing=True) is products._joined
+    assert way(10, 512, 64, 64, lying=False) is None
+    assert way(10, 512, 16, 128) is way(10, 512, 128, 16) is None  # few features
+    assert way(10, 512, 256, 256) is products._convolved  # each is large enough
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert way(4, 512, 64, 64) is None
+    assert way(10, 512, 64, 64) is products._joined
 
 
 def test_a_product_goes_the_way_that_is_found(monkeypatch):

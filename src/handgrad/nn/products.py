@@ -14,12 +14,15 @@ NARROW, WORK = 16, 4096
 TALL, LARGE, START, MOVED = 128, 20_480, 6_000_000, 40
 """Rows and numbers of a from which on a product may be a convolution; the multiplications that are worth its start, and
 the moving of a number."""
+JOINED, FEATURES, OPENING, COPIED = 20_000_000, 32, 4_000_000, 10
+"""Multiplications of a replica up to which all replicas may be one convolution, and features from which on; the
+multiplications that are worth its start on each thread, and the copying of a number."""
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     r"""Return a b; for a result of few columns as $(b^T a^T)^T$, whose kernel is up to seven times as fast.
 
-    On some processors large products are convolutions, see `_convolved`.
+    On some processors large products, and those of many replicas, are convolutions, see `_convolved` and `_joined`.
 
     Shapes: a (M, K), b (K, N) and a b (M, N), contiguous; or all with a leading R.
 
@@ -74,17 +77,24 @@ def _narrow(a: Tensor, b: Tensor) -> bool:
 
 
 def _wide(a: Tensor, b: Tensor) -> Callable[..., Tensor] | None:
-    """The way in which a product, of one replica, is faster as a convolution, if it is so large that it is.
+    """The way in which a product is faster as a convolution, if it is so large that it is.
 
-    Found by timing 300 sizes: a convolution multiplies twice as fast, but puts the numbers of a side by side by rows
-    and those of b by columns, where they do not lie so, and those of b into blocks in any case. Of the turned product,
-    all that is said of a is said of b; and what it gives is turned back.
+    Found by timing 300 sizes of one replica: a convolution multiplies twice as fast, but puts the numbers of a side by
+    side by rows and those of b by columns, where they do not lie so, and those of b into blocks in any case. Of the
+    turned product, all that is said of a is said of b; and what it gives is turned back. And by timing 2,700 sizes of
+    several: small ones are worth it together, for which those of a, and the result, are copied.
     """
-    (M, K), N = a.shape[-2:], b.shape[-1]
-    work = M * K * N
-    if work <= START or a.dtype is not torch.float32 or not a.is_cpu:
+    if a.dtype is not torch.float32 or not a.is_cpu:
         return None
-    lying, standing = a.stride(-1) == 1, b.stride(-2) == 1
+    (M, K), N = a.shape[-2:], b.shape[-1]
+    work, lying, standing = M * K * N, a.stride(-1) == 1, b.stride(-2) == 1
+    if b.ndim == 3 and lying and work <= JOINED and K >= FEATURES <= N:
+        moved = K * N * (2 if standing else 8) + M * (K + N)
+        start = OPENING * torch.get_num_threads()
+        if len(b) * (work - COPIED * moved) > start and convolutions_are_faster():
+            return _joined
+    if work <= START:
+        return None
     straight = K * (2 * N * (2 - standing) + M * (1 - lying)) if M >= TALL and M * K > LARGE else math.inf
     turned = K * (2 * M * (2 - lying) + N * (1 - standing)) + 4 * M * N if N >= TALL and N * K > LARGE else math.inf
     if work <= START + MOVED * min(straight, turned) or not convolutions_are_faster():
@@ -103,6 +113,15 @@ def _convolved(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     image = a.contiguous()[None, :, None].permute(0, 3, 1, 2)  # (1, K, M, 1)
     kernels = b.mT.contiguous()[..., None, None]  # (N, K, 1, 1)
     return torch.conv2d(image, kernels, bias, dilation=(1, 2))[0, :, :, 0].mT.contiguous()  # (M, N)
+
+
+def _joined(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A b of all replicas as one convolution, whose pixels have a group of channels for each."""
+    (R, M, K), N = a.shape, b.shape[-1]
+    image = a.transpose(0, 1).contiguous().view(1, M, 1, R * K).permute(0, 3, 1, 2)  # (1, R K, M, 1)
+    kernels = b.mT.contiguous().view(R * N, K, 1, 1)
+    y = torch.conv2d(image, kernels, None if bias is None else bias.reshape(-1), dilation=(1, 2), groups=R)
+    return y.permute(0, 2, 3, 1).view(M, R, N).transpose(0, 1).contiguous()  # (R, M, N)
 
 
 def _convolved_turned(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
