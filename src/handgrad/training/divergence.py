@@ -12,9 +12,9 @@ from torch import Tensor
 from handgrad.data import Inputs
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
-from handgrad.nn.slot import mapped, several
+from handgrad.nn.slot import mapped
 from handgrad.training.calls import outputs
-from handgrad.training.listening import listening, of_replica, placed
+from handgrad.training.listening import listening, of_replica, placed, tensors
 
 
 def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared: bool) -> list[int]:
@@ -36,7 +36,7 @@ def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared:
     """
 
     def rows(value: Any) -> list[Tensor]:
-        return [part.reshape(replicas, -1) for part in several(value) if part is not None]
+        return [part.reshape(replicas, -1) for part in tensors(value)]
 
     weightless = t.isfinite().all() if shared else rows(t)[0].isfinite().all(1)
     for part in rows(y):

@@ -63,7 +63,7 @@ class Pass:
         if not math.isfinite(float(loss.sum())):
             note(self, x, diverged(loss, y, t, dy, loss.numel(), shared=shared))
         if accumulate > 1:
-            dy = mapped(lambda one: one.mul_(1 / accumulate), dy)
+            dy = mapped(lambda one: None if one is None else one * (1 / accumulate), dy)
         self.model.backward_parameters(dy)
         return loss
 
