@@ -133,6 +133,48 @@ class Own(nn.Module):
         return 2 * dy
 
 
+class Freezing(Callback):
+    """Lets a batch normalisation keep its statistics from the second epoch on."""
+
+    def on_epoch_end(self, trainer: Any) -> None:
+        trainer.model[1].eval()
+
+
+def test_a_part_that_a_callback_puts_into_evaluation_stays_in_it(monkeypatch):
+    monkeypatch.setattr(passes, "fitting", lambda *_: 2)
+    model = cnn()
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    fit(model, nn.CrossEntropyLoss(replicas=R), sgd, (X.double(), T), epochs=3, batch_size=10, callbacks=[Freezing()])
+    assert model[1].num_batches_tracked.tolist() == [3] * R
+
+
+class Anew(optim.SGD):
+    """Puts new tensors in the place of values, where handgrad's own change them in place."""
+
+    def update(self, params, values, grads, group):
+        for p, value, grad in zip(params, values, grads):
+            p.value = value - group["lr"] * grad
+
+
+def test_an_optimiser_of_ones_own_may_put_new_tensors_in_the_place_of_values(monkeypatch):
+    monkeypatch.setattr(passes, "fitting", lambda *_: 2)
+    losses = []
+    for kind in (optim.SGD, Anew):
+        model = cnn()
+        criterion = nn.CrossEntropyLoss(replicas=R)
+        losses.append(fit(model, criterion, kind(model.parameters(), lr=0.1), (X.double(), T), epochs=2).loss)
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=0)
+
+
+def test_a_network_that_was_used_before_goes_in_parts_too(monkeypatch):
+    monkeypatch.setattr(passes, "fitting", lambda *_: 1)
+    x, t = torch.randn(8, 5, 4), torch.randn(8, 5, 4)
+    model = nn.replicate(nn.Sequential(nn.PositionalEncoding(4), nn.Linear(4, 4)), range(2))
+    model(x[None])
+    batches, criterion = Batches(x, t, 4, range(2)), nn.MSELoss(replicas=2)
+    assert len(passes.cuts(model, criterion, batches)) == 2
+
+
 def test_what_goes_in_parts(monkeypatch):
     """By the largest tensor between two layers and the threads, and only where no part can be another's business."""
     seeds, wide = range(R), torch.randn(64, 1, 64, 64)

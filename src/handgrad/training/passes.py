@@ -21,7 +21,7 @@ from handgrad.nn.random import Random, drawing
 from handgrad.nn.replicas import viewed
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.slot import mapped, several
-from handgrad.training.callbacks import Callback, stepwise
+from handgrad.training.callbacks import Callback, ours, stepwise
 from handgrad.training.calls import judged, outputs, suited
 from handgrad.training.divergence import diverged
 from handgrad.training.listening import METHODS
@@ -92,7 +92,7 @@ def passes(model: Module, criterion: Loss, cut: Sequence[slice]) -> list[Pass]:
         torch.Size([3, 2, 1])
     """
     views = [(viewed(model, some), viewed(criterion, some), some) for some in cut]
-    found = [Pass(fused(part).train(), own, drawing(part), some) for part, own, some in views]
+    found = [Pass(fused(part), own, drawing(part), some) for part, own, some in views]
     for one in found[1:]:
         for chain, first in zip(_chains(one.model), _chains(found[0].model)):
             chain.works_in(first)
@@ -147,8 +147,9 @@ def _divisible(module: Module) -> bool:
     def known(part: Module) -> bool:
         own, buffers = vars(part), part.own_buffers()
         led = part.replicas is not None or not (buffers or part.number_names)
-        others = any(isinstance(value, Tensor) for name, value in own.items() if name not in buffers)
-        return type(part).__module__.startswith("handgrad.") and led and not others and not {*METHODS} & own.keys()
+        # what begins with _ is only kept to save time, such as waves of positions
+        others = any(isinstance(own[name], Tensor) for name in own.keys() - buffers.keys() if name[0] != "_")
+        return ours(part) and led and not others and not {*METHODS} & own.keys()
 
     fits = isinstance(module, Module) and all(map(known, module.modules()))
     return fits and all(p.replicas is not None for p in module.parameters())

@@ -26,7 +26,7 @@ from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.agreement import agree, check_names, check_same
-from handgrad.training.callbacks import Callback, changing, stepwise
+from handgrad.training.callbacks import Callback, changing, ours, stepwise
 from handgrad.training.calls import suited
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import first_layers
@@ -155,7 +155,9 @@ class Trainer:
         fast = (Mixed(self.model) if self.precision == "bfloat16" else fused(self.model)).train()
         self._drawing = drawing(fast.working if isinstance(fast, Mixed) else self.model)
         whole = self._passes = [Pass(fast, self.criterion, self._drawing)]
-        cut = [] if isinstance(fast, Mixed) else cuts(self.model, self.criterion, self.batches, self.callbacks)
+        # an optimiser of one's own may put new tensors in the place of values, which no part would see
+        within = ours(self.optimizer) and not isinstance(fast, Mixed)
+        cut = cuts(self.model, self.criterion, self.batches, self.callbacks) if within else []
         try:
             # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
             with torch.inference_mode():
