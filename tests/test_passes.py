@@ -264,6 +264,26 @@ def test_parts_of_a_fused_network_train_as_the_whole_in_memory_of_one(monkeypatc
     assert chains[0]._buffers
 
 
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_parts_of_a_recurrent_network_train_as_the_whole_in_memory_of_one(kind, monkeypatch):
+    found, cut = [], [slice(0, 2), slice(2, 4), slice(4, 5)]
+    for together in (GROUP, 2):
+        monkeypatch.setattr(passes, "fitting", lambda *_, n=together: n)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        layers = nn.First(kind(3, 4, num_layers=2, bidirectional=True, batch_first=True)), nn.Linear(8, 2)
+        model = nn.replicate(nn.Sequential(*layers), range(R)).double()
+        x = torch.linspace(-2, 2, 660, dtype=torch.float64).view(11, 20, 3)
+        passed = passes.passes(model, nn.MSELoss(replicas=R), cut)
+        monkeypatch.setattr(trainer, "passes", lambda *_, passed=passed: passed)
+        sgd, batches = optim.SGD(model.parameters(), lr=0.1), Batches(x, x[..., :2].sin(), 4, range(R))
+        loss = Trainer(model, nn.MSELoss(replicas=R), sgd, batches, epochs=3).run().loss
+        found.append([loss, dict(model.state_dict())])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)
+    memory = [layer._places for one in passed for layer in passes._keeping(one.model)]
+    assert all(places is memory[0] for places in memory)
+    assert {replicas for _, replicas in memory[0]} == {1, 2}
+
+
 def test_a_run_in_parts_goes_on_bit_for_bit(monkeypatch, tmp_path):
     class Stop(Callback):
         def on_epoch_end(self, trainer: Any) -> None:

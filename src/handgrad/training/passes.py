@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.parameter import Parameter
 from handgrad.nn.random import Random, drawing
+from handgrad.nn.recurrent import RNNBase
 from handgrad.nn.replicas import viewed
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.slot import mapped, several
@@ -78,7 +80,7 @@ def fused(model: Module) -> Module:
 
 
 def passes(model: Module, criterion: Loss, cut: Sequence[slice]) -> list[Pass]:
-    """A pass for each of the parts that `cut` gives, with views of a model's values, and memory of chains in common.
+    """A pass for each of the parts that `cut` gives, with views of a model's values, and memory of layers in common.
 
     Example:
         >>> import torch
@@ -94,9 +96,15 @@ def passes(model: Module, criterion: Loss, cut: Sequence[slice]) -> list[Pass]:
     views = [(viewed(model, some), viewed(criterion, some), some) for some in cut]
     found = [Pass(fused(part), own, drawing(part), some) for part, own, some in views]
     for one in found[1:]:
-        for chain, first in zip(_chains(one.model), _chains(found[0].model)):
-            chain.works_in(first)
+        for layer, first in zip(_keeping(one.model), _keeping(found[0].model)):
+            layer.works_in(first)
     return found
+
+
+def _keeping(model: Module) -> Iterator[Any]:
+    """What keeps memory from pass to pass: the chains that run in a fused model, and recurrent layers."""
+    yield from (part for part in model.modules() if isinstance(part, RNNBase))
+    yield from _chains(model)
 
 
 def _chains(model: Module) -> Iterator[LinearChain]:
