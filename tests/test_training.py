@@ -405,6 +405,11 @@ def test_callbacks_end_also_after_an_error():
     with pytest.raises(OSError, match="disk full"):
         trained([0, 1], callbacks=[Failing()])
     assert ended == [True]
+    model = network().double()
+    sgd, x = optim.SGD(model.parameters()), (X.double(), T.double())
+    with pytest.raises(DTypeError, match="float32"):
+        fit(model, nn.MSELoss(), sgd, x, precision="bfloat16", callbacks=[Failing()])
+    assert ended == [True, True]
 
 
 def test_a_progress_bar_shows_mean_and_band():
@@ -867,6 +872,36 @@ def test_a_model_is_left_in_training_mode(precision):
     model = nn.replicate(network(dropout=0.2), [0, 1]).eval()
     fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), (X, T), epochs=1, precision=precision)
     assert all(part.training for part in model.modules())
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_model_is_left_in_training_mode_by_a_metric_that_fails(average):
+    def failing(y, t):
+        raise ZeroDivisionError
+
+    model = nn.replicate(network(dropout=0.2), [0, 1])
+    sgd, averaged = optim.SGD(model.parameters()), optim.swa_utils.AveragedModel(model) if average else None
+    with pytest.raises(ZeroDivisionError):
+        fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=1, metrics=[failing], average=averaged)
+    assert all(part.training for one in (model, averaged or model) for part in one.modules())
+
+
+@pytest.mark.parametrize("event", ["on_start", "on_epoch_end"])
+@pytest.mark.parametrize("options", [{}, {"metrics": ["rmse"]}, {"precision": "bfloat16"}], ids=["", "metrics", "bf16"])
+def test_a_normalisation_that_a_callback_puts_into_evaluation_stays_in_it(event, options):
+    class Freezing(Callback):
+        def on_start(self, trainer):
+            if event == "on_start":
+                trainer.model[1].eval()
+
+        def on_epoch_end(self, trainer):
+            if event == "on_epoch_end" and trainer.epoch == 1:
+                trainer.model[1].eval()
+
+    model: Any = nn.replicate(nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)), [0, 1])
+    sgd = optim.SGD(model.parameters())
+    fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=4, batch_size=len(X), callbacks=[Freezing()], **options)
+    assert model[1].num_batches_tracked.tolist() == [int(event == "on_epoch_end")] * 2
 
 
 def test_histories_of_groups_that_were_not_begun_keep_their_places():

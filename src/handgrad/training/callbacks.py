@@ -21,7 +21,7 @@ class Callback:
 
     A callback may read everything of the trainer (`model`, `optimizer`, `criterion`, `batches`, `history`, `epoch`) and
     call `trainer.stop()`, after which the epoch under way is the last. What it raises ends training. It may set values,
-    freeze and change options of layers, but not exchange these: the optimiser steps the parameters of the old ones.
+    freeze and change options and modes of layers, but not exchange these: the optimiser steps those of the old ones.
 
     Errors: StateError in training for a model that has other parameters than when it began.
 

@@ -14,7 +14,7 @@ from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.slot import mapped, several
-from handgrad.training.calls import judged, outputs
+from handgrad.training.calls import evaluating, judged, outputs
 from handgrad.training.listening import tensors
 
 FEW, MOST, LARGEST = 32, 4096, 2**20
@@ -121,15 +121,9 @@ class Evaluation:
 
     def outputs(self, model: Module) -> tuple[Any, Tensor]:
         """Outputs, a tuple where the model has several, and targets, all (R, N, …), or (N, …) without replicas."""
-        modes = [(part, part.training) for part in model.modules()]
-        model.eval()
-        try:
-            with torch.inference_mode():
-                n = self.chunk or self._fitting(model)
-                parts = [self._part(model, range(self.count)[i : i + n]) for i in range(0, self.count, n)]
-        finally:
-            for part, mode in modes:
-                part.training = mode
+        with evaluating(model), torch.inference_mode():
+            n = self.chunk or self._fitting(model)
+            parts = [self._part(model, range(self.count)[i : i + n]) for i in range(0, self.count, n)]
         ys, ts = zip(*parts)
         joined = [torch.cat(pieces, 1 if self._leads(model) else 0) for pieces in (*zip(*map(several, ys)), ts)]
         return tuple(joined[:-1]) if isinstance(ys[0], tuple) else joined[0], joined[-1]
