@@ -23,7 +23,15 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
-from handgrad.errors import ArgumentError, DTypeError, MissingExtraError, OutputError, ShapeError, StateError
+from handgrad.errors import (
+    ArgumentError,
+    DTypeError,
+    HandgradError,
+    MissingExtraError,
+    OutputError,
+    ShapeError,
+    StateError,
+)
 from handgrad.statistics import number
 from handgrad.tensorfile import save_tensors
 from handgrad.training import (
@@ -1013,6 +1021,31 @@ def test_a_loss_of_other_replicas_is_refused(replicas, of_loss, message):
     with pytest.raises(ArgumentError, match=message):
         fit(model, nn.MSELoss(replicas=of_loss), optim.SGD(model.parameters(), 0.1), (X, T))
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": torch.nn.Linear(1, 1)}, r"a handgrad network, got torch\.nn.*Linear.*from_torch"),
+        ({"model": None}, "a handgrad network, got NoneType"),
+        ({"criterion": torch.nn.MSELoss()}, r"a loss of handgrad\.nn, got torch\.nn.*MSELoss"),
+        ({"criterion": nn.MSELoss}, "a loss of handgrad.nn, got the class MSELoss"),
+        ({"optimizer": optim.SGD}, "an optimiser of handgrad.optim, got the class SGD"),
+        ({"optimizer": None}, "an optimiser of handgrad.optim, got NoneType"),
+        ({"batch_size": None}, "batch_size"),
+        ({"data": {"x": X, "t": T}}, "batches of inputs and targets, got str"),
+    ],
+)
+def test_what_is_of_pytorch_or_of_another_kind_is_refused_by_name(options, message):
+    model = network()
+    given: Any = {"model": model, "criterion": nn.MSELoss(), "optimizer": optim.SGD(model.parameters()), "data": (X, T)}
+    with pytest.raises(HandgradError, match=message):
+        fit(**{**given, **options})
+
+
+def test_a_network_of_pytorch_is_not_replicated():
+    with pytest.raises(DTypeError, match=r"a handgrad network, got torch\.nn.*Linear.*from_torch"):
+        nn.replicate(torch.nn.Linear(1, 1), [0])  # type: ignore[type-var]
 
 
 def test_a_criterion_that_knows_of_no_replicas_is_taken():
