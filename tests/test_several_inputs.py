@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from handgrad import fit, nn, optim
 from handgrad.audit import Run, audit_replica
 from handgrad.data import Batches, Loader
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.grid import grid
 from handgrad.metrics import SCORES
 from handgrad.sweeps import sweep
@@ -280,6 +280,13 @@ def test_a_model_of_nested_outputs_that_diverges_is_noted():
     lstm = nn.LSTM(3, 4, batch_first=True)
     history = fit(lstm, OfTheFirst(), optim.SGD(lstm.parameters(), 0.1), (x, t), epochs=2)
     assert history.diverged == [{"epoch": 0, "step": 0, "layer": "the loss"}]
+
+
+def test_nested_outputs_are_not_measured():
+    x, t = torch.randn(12, 5, 3), torch.randn(12, 5, 4)
+    lstm = nn.LSTM(3, 4, batch_first=True)
+    with pytest.raises(DTypeError, match=r"outputs that are tensors, got a tuple of tensors within.*nn\.First"):
+        fit(lstm, OfTheFirst(), optim.SGD(lstm.parameters(), 0.1), (x, t), validation=(x, t), epochs=2)
 
 
 def test_a_sequential_takes_one_input():
