@@ -11,6 +11,7 @@ from handgrad.data import Batches, Loader
 from handgrad.nn.replicas import viewed
 from handgrad.training import Callback, ProgressBar, Trainer, passes, trainer
 from handgrad.training.callbacks import changing
+from handgrad.training.divergence import first_layers
 from handgrad.workers import GROUP
 
 R = 5
@@ -122,6 +123,32 @@ def test_views_share_values_and_buffers_but_no_gradients():
     part.backward(torch.ones(3, 30, 3, dtype=torch.float64))
     assert part[5].weight.grad is not None
     assert model[5].weight.grad is None
+
+
+def test_views_of_a_model_with_gradients_copy_none(monkeypatch):
+    model = cnn()
+    for p in model.parameters():
+        p.add_grad(torch.ones_like(p.value))
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", None)  # which a tensor that is copied would call
+    part = viewed(model, slice(1, 4))
+    assert all(p.grad is None for p in part.parameters())
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_looking_for_the_layer_that_diverged_copies_no_values(monkeypatch):
+    model, copied = cnn(), list[torch.Size]()
+    model[5].weight.value[0] = torch.nan
+    own = torch.Tensor.__deepcopy__
+
+    def noted(value, memo):
+        copied.append(value.shape)
+        return own(value, memo)
+
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", noted)
+    before = model[1].running_mean.clone()
+    assert first_layers(model, X.double()[None], [0]) == {0: "model.5 (Linear 144→3)"}
+    assert copied == [(R, 4), (R, 4), (R,)]  # the statistics of the normalisation, which are as they were
+    assert torch.equal(model[1].running_mean, before)
 
 
 class Own(nn.Module):

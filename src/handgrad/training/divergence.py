@@ -60,7 +60,9 @@ def first_layers(model: Module, x: Inputs, replicas: Sequence[int]) -> dict[int,
             if not all(one.isfinite().all() for one in of_replica(y, r, R)):
                 found[r] = f"{placed(name)} ({part.label})"
 
-    copied = copy.deepcopy(model)
+    # a forward pass changes buffers alone; values may be views, whose copies would be of those of all replicas
+    held = {id(value): value for p in model.parameters() for value in (p.value, p.grad)}
+    copied = copy.deepcopy(model, held)
     with listening(copied, look), torch.random.fork_rng(devices=[]):
         outputs(copied, x if R is None else mapped(lambda v: v.expand(R, *v.shape[1:]), x))
     return {r: found.get(r, "the loss") for r in replicas}
