@@ -788,6 +788,18 @@ def test_mixed_precision_has_the_gradient_of_rounded_weights():
         assert float((p.grad - q.grad).norm() / max(q.grad.norm(), 1.0)) < 0.03, name
 
 
+def test_a_dropout_in_evaluation_is_so_in_mixed_precision():
+    model: Any = nn.Sequential(nn.Linear(1, 50), nn.Dropout(0.5), nn.Linear(50, 1))
+    mixed = Mixed(model)
+    assert not torch.equal(mixed(X), mixed(X))
+    model[1].eval()
+    assert torch.equal(mixed(X), mixed(X))
+    model[1].train()
+    assert not torch.equal(mixed(X), mixed(X))
+    mixed.eval()
+    assert torch.equal(mixed(X), mixed(X))
+
+
 def test_steps_below_the_digits_of_bfloat16_are_not_lost():
     model = nn.Sequential(nn.Linear(1, 1, bias=False))
     model.load_state_dict({"0.weight": torch.ones(1, 1)})
