@@ -11,6 +11,7 @@ from handgrad.data import Batches, Loader
 from handgrad.nn.replicas import viewed
 from handgrad.training import Callback, ProgressBar, Trainer, passes, trainer
 from handgrad.training.callbacks import changing
+from handgrad.training.divergence import first_layers
 from handgrad.workers import GROUP
 
 R = 5
@@ -124,6 +125,32 @@ def test_views_share_values_and_buffers_but_no_gradients():
     assert model[5].weight.grad is None
 
 
+def test_views_of_a_model_with_gradients_copy_none(monkeypatch):
+    model = cnn()
+    for p in model.parameters():
+        p.add_grad(torch.ones_like(p.value))
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", None)  # which a tensor that is copied would call
+    part = viewed(model, slice(1, 4))
+    assert all(p.grad is None for p in part.parameters())
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_looking_for_the_layer_that_diverged_copies_no_values(monkeypatch):
+    model, copied = cnn(), list[torch.Size]()
+    model[5].weight.value[0] = torch.nan
+    own = torch.Tensor.__deepcopy__
+
+    def noted(value, memo):
+        copied.append(value.shape)
+        return own(value, memo)
+
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", noted)
+    before = model[1].running_mean.clone()
+    assert first_layers(model, X.double()[None], [0]) == {0: "model.5 (Linear 144→3)"}
+    assert copied == [(R, 4), (R, 4), (R,)]  # the statistics of the normalisation, which are as they were
+    assert torch.equal(model[1].running_mean, before)
+
+
 class Own(nn.Module):
     def forward(self, x):
         return self.keep(2 * x)
@@ -131,6 +158,48 @@ class Own(nn.Module):
     def backward(self, dy):
         self.take(dy)
         return 2 * dy
+
+
+class Freezing(Callback):
+    """Lets a batch normalisation keep its statistics from the second epoch on."""
+
+    def on_epoch_end(self, trainer: Any) -> None:
+        trainer.model[1].eval()
+
+
+def test_a_part_that_a_callback_puts_into_evaluation_stays_in_it(monkeypatch):
+    monkeypatch.setattr(passes, "fitting", lambda *_: 2)
+    model = cnn()
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    fit(model, nn.CrossEntropyLoss(replicas=R), sgd, (X.double(), T), epochs=3, batch_size=10, callbacks=[Freezing()])
+    assert model[1].num_batches_tracked.tolist() == [3] * R
+
+
+class Anew(optim.SGD):
+    """Puts new tensors in the place of values, where handgrad's own change them in place."""
+
+    def update(self, params, values, grads, group):
+        for p, value, grad in zip(params, values, grads):
+            p.value = value - group["lr"] * grad
+
+
+def test_an_optimiser_of_ones_own_may_put_new_tensors_in_the_place_of_values(monkeypatch):
+    monkeypatch.setattr(passes, "fitting", lambda *_: 2)
+    losses = []
+    for kind in (optim.SGD, Anew):
+        model = cnn()
+        criterion = nn.CrossEntropyLoss(replicas=R)
+        losses.append(fit(model, criterion, kind(model.parameters(), lr=0.1), (X.double(), T), epochs=2).loss)
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=0)
+
+
+def test_a_network_that_was_used_before_goes_in_parts_too(monkeypatch):
+    monkeypatch.setattr(passes, "fitting", lambda *_: 1)
+    x, t = torch.randn(8, 5, 4), torch.randn(8, 5, 4)
+    model = nn.replicate(nn.Sequential(nn.PositionalEncoding(4), nn.Linear(4, 4)), range(2))
+    model(x[None])
+    batches, criterion = Batches(x, t, 4, range(2)), nn.MSELoss(replicas=2)
+    assert len(passes.cuts(model, criterion, batches)) == 2
 
 
 def test_what_goes_in_parts(monkeypatch):
@@ -220,6 +289,26 @@ def test_parts_of_a_fused_network_train_as_the_whole_in_memory_of_one(monkeypatc
     assert len(chains) == 3
     assert all(chain._buffers is chains[0]._buffers for chain in chains)
     assert chains[0]._buffers
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_parts_of_a_recurrent_network_train_as_the_whole_in_memory_of_one(kind, monkeypatch):
+    found, cut = [], [slice(0, 2), slice(2, 4), slice(4, 5)]
+    for together in (GROUP, 2):
+        monkeypatch.setattr(passes, "fitting", lambda *_, n=together: n)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        layers = nn.First(kind(3, 4, num_layers=2, bidirectional=True, batch_first=True)), nn.Linear(8, 2)
+        model = nn.replicate(nn.Sequential(*layers), range(R)).double()
+        x = torch.linspace(-2, 2, 660, dtype=torch.float64).view(11, 20, 3)
+        passed = passes.passes(model, nn.MSELoss(replicas=R), cut)
+        monkeypatch.setattr(trainer, "passes", lambda *_, passed=passed: passed)
+        sgd, batches = optim.SGD(model.parameters(), lr=0.1), Batches(x, x[..., :2].sin(), 4, range(R))
+        loss = Trainer(model, nn.MSELoss(replicas=R), sgd, batches, epochs=3).run().loss
+        found.append([loss, dict(model.state_dict())])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)
+    memory = [layer._places for one in passed for layer in passes._keeping(one.model)]
+    assert all(places is memory[0] for places in memory)
+    assert {replicas for _, replicas in memory[0]} == {1, 2}
 
 
 def test_a_run_in_parts_goes_on_bit_for_bit(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from handgrad import fit, nn, optim
 from handgrad.audit import Run, audit_replica
 from handgrad.data import Batches, Loader
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.grid import grid
 from handgrad.metrics import SCORES
 from handgrad.sweeps import sweep
@@ -251,6 +251,42 @@ def test_inputs_that_do_not_fit_are_refused(data, error, message):
     model = Two()
     with pytest.raises(error, match=message):
         fit(model, nn.MSELoss(), optim.SGD(model.parameters(), 0.1), data, epochs=1)
+
+
+class OfTheFirst(nn.Loss):
+    """The squares of the first output minus t; the others count for nothing, and have no gradient."""
+
+    def forward(self, y, t, weights=None):
+        self.d = y[0] - t
+        return (self.d**2).mean()
+
+    def backward(self, dloss=None):
+        return 2 / self.d.numel() * self.d, None
+
+
+def test_outputs_without_a_gradient_have_none_where_batches_are_accumulated():
+    x, t, found = torch.randn(12, 5, 3), torch.randn(12, 5, 4), []
+    for size, accumulate in ((12, 1), (4, 3)):
+        torch.manual_seed(0)
+        lstm = nn.LSTM(3, 4, batch_first=True)
+        sgd = optim.SGD(lstm.parameters(), 0.1)
+        fit(lstm, OfTheFirst(), sgd, (x, t), epochs=2, batch_size=size, accumulate=accumulate)
+        found.append(lstm.state_dict())
+    assert all(torch.allclose(value, found[1][name], atol=1e-6) for name, value in found[0].items())
+
+
+def test_a_model_of_nested_outputs_that_diverges_is_noted():
+    x, t = torch.randn(12, 5, 3), torch.full((12, 5, 4), torch.inf)
+    lstm = nn.LSTM(3, 4, batch_first=True)
+    history = fit(lstm, OfTheFirst(), optim.SGD(lstm.parameters(), 0.1), (x, t), epochs=2)
+    assert history.diverged == [{"epoch": 0, "step": 0, "layer": "the loss"}]
+
+
+def test_nested_outputs_are_not_measured():
+    x, t = torch.randn(12, 5, 3), torch.randn(12, 5, 4)
+    lstm = nn.LSTM(3, 4, batch_first=True)
+    with pytest.raises(DTypeError, match=r"outputs that are tensors, got a tuple of tensors within.*nn\.First"):
+        fit(lstm, OfTheFirst(), optim.SGD(lstm.parameters(), 0.1), (x, t), validation=(x, t), epochs=2)
 
 
 def test_a_sequential_takes_one_input():

@@ -23,7 +23,15 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
-from handgrad.errors import ArgumentError, DTypeError, MissingExtraError, OutputError, ShapeError, StateError
+from handgrad.errors import (
+    ArgumentError,
+    DTypeError,
+    HandgradError,
+    MissingExtraError,
+    OutputError,
+    ShapeError,
+    StateError,
+)
 from handgrad.statistics import number
 from handgrad.tensorfile import save_tensors
 from handgrad.training import (
@@ -405,6 +413,11 @@ def test_callbacks_end_also_after_an_error():
     with pytest.raises(OSError, match="disk full"):
         trained([0, 1], callbacks=[Failing()])
     assert ended == [True]
+    model = network().double()
+    sgd, x = optim.SGD(model.parameters()), (X.double(), T.double())
+    with pytest.raises(DTypeError, match="float32"):
+        fit(model, nn.MSELoss(), sgd, x, precision="bfloat16", callbacks=[Failing()])
+    assert ended == [True, True]
 
 
 def test_a_progress_bar_shows_mean_and_band():
@@ -775,6 +788,18 @@ def test_mixed_precision_has_the_gradient_of_rounded_weights():
         assert float((p.grad - q.grad).norm() / max(q.grad.norm(), 1.0)) < 0.03, name
 
 
+def test_a_dropout_in_evaluation_is_so_in_mixed_precision():
+    model: Any = nn.Sequential(nn.Linear(1, 50), nn.Dropout(0.5), nn.Linear(50, 1))
+    mixed = Mixed(model)
+    assert not torch.equal(mixed(X), mixed(X))
+    model[1].eval()
+    assert torch.equal(mixed(X), mixed(X))
+    model[1].train()
+    assert not torch.equal(mixed(X), mixed(X))
+    mixed.eval()
+    assert torch.equal(mixed(X), mixed(X))
+
+
 def test_steps_below_the_digits_of_bfloat16_are_not_lost():
     model = nn.Sequential(nn.Linear(1, 1, bias=False))
     model.load_state_dict({"0.weight": torch.ones(1, 1)})
@@ -867,6 +892,36 @@ def test_a_model_is_left_in_training_mode(precision):
     model = nn.replicate(network(dropout=0.2), [0, 1]).eval()
     fit(model, nn.MSELoss(replicas=2), optim.SGD(model.parameters()), (X, T), epochs=1, precision=precision)
     assert all(part.training for part in model.modules())
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_model_is_left_in_training_mode_by_a_metric_that_fails(average):
+    def failing(y, t):
+        raise ZeroDivisionError
+
+    model = nn.replicate(network(dropout=0.2), [0, 1])
+    sgd, averaged = optim.SGD(model.parameters()), optim.swa_utils.AveragedModel(model) if average else None
+    with pytest.raises(ZeroDivisionError):
+        fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=1, metrics=[failing], average=averaged)
+    assert all(part.training for one in (model, averaged or model) for part in one.modules())
+
+
+@pytest.mark.parametrize("event", ["on_start", "on_epoch_end"])
+@pytest.mark.parametrize("options", [{}, {"metrics": ["rmse"]}, {"precision": "bfloat16"}], ids=["", "metrics", "bf16"])
+def test_a_normalisation_that_a_callback_puts_into_evaluation_stays_in_it(event, options):
+    class Freezing(Callback):
+        def on_start(self, trainer):
+            if event == "on_start":
+                trainer.model[1].eval()
+
+        def on_epoch_end(self, trainer):
+            if event == "on_epoch_end" and trainer.epoch == 1:
+                trainer.model[1].eval()
+
+    model: Any = nn.replicate(nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)), [0, 1])
+    sgd = optim.SGD(model.parameters())
+    fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=4, batch_size=len(X), callbacks=[Freezing()], **options)
+    assert model[1].num_batches_tracked.tolist() == [int(event == "on_epoch_end")] * 2
 
 
 def test_histories_of_groups_that_were_not_begun_keep_their_places():
@@ -978,6 +1033,31 @@ def test_a_loss_of_other_replicas_is_refused(replicas, of_loss, message):
     with pytest.raises(ArgumentError, match=message):
         fit(model, nn.MSELoss(replicas=of_loss), optim.SGD(model.parameters(), 0.1), (X, T))
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": torch.nn.Linear(1, 1)}, r"a handgrad network, got torch\.nn.*Linear.*from_torch"),
+        ({"model": None}, "a handgrad network, got NoneType"),
+        ({"criterion": torch.nn.MSELoss()}, r"a loss of handgrad\.nn, got torch\.nn.*MSELoss"),
+        ({"criterion": nn.MSELoss}, "a loss of handgrad.nn, got the class MSELoss"),
+        ({"optimizer": optim.SGD}, "an optimiser of handgrad.optim, got the class SGD"),
+        ({"optimizer": None}, "an optimiser of handgrad.optim, got NoneType"),
+        ({"batch_size": None}, "batch_size"),
+        ({"data": {"x": X, "t": T}}, "batches of inputs and targets, got str"),
+    ],
+)
+def test_what_is_of_pytorch_or_of_another_kind_is_refused_by_name(options, message):
+    model = network()
+    given: Any = {"model": model, "criterion": nn.MSELoss(), "optimizer": optim.SGD(model.parameters()), "data": (X, T)}
+    with pytest.raises(HandgradError, match=message):
+        fit(**{**given, **options})
+
+
+def test_a_network_of_pytorch_is_not_replicated():
+    with pytest.raises(DTypeError, match=r"a handgrad network, got torch\.nn.*Linear.*from_torch"):
+        nn.replicate(torch.nn.Linear(1, 1), [0])  # type: ignore[type-var]
 
 
 def test_a_criterion_that_knows_of_no_replicas_is_taken():

@@ -130,6 +130,18 @@ def short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def kind(value: object) -> str:
+    """What something is, as messages say it.
+
+    Example:
+        >>> kind(None), kind(torch.Generator)
+        ('NoneType', 'the class Generator')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
 def device(value: Any, where: str) -> torch.device | None:
     """Return the device `value` names, if this machine has it; None, which is torch's default one, as it is."""
     if value is None:

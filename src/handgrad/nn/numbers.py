@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from handgrad.errors import ArgumentError
+from handgrad import checks
+from handgrad.errors import ArgumentError, DTypeError
 
 Number = float | tuple[float, ...]
 """An option as a module keeps it."""
@@ -59,8 +60,15 @@ def checked(
 
 
 def replicas_of(module: Any) -> int | None:
-    """R, or None for a module without replicas."""
-    return next((part.replicas for part in module.modules() if part.replicas is not None), None)
+    """R, or None for a module without replicas.
+
+    Errors: DTypeError for what is no handgrad module, such as one of torch.nn.
+    """
+    try:
+        return next((part.replicas for part in module.modules() if part.replicas is not None), None)
+    except (AttributeError, TypeError) as error:
+        remedy = "Build it from handgrad.nn, or convert one of torch.nn by handgrad.interop.from_torch."
+        raise DTypeError("a handgrad network", checks.kind(module), remedy, "replicas") from error
 
 
 def listed(number: Any) -> tuple[Any, ...]:

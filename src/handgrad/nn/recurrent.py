@@ -48,11 +48,15 @@ class RNNBase(Recurrent, Random):
                 inputs = input_size if layer == 0 else self._directions * hidden_size
                 self.add_weights(suffix, inputs, device, dtype, generator)
         Random.__init__(self, generator, replicas=replicas)
-        self._places: dict[str, Places] = {}
+        self._places: dict[tuple[str, int | None], Places] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without memory for the next pass."""
         return {**vars(self), "_places": {}}
+
+    def works_in(self, other: RNNBase) -> None:
+        """Work in the memory of another such layer, whose passes have always ended before its own begin."""
+        self._places = other._places
 
     def _suffixes(self, layer: int) -> list[str]:
         """How the weights of a layer end, for each direction."""
@@ -85,7 +89,7 @@ class RNNBase(Recurrent, Random):
             for d, suffix in enumerate(self._suffixes(layer)):
                 own = memory.narrow(-3, d, T + 1).narrow(-1, d * H, H)
                 first = [state.select(-3, D * layer + d) for state in starts]
-                places = self._places.setdefault(suffix, {}) if self.training else {}
+                places = self._places.setdefault((suffix, self.replicas), {}) if self.training else {}
                 end, run = self.steps.forward(x, self.weights(suffix), first, own, -1 if d else 1, places)
                 ends.append(end)
                 runs.append(run)

@@ -76,8 +76,8 @@ def viewed(module: M, some: slice) -> M:
         (torch.Size([2, 2, 3]), False)
     """
     module.forget()
-    values = [p.value for p in module.parameters()] + [buffer for _, buffer in module.named_buffers()]
-    own = copy.deepcopy(module, {id(value): value for value in values})
+    held = [*(v for p in module.parameters() for v in (p.value, p.grad)), *module.buffers()]
+    own = copy.deepcopy(module, {id(value): value for value in held})  # of which none is copied
     own._each_tensor(lambda value: value[some], replicas=len(range(*some.indices(replicas_of(module) or 0))))
     for part in own.modules():
         part.of_replica(some)

@@ -16,6 +16,7 @@ from handgrad.nn.parameter import Parameter
 from handgrad.nn.utils import bound
 from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
+from handgrad.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer
@@ -26,11 +27,18 @@ def agree(trainer: Trainer) -> None:
 
     Errors: ArgumentError within torch.autocast, for seeds or a loss of other replicas than the model's, a loss that is
     not reduced, LBFGS, an optimiser of other parameters, a schedule of another optimiser, one that waits for a measure
-    to rise which should fall, OneCycleLR that ends before training does, or a bound of clipping out of range; and what
-    batches and loss find of the model.
+    to rise which should fall, OneCycleLR that ends before training does, or a bound of clipping out of range;
+    DTypeError for an optimiser or a loss that is none of handgrad's; and what batches and loss find of the model.
     """
-    model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
+    model, criterion, batches = trainer.model, trainer.criterion, trainer.batches
+    optimizer: Any = trainer.optimizer
     R = replicas_of(model)
+    if not isinstance(optimizer, Optimizer):
+        remedy = "Pass optim.SGD(model.parameters()), say."
+        raise DTypeError("an optimiser of handgrad.optim", checks.kind(optimizer), remedy, "Trainer")
+    if isinstance(criterion, type) or not hasattr(criterion, "check"):
+        remedy = "Pass nn.MSELoss(), say, with the model's replicas, or derive one of your own from nn.Loss."
+        raise DTypeError("a loss of handgrad.nn", checks.kind(criterion), remedy, "Trainer")
     if any(checks.autocast(p.value) for p in model.parameters()):
         raise ArgumentError("training outside of torch.autocast", "training within it", checks.OUTSIDE, "Trainer")
     if (R or 1) != batches.replicas:

@@ -21,7 +21,7 @@ class Callback:
 
     A callback may read everything of the trainer (`model`, `optimizer`, `criterion`, `batches`, `history`, `epoch`) and
     call `trainer.stop()`, after which the epoch under way is the last. What it raises ends training. It may set values,
-    freeze and change options of layers, but not exchange these: the optimiser steps the parameters of the old ones.
+    freeze and change options and modes of layers, but not exchange these: the optimiser steps those of the old ones.
 
     Errors: StateError in training for a model that has other parameters than when it began.
 
@@ -54,9 +54,14 @@ class Callback:
         """After the last epoch, with the best weights in place if early stopping watched; or after an error."""
 
 
+def ours(made: object) -> bool:
+    """Whether something is of a class of handgrad's own, so that what it does is known."""
+    return type(made).__module__.startswith("handgrad.")
+
+
 def changing(callbacks: Sequence[Callback]) -> bool:
     """Whether one of them may change what it finds: all but handgrad's own, which only tell."""
-    return not all(type(callback).__module__.startswith("handgrad.") for callback in callbacks)
+    return not all(map(ours, callbacks))
 
 
 def stepwise(callbacks: Sequence[Callback]) -> list[Callback]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -33,6 +35,18 @@ def suited(batch: Batch, *, single: bool, shared: bool) -> Batch:
     if shared and not single:
         return mapped(lambda v: v.unsqueeze(0), batch[0]), *batch[1:]  # (1, n, …), for a layer of any rank cannot tell
     return batch
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Within it a model is in evaluation, and afterwards each of its parts in the mode that it had."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 def outputs(model: Module, x: Inputs) -> Any:

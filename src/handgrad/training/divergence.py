@@ -12,9 +12,9 @@ from torch import Tensor
 from handgrad.data import Inputs
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
-from handgrad.nn.slot import mapped, several
+from handgrad.nn.slot import mapped
 from handgrad.training.calls import outputs
-from handgrad.training.listening import listening, of_replica, placed
+from handgrad.training.listening import listening, of_replica, placed, tensors
 
 
 def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared: bool) -> list[int]:
@@ -36,7 +36,7 @@ def diverged(loss: Tensor, y: Any, t: Tensor, dy: Any, replicas: int, *, shared:
     """
 
     def rows(value: Any) -> list[Tensor]:
-        return [part.reshape(replicas, -1) for part in several(value) if part is not None]
+        return [part.reshape(replicas, -1) for part in tensors(value)]
 
     weightless = t.isfinite().all() if shared else rows(t)[0].isfinite().all(1)
     for part in rows(y):
@@ -60,7 +60,9 @@ def first_layers(model: Module, x: Inputs, replicas: Sequence[int]) -> dict[int,
             if not all(one.isfinite().all() for one in of_replica(y, r, R)):
                 found[r] = f"{placed(name)} ({part.label})"
 
-    copied = copy.deepcopy(model)
+    # a forward pass changes buffers alone; values may be views, whose copies would be of those of all replicas
+    held = {id(value): value for p in model.parameters() for value in (p.value, p.grad)}
+    copied = copy.deepcopy(model, held)
     with listening(copied, look), torch.random.fork_rng(devices=[]):
         outputs(copied, x if R is None else mapped(lambda v: v.expand(R, *v.shape[1:]), x))
     return {r: found.get(r, "the loss") for r in replicas}

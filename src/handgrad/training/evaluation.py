@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from handgrad.data import Inputs, check_rows, fingerprint, rowwise
-from handgrad.errors import ArgumentError, ShapeError
+from handgrad.errors import ArgumentError, DTypeError, ShapeError
 from handgrad.nn.loss import Loss
 from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.slot import mapped, several
-from handgrad.training.calls import judged, outputs
+from handgrad.training.calls import evaluating, judged, outputs
 from handgrad.training.listening import tensors
 
 FEW, MOST, LARGEST = 32, 4096, 2**20
@@ -52,7 +52,8 @@ class Evaluation:
             2²⁰ numbers each, for which the first 32 are computed once more.
 
     Errors: ArgumentError for no samples, rows that there are not, or a measure "loss" beside a criterion; ShapeError
-    for targets or weights that are not one for each sample; DTypeError for rows that are no indices, such as a mask.
+    for targets or weights that are not one for each sample; DTypeError for rows that are no indices, such as a mask,
+    and, when called, for outputs within outputs, as an LSTM's.
 
     Example:
         >>> import torch
@@ -121,16 +122,13 @@ class Evaluation:
 
     def outputs(self, model: Module) -> tuple[Any, Tensor]:
         """Outputs, a tuple where the model has several, and targets, all (R, N, …), or (N, …) without replicas."""
-        modes = [(part, part.training) for part in model.modules()]
-        model.eval()
-        try:
-            with torch.inference_mode():
-                n = self.chunk or self._fitting(model)
-                parts = [self._part(model, range(self.count)[i : i + n]) for i in range(0, self.count, n)]
-        finally:
-            for part, mode in modes:
-                part.training = mode
+        with evaluating(model), torch.inference_mode():
+            n = self.chunk or self._fitting(model)
+            parts = [self._part(model, range(self.count)[i : i + n]) for i in range(0, self.count, n)]
         ys, ts = zip(*parts)
+        if not all(isinstance(y, Tensor) for y in several(ys[0])):
+            remedy = "Put what counts into one tuple, or take the first alone, as nn.First(nn.LSTM(…)) does."
+            raise DTypeError("outputs that are tensors", "a tuple of tensors within them", remedy, "Evaluation")
         joined = [torch.cat(pieces, 1 if self._leads(model) else 0) for pieces in (*zip(*map(several, ys)), ts)]
         return tuple(joined[:-1]) if isinstance(ys[0], tuple) else joined[0], joined[-1]
 

@@ -142,7 +142,8 @@ def fit(
     batches: Batches | Loader = data
     if whole is not None:
         x, t, weights = whole
-        size = min(batch_size, len(t) if rows[0] is None else rows[0].shape[1])
+        count = len(t) if rows[0] is None else rows[0].shape[1]
+        size = min(checks.positive_int("batch_size", batch_size, WHERE), count)
         batches = Batches(x, t, size, seeds, last=last, rows=rows[0], weights=weights)
     elif not isinstance(data, (Batches, Loader)):
         batches = Loader(data, seeds)
@@ -233,7 +234,7 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
         tensors = [mapped(_tensor, _inputs(data[0])), *map(_tensor, data[1:])]
     elif hasattr(data, "tensors") and hasattr(data, "__getitem__"):  # a TensorDataset
         tensors = list(data.tensors)
-    elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (tuple, list, str)):
+    elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (tuple, list, str, dict)):
         checks.positive_int("the number of samples", len(data), WHERE)
         drawn = [data[i] for i in range(len(data))]
         if not isinstance(drawn[0], (tuple, list)):

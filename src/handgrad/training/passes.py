@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +19,11 @@ from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.parameter import Parameter
 from handgrad.nn.random import Random, drawing
+from handgrad.nn.recurrent import RNNBase
 from handgrad.nn.replicas import viewed
 from handgrad.nn.sequential import Sequential
 from handgrad.nn.slot import mapped, several
-from handgrad.training.callbacks import Callback, stepwise
+from handgrad.training.callbacks import Callback, ours, stepwise
 from handgrad.training.calls import judged, outputs, suited
 from handgrad.training.divergence import diverged
 from handgrad.training.listening import METHODS
@@ -63,7 +65,7 @@ class Pass:
         if not math.isfinite(float(loss.sum())):
             note(self, x, diverged(loss, y, t, dy, loss.numel(), shared=shared))
         if accumulate > 1:
-            dy = mapped(lambda one: one.mul_(1 / accumulate), dy)
+            dy = mapped(lambda one: None if one is None else one * (1 / accumulate), dy)
         self.model.backward_parameters(dy)
         return loss
 
@@ -78,7 +80,7 @@ def fused(model: Module) -> Module:
 
 
 def passes(model: Module, criterion: Loss, cut: Sequence[slice]) -> list[Pass]:
-    """A pass for each of the parts that `cut` gives, with views of a model's values, and memory of chains in common.
+    """A pass for each of the parts that `cut` gives, with views of a model's values, and memory of layers in common.
 
     Example:
         >>> import torch
@@ -92,11 +94,17 @@ def passes(model: Module, criterion: Loss, cut: Sequence[slice]) -> list[Pass]:
         torch.Size([3, 2, 1])
     """
     views = [(viewed(model, some), viewed(criterion, some), some) for some in cut]
-    found = [Pass(fused(part).train(), own, drawing(part), some) for part, own, some in views]
+    found = [Pass(fused(part), own, drawing(part), some) for part, own, some in views]
     for one in found[1:]:
-        for chain, first in zip(_chains(one.model), _chains(found[0].model)):
-            chain.works_in(first)
+        for layer, first in zip(_keeping(one.model), _keeping(found[0].model)):
+            layer.works_in(first)
     return found
+
+
+def _keeping(model: Module) -> Iterator[Any]:
+    """What keeps memory from pass to pass: the chains that run in a fused model, and recurrent layers."""
+    yield from (part for part in model.modules() if isinstance(part, RNNBase))
+    yield from _chains(model)
 
 
 def _chains(model: Module) -> Iterator[LinearChain]:
@@ -147,8 +155,9 @@ def _divisible(module: Module) -> bool:
     def known(part: Module) -> bool:
         own, buffers = vars(part), part.own_buffers()
         led = part.replicas is not None or not (buffers or part.number_names)
-        others = any(isinstance(value, Tensor) for name, value in own.items() if name not in buffers)
-        return type(part).__module__.startswith("handgrad.") and led and not others and not {*METHODS} & own.keys()
+        # what begins with _ is only kept to save time, such as waves of positions
+        others = any(isinstance(own[name], Tensor) for name in own.keys() - buffers.keys() if name[0] != "_")
+        return ours(part) and led and not others and not {*METHODS} & own.keys()
 
     fits = isinstance(module, Module) and all(map(known, module.modules()))
     return fits and all(p.replicas is not None for p in module.parameters())

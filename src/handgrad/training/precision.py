@@ -63,7 +63,7 @@ class Mixed(Module):
         self._pairs = [(copied, p) for copied, p in pairs if id(p) not in names]
         for copied, _ in self._pairs:
             copied.to(dtype=dtype)
-        self._numbered = [(part, own[name]) for name, part in self.working.named_modules() if part.number_names]
+        self._alike = [(part, own[name]) for name, part in self.working.named_modules()]
         for part in list(self.working.modules()):
             for held in (vars(part), vars(part).get("_parts", {})):
                 held |= {name: Wide(wide[id(value)]) for name, value in held.items() if id(value) in wide}
@@ -76,11 +76,13 @@ class Mixed(Module):
             yield ".".join(filter(None, (prefix, own))), part
 
     def forward(self, *inputs: Tensor) -> Any:
-        # what a callback may change on the way: what is frozen, and numbers such as a dropout's p
+        # what a callback may change on the way: what is frozen, modes, and numbers such as a dropout's p
         for copied, p in self._pairs:
             copied.frozen = p.frozen
-        for part, own in self._numbered:
-            vars(part).update((name, getattr(own, name)) for name in own.number_names)
+        for part, own in self._alike:
+            part.training = own.training and self.training
+            if own.number_names:
+                vars(part).update((name, getattr(own, name)) for name in own.number_names)
         if self._pairs:
             torch._foreach_copy_([copied.value for copied, _ in self._pairs], [p.value for _, p in self._pairs])
         return _as(torch.float32, self.working(*_as(self.dtype, inputs)))

@@ -26,8 +26,8 @@ from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from handgrad.optim.optimizer import Optimizer
 from handgrad.training.agreement import agree, check_names, check_same
-from handgrad.training.callbacks import Callback, changing, stepwise
-from handgrad.training.calls import suited
+from handgrad.training.callbacks import Callback, changing, ours, stepwise
+from handgrad.training.calls import evaluating, suited
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.divergence import first_layers
 from handgrad.training.history import History
@@ -150,13 +150,16 @@ class Trainer:
         """
         if self.checkpoints is not None:
             self.checkpoints.resume(self)
-        self._tell("on_start")
         self.model.train()
-        fast = (Mixed(self.model) if self.precision == "bfloat16" else fused(self.model)).train()
-        self._drawing = drawing(fast.working if isinstance(fast, Mixed) else self.model)
-        whole = self._passes = [Pass(fast, self.criterion, self._drawing)]
-        cut = [] if isinstance(fast, Mixed) else cuts(self.model, self.criterion, self.batches, self.callbacks)
+        self._tell("on_start")
+        whole = self._passes = list[Pass]()
         try:
+            fast = Mixed(self.model) if self.precision == "bfloat16" else fused(self.model)
+            self._drawing = drawing(fast.working if isinstance(fast, Mixed) else self.model)
+            whole = self._passes = [Pass(fast, self.criterion, self._drawing)]
+            # an optimiser of one's own may put new tensors in the place of values, which no part would see
+            within = ours(self.optimizer) and not isinstance(fast, Mixed)
+            cut = cuts(self.model, self.criterion, self.batches, self.callbacks) if within else []
             # without autograd's book-keeping, not even its checks, an operation on a small tensor takes a sixth less
             with torch.inference_mode():
                 while not (self._over() or (stop is not None and stop.is_set())):
@@ -245,10 +248,9 @@ class Trainer:
         epochs = self.epoch + 1
         if self.metrics is None or not (epochs % self.every == 0 or self._ended(epochs) or self._ending):
             return {}
-        measured = fast if self.average is None else self.average
-        measured.eval()
-        found = self.metrics(measured) if callable(self.metrics) else {n: f(measured) for n, f in self.metrics.items()}
-        measured.train()
+        measured, metrics = fast if self.average is None else self.average, self.metrics
+        with evaluating(measured):
+            found = metrics(measured) if callable(metrics) else {name: f(measured) for name, f in metrics.items()}
         for name, value in found.items():
             self.history.note(name, self.epoch, value)
         return dict(found)
