@@ -401,10 +401,12 @@ def test_frozen_parameters_are_frozen_in_copies_of_the_network() -> None:
 
 def test_what_a_parameter_does_not_have_is_not_set_in_silence() -> None:
     p: Any = nn.Parameter(torch.zeros(2))
-    with pytest.raises(AttributeError, match="requires_grad"):
-        p.requires_grad = False
+    for name in ("requires_grad", "data"):
+        with pytest.raises(AttributeError, match=f"no {name!r}: .* its value, beside grad and frozen, the opposite of"):
+            setattr(p, name, False)
     with pytest.raises(AttributeError, match="no 'data': it is no tensor, but holds one, its value"):
         p.data.zero_()
+    assert not hasattr(p, "requires_grad")
     assert torch.equal(copy.deepcopy(p).value, p.value)
 
 
