@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from handgrad import fit, nn, optim
 from handgrad.data import Batches, split
 from handgrad.errors import ArgumentError, DTypeError, MissingExtraError, OutputError, ShapeError, StateError
-from handgrad.statistics import number
+from handgrad.statistics import band, number
 from handgrad.tensorfile import save_tensors
 from handgrad.training import (
     Callback,
@@ -37,7 +37,6 @@ from handgrad.training import (
     Trainer,
     train_replicas,
 )
-from handgrad.training.callbacks import band
 from handgrad.training.precision import Mixed
 
 X = torch.linspace(-1, 1, 60).unsqueeze(1)
@@ -997,6 +996,24 @@ def test_a_criterion_that_knows_of_no_replicas_is_taken():
         return fit(model, criterion, optim.SGD(model.parameters(), 0.05), (X, T), epochs=2).loss
 
     assert torch.allclose(run(Squared()), run(nn.MSELoss(replicas=2)), rtol=1e-5)
+
+
+def test_a_history_is_shown_in_a_line():
+    """Not as all of its tensors, which fill a page of a notebook."""
+    history = History.empty(3, 4, ("validation_loss",))
+    history.epochs, history.seconds = 3, 1.25
+    history.loss[:] = torch.tensor([[4.0], [5.0], [6.0]]) / torch.arange(1, 5)
+    history.metrics["validation_loss"][:, 1:] = 1.0
+    assert repr(history) == (
+        "History(3 epochs of 3 replicas in 1.2 s; of the last one loss 1.67 ± 0.33, validation_loss 1 ± 0)"
+    )
+    history.best, history.interrupted = [0, 1, None], True
+    history.diverged[2] = {"epoch": 0, "step": 0, "layer": "0"}
+    assert repr(history) == (
+        "History(3 epochs of 3 replicas in 1.2 s; of each one's best, 0 to 1, loss 3.2 ± 1.1, validation_loss 1; "
+        "1 diverged; interrupted)"
+    )
+    assert repr(History.empty(1, 2, ())) == "History(0 epochs of 1 replica in 0.0 s)"
 
 
 def test_a_schedule_of_another_optimiser_is_refused():
