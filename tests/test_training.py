@@ -988,14 +988,29 @@ def test_a_criterion_that_knows_of_no_replicas_is_taken():
         def backward(self):
             return 2 * self.d / self.d[0].numel()
 
-        def check(self, model):
-            pass
-
     def run(criterion):
         model = nn.replicate(network(), [0, 1])
         return fit(model, criterion, optim.SGD(model.parameters(), 0.05), (X, T), epochs=2).loss
 
     assert torch.allclose(run(Squared()), run(nn.MSELoss(replicas=2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": torch.nn.Linear(1, 1)}, r"a handgrad module, got torch\.nn\..*Linear\. .*from_torch"),
+        ({"criterion": torch.nn.MSELoss()}, r"a loss with a backward, got torch\.nn\..*MSELoss\. .*nn\.Loss"),
+        ({"criterion": lambda y, t: (y - t).square().mean()}, "a loss with a backward, got builtins.function"),
+        ({"optimizer": 0.1}, "an optimiser of handgrad, got builtins.float"),
+        ({"optimizer": torch.optim.SGD([torch.nn.Parameter(T)])}, r"an optimiser of handgrad, got torch\..*SGD\. "),
+    ],
+    ids=["network", "loss", "function", "number", "optimiser"],
+)  # fmt: skip
+def test_what_is_of_pytorch_is_refused_by_name(change, message):
+    model = network()
+    given: Any = {"model": model, "criterion": nn.MSELoss(), "optimizer": optim.SGD(model.parameters()), **change}
+    with pytest.raises(DTypeError, match=f"Trainer: expected {message}"):
+        fit(**given, data=(X, T))
 
 
 def test_a_history_is_shown_in_a_line():
@@ -1014,6 +1029,25 @@ def test_a_history_is_shown_in_a_line():
         "1 diverged; interrupted)"
     )
     assert repr(History.empty(1, 2, ())) == "History(0 epochs of 1 replica in 0.0 s)"
+
+
+def test_validation_data_may_come_from_a_loader():
+    """As those of PyTorch's users do; it is read once, as a Dataset is."""
+
+    def run(validation):
+        model = nn.replicate(network(), [0, 1])
+        sgd = optim.SGD(model.parameters(), 0.05)
+        return fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=2, validation=validation, metrics=["r2"]).metrics
+
+    data, w = TensorDataset(X[:10], T[:10].double()), torch.linspace(0, 1, 10)
+    for whole, loader in (
+        ((X[:10], T[:10]), DataLoader(data, batch_size=4)),
+        ((X[:10], T[:10], w), [(X[i : i + 5], T[i : i + 5], w[i : i + 5]) for i in (0, 5)]),
+    ):
+        expected, found = run(whole), run(loader)
+        assert all(torch.equal(found[name], values) for name, values in expected.items())
+    with pytest.raises(ArgumentError, match="batches of inputs and targets, got Tensor"):
+        run(iter(X))
 
 
 def test_a_schedule_of_another_optimiser_is_refused():

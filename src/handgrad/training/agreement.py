@@ -16,6 +16,7 @@ from handgrad.nn.parameter import Parameter
 from handgrad.nn.utils import bound
 from handgrad.optim.lbfgs import LBFGS
 from handgrad.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
+from handgrad.optim.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer
@@ -26,10 +27,11 @@ def agree(trainer: Trainer) -> None:
 
     Errors: ArgumentError within torch.autocast, for seeds or a loss of other replicas than the model's, a loss that is
     not reduced, LBFGS, an optimiser of other parameters, a schedule of another optimiser, one that waits for a measure
-    to rise which should fall, OneCycleLR that ends before training does, or a bound of clipping out of range; and what
-    batches and loss find of the model.
+    to rise which should fall, OneCycleLR that ends before training does, or a bound of clipping out of range;
+    DTypeError as `check_kinds` says; and what batches and loss find of the model.
     """
     model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
+    check_kinds(model, criterion, optimizer)
     R = replicas_of(model)
     if any(checks.autocast(p.value) for p in model.parameters()):
         raise ArgumentError("training outside of torch.autocast", "training within it", checks.OUTSIDE, "Trainer")
@@ -69,7 +71,24 @@ def agree(trainer: Trainer) -> None:
         remedy = "Pass a DataLoader or a list, which begin anew, or epochs=1."
         raise ArgumentError(f"batches for {trainer.epochs} epochs", "an iterator, which ends once", remedy, "Trainer")
     batches.check(model)
-    criterion.check(model)
+    if isinstance(criterion, Loss):
+        criterion.check(model)
+
+
+def check_kinds(model: Any, criterion: Any, optimizer: Any) -> None:
+    """Raise for what is PyTorch's, or a function, in the place of a model, loss or optimiser.
+
+    A loss of the user's own need not be derived from Loss; it has a backward, which PyTorch's have not.
+    """
+    own = "Build it from handgrad.{0}, or derive it from {0}.{1}.".format
+    for given, fits, expected, remedy in (
+        (model, isinstance(model, Module), "a handgrad module", f"{own('nn', 'Module')} Or use from_torch."),
+        (criterion, hasattr(criterion, "backward"), "a loss with a backward", own("nn", "Loss")),
+        (optimizer, isinstance(optimizer, Optimizer), "an optimiser of handgrad", own("optim", "Optimizer")),
+    ):
+        if not fits:
+            got = f"{type(given).__module__}.{type(given).__qualname__}"
+            raise DTypeError(expected, got, remedy, "Trainer")
 
 
 def _scheduled(trainer: Trainer, schedule: LRScheduler) -> None:
