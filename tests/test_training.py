@@ -1013,6 +1013,18 @@ def test_what_is_of_pytorch_is_refused_by_name(change, message):
         fit(**given, data=(X, T))
 
 
+def test_training_goes_on_with_another_learning_rate_in_another_folder(tmp_path):
+    """As one does in a notebook; the first folder's run is another, and says what to do."""
+    model, (first, second) = network(), (tmp_path / "first", tmp_path / "second")
+    adam = optim.Adam(model.parameters(), lr=0.01)
+    before = fit(model, nn.MSELoss(), adam, (X, T), epochs=20, checkpoint=first).loss
+    adam.param_groups[0]["lr"] = 0.001
+    with pytest.raises(StateError, match=r"lr = 0.001.*lr = 0.01.*another folder, to go on from the weights"):
+        fit(model, nn.MSELoss(), adam, (X, T), epochs=22, checkpoint=first)
+    after = fit(model, nn.MSELoss(), adam, (X, T), epochs=2, checkpoint=second).loss
+    assert after[0, 0] < before[0, 10:].max()
+
+
 def test_a_history_is_shown_in_a_line():
     """Not as all of its tensors, which fill a page of a notebook."""
     history = History.empty(3, 4, ("validation_loss",))
