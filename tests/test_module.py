@@ -411,6 +411,23 @@ def test_what_a_parameter_does_not_have_is_not_set_in_silence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("of", "name", "message"),
+    [
+        (nn, "Relu", r"no attribute 'Relu'\. Did you mean ReLU"),
+        (nn, "Conv3d", r"Did you mean Conv2d or Conv1d\?"),
+        (nn, "functional", r"A function is a module here, as nn\.ReLU for relu"),
+        (nn, "zzz", r"no attribute 'zzz'\.$"),
+        (nn.init, "kaiming_normal_", r"init='kaiming_normal', or call torch\.nn\.init\.kaiming_normal_ with p"),
+        (nn.init, "sparse_", r"no attribute 'sparse_'\.$"),
+    ],
+)  # fmt: skip
+def test_a_name_of_pytorch_that_is_not_there_tells_what_is(of, name, message):
+    with pytest.raises(AttributeError, match=message):
+        getattr(of, name)
+    assert not hasattr(of, name)
+
+
+@pytest.mark.parametrize(
     "make",
     [
         lambda n: n.Linear(3, 3),
