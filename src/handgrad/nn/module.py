@@ -113,7 +113,8 @@ class Module(Tree):
             return x.expand(R, *x.shape)
         if x.ndim > rank and x.shape[0] == 1:
             return x.expand(R, *x.shape[1:])
-        remedy = f"Lead with the {R} replicas, or pass {rank} dimensions, or a leading 1, for {what} they share."
+        alone = f"{rank} dimension{'s' * (rank != 1)}"
+        remedy = f"Lead with the {R} replicas; for {what} that they share write x.unsqueeze(0), or pass {alone}."
         raise ShapeError(f"{what} with a leading {R} for the replicas", str(tuple(x.shape)), remedy, self.label)
 
     def along(self, dim: int) -> int:
@@ -237,7 +238,14 @@ class Module(Tree):
 
         `generator` may be R generators for R replicas: replica r then starts as a single network does that is
         reset with generator r, or built with it.
+
+        Errors: ArgumentError for a parameter without an initialiser; nothing is changed then.
         """
+        if lacking := [name for name, parameter in self.named_parameters() if parameter.init is None]:
+            remedy = "Build it as nn.Parameter(value, nn.init.Normal(1.0)), or nn.init.Constant(1.0) if none is drawn."
+            raise ArgumentError(
+                "parameters with an initialiser", f"{lacking[0]} without", remedy, f"{self.label}.reset"
+            )
         left = {id(parameter): parameter for parameter in self.parameters()}  # a shared one is drawn once
         for module in self.modules():
             module.reset_buffers()
