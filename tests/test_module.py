@@ -399,6 +399,35 @@ def test_frozen_parameters_are_frozen_in_copies_of_the_network() -> None:
     gradcheck(model, torch.randn(6, 3))  # all gradients, as they would be
 
 
+def test_pytorchs_short_words_for_to_and_parts() -> None:
+    model: Any = nn.Sequential(nn.Sequential(nn.Linear(2, 3)), nn.BatchNorm1d(3))
+    for word, dtype in (("half", torch.float16), ("bfloat16", torch.bfloat16), ("float", torch.float32)):
+        assert getattr(model, word)() is model
+        assert {v.dtype for v in model.state_dict().values()} == {dtype, torch.int64}
+    assert model.cpu() is model
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="a device of this machine, got"):
+            model.cuda()
+    assert model.get_submodule("0.0") is model[0][0]
+    assert model.get_submodule("") is model
+    assert model.get_parameter("0.0.weight") is model[0][0].weight
+    for get in (model.get_submodule, model.get_parameter):
+        with pytest.raises(AttributeError, match=r"no (module '0\.fc' among 0, |parameter 'fc' among none)"):
+            get("0.fc")
+
+
+def test_gradients_are_cleared_or_zeroed() -> None:
+    layer: Any = nn.Linear(2, 1)
+    for set_to_none in (False, True):
+        layer.zero_grad(set_to_none=False)
+        assert layer.weight.grad is None
+        layer.backward(layer(torch.ones(3, 2)))
+        layer.zero_grad(set_to_none)
+        assert (layer.weight.grad is None) is set_to_none
+        assert [p.grad is None or not p.grad.any() for p in layer.parameters()] == [True, True]
+        layer.zero_grad()
+
+
 def test_what_a_parameter_does_not_have_is_not_set_in_silence() -> None:
     p: Any = nn.Parameter(torch.zeros(2))
     for name in ("requires_grad", "data"):

@@ -228,10 +228,13 @@ class Module(Tree):
         """Switch this module and all below it to evaluation; return it."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Clear the gradient of every parameter."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradient of every parameter, or fill it with zeros."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            if set_to_none or parameter.grad is None:
+                parameter.zero_grad()
+            else:
+                parameter.grad = torch.zeros_like(parameter.grad)
 
     def reset(self, generator: Generators = None) -> None:
         """Draw every parameter anew and set the buffers back, module by module, as the constructors did.
@@ -296,6 +299,22 @@ class Module(Tree):
     def float(self: Self) -> Self:
         """Convert parameters and buffers to float32; return the module."""
         return self.to(torch.float32)
+
+    def half(self: Self) -> Self:
+        """Convert parameters and buffers to float16; return the module."""
+        return self.to(torch.float16)
+
+    def bfloat16(self: Self) -> Self:
+        """Convert parameters and buffers to bfloat16; return the module."""
+        return self.to(torch.bfloat16)
+
+    def cpu(self: Self) -> Self:
+        """Move parameters and buffers to the CPU; return the module."""
+        return self.to("cpu")
+
+    def cuda(self: Self, device: Any = "cuda") -> Self:
+        """Move parameters and buffers to a GPU; return the module."""
+        return self.to(device)
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
         """Views of all state under PyTorch's names, in its order and layout; a shared module under each name."""
