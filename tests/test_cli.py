@@ -19,7 +19,7 @@ from handgrad.experiments.disk import Options
 from handgrad.experiments.disk_sweep import disk_sweep
 from handgrad.report import words
 from handgrad.results import Results
-from handgrad.training.callbacks import band
+from handgrad.statistics import band
 from tests import runs as made_runs
 
 FILES = ["results.json", "table1.md", "table1.csv", "figure1.png", "figure1.svg", "figure2.png", "figure2.svg"]

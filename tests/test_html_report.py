@@ -199,6 +199,16 @@ def test_summary_of_clear_and_unclear_differences() -> None:
     assert re.search(r"0 points 0 to 0 equal 1 6 0\.913 ± 0\.012", text)
 
 
+def test_five_pairs_settle_no_difference_however_large() -> None:
+    """No p-value of five is below 0.05; "no clear difference (+52.7, 38.8 to 58.8)" told of the numbers."""
+    network, chance = [0.8, 0.9, 0.85, 0.8, 0.9], [0.3, 0.3, 0.35, 0.25, 0.3]
+    told = {"metrics": {"test": {"accuracy": network}}, "baselines": {"chance": {"accuracy": chance}}}
+    run = small(seeds=[*range(5)], diverged=[None] * 5, **told)
+    assert re.search(
+        r": 5 pairs, too few to settle the difference from chance \(\+55\.0 percentage points, ", summary(run)[1]
+    )
+
+
 def test_the_interval_of_what_is_worse_goes_from_less_to_more() -> None:
     accuracy = [v + d for v, d in zip([0.90, 0.92, 0.91, 0.93, 0.90, 0.92], [0.02, 0.03, 0.02, 0.04, 0.03, 0.04])]
     told = summary(small(baselines={"a forest": {"accuracy": accuracy}}))[1]

@@ -273,7 +273,7 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     changed = nn.Tanh()
     changed.forward = lambda x: x * 2  # type: ignore[method-assign]
     for part in (Own(), changed, nn.ModuleList([nn.Tanh()]), nn.ModuleDict({"a": nn.Tanh()}), nn.MSELoss()):
-        with pytest.raises(UnsupportedError, match=r"model\.0\.1 \(\w+\): ") as raised:
+        with pytest.raises(UnsupportedError, match=r"model\.0\.1 \(\w+\): .*Sequential") as raised:
             to_onnx(nn.Sequential(nn.Sequential(nn.ReLU(), part)), path, x)
         assert isinstance(raised.value, NotImplementedError)
         assert isinstance(raised.value, HandgradError)

@@ -399,13 +399,61 @@ def test_frozen_parameters_are_frozen_in_copies_of_the_network() -> None:
     gradcheck(model, torch.randn(6, 3))  # all gradients, as they would be
 
 
+def test_pytorchs_short_words_for_to_and_parts() -> None:
+    model: Any = nn.Sequential(nn.Sequential(nn.Linear(2, 3)), nn.BatchNorm1d(3))
+    for word, dtype in (("half", torch.float16), ("bfloat16", torch.bfloat16), ("float", torch.float32)):
+        assert getattr(model, word)() is model
+        assert {v.dtype for v in model.state_dict().values()} == {dtype, torch.int64}
+    assert model.cpu() is model
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="a device of this machine, got"):
+            model.cuda()
+    assert model.get_submodule("0.0") is model[0][0]
+    assert model.get_submodule("") is model
+    assert model.get_parameter("0.0.weight") is model[0][0].weight
+    for get in (model.get_submodule, model.get_parameter):
+        with pytest.raises(AttributeError, match=r"no (module '0\.fc' among 0, |parameter 'fc' among none)"):
+            get("0.fc")
+
+
+def test_gradients_are_cleared_or_zeroed() -> None:
+    layer: Any = nn.Linear(2, 1)
+    for set_to_none in (False, True):
+        layer.zero_grad(set_to_none=False)
+        assert layer.weight.grad is None
+        layer.backward(layer(torch.ones(3, 2)))
+        layer.zero_grad(set_to_none)
+        assert (layer.weight.grad is None) is set_to_none
+        assert [p.grad is None or not p.grad.any() for p in layer.parameters()] == [True, True]
+        layer.zero_grad()
+
+
 def test_what_a_parameter_does_not_have_is_not_set_in_silence() -> None:
     p: Any = nn.Parameter(torch.zeros(2))
-    with pytest.raises(AttributeError, match="requires_grad"):
-        p.requires_grad = False
+    for name in ("requires_grad", "data"):
+        with pytest.raises(AttributeError, match=f"no {name!r}: .* its value, beside grad and frozen, the opposite of"):
+            setattr(p, name, False)
     with pytest.raises(AttributeError, match="no 'data': it is no tensor, but holds one, its value"):
         p.data.zero_()
+    assert not hasattr(p, "requires_grad")
     assert torch.equal(copy.deepcopy(p).value, p.value)
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "message"),
+    [
+        (nn, "Relu", r"no attribute 'Relu'\. Did you mean ReLU"),
+        (nn, "Conv3d", r"Did you mean Conv2d or Conv1d\?"),
+        (nn, "functional", r"A function is a module here, as nn\.ReLU for relu"),
+        (nn, "zzz", r"no attribute 'zzz'\.$"),
+        (nn.init, "kaiming_normal_", r"init='kaiming_normal', or call torch\.nn\.init\.kaiming_normal_ with p"),
+        (nn.init, "sparse_", r"no attribute 'sparse_'\.$"),
+    ],
+)  # fmt: skip
+def test_a_name_of_pytorch_that_is_not_there_tells_what_is(of, name, message):
+    with pytest.raises(AttributeError, match=message):
+        getattr(of, name)
+    assert not hasattr(of, name)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,27 @@ class Generated:
         return partial(build, generator=self.source) if takes else build
 
 
+def test_a_parameter_that_is_not_drawn_is_named_before_anything_is_changed():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.scale = nn.Linear(2, 2), nn.Parameter(torch.ones(2))
+
+    model = nn.Sequential(Scaled())
+    before = model.state_dict()
+    for call in (model.reset, lambda: nn.replicate(model, range(3))):
+        with pytest.raises(ArgumentError, match=r"an initialiser, got 0\.scale without.*nn\.init\.Constant\(1\.0\)"):
+            call()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_an_input_without_a_leading_replica_tells_how_it_is_shared():
+    model = nn.replicate(nn.Embedding(5, 2), range(3))
+    with pytest.raises(ShapeError, match=r"got \(4, 6\)\. .* write x\.unsqueeze\(0\), or pass 1 dimension\."):
+        model(torch.zeros(4, 6, dtype=torch.long))
+    assert model(torch.zeros(1, 4, 6, dtype=torch.long)).shape == (3, 4, 6, 2)
+
+
 def test_built_reset_and_replicated_networks_of_a_seed_start_alike() -> None:
     x = torch.randn(R, 5, 3, 4)
     many = {"replicate": nn.replicate(drawing(nn), SEEDS), "replicas=": drawing(Replicated(SEEDS))}

@@ -528,6 +528,25 @@ def command(*arguments):
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
+def test_classes_that_no_split_tests_are_named():
+    """A class of one row is in training; that nothing was measured of it, nothing told."""
+    data = {"x": [n / 50 for n in range(80)], "y": ["a", "b"] * 39 + ["c", "d"]}
+    assert prepare(data, "y", seeds=range(3)).notes == [
+        "Classes of so few rows that no split tests them, and no metric is about them: c, d."
+    ]
+    data["y"] = ["a", "b"] * 40
+    assert prepare(data, "y", seeds=range(3)).notes == []
+
+
+def test_a_command_that_is_refused_leaves_no_folder(data, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder in ("new", "mine"):
+        for arguments in ((data, "--target", "nothing"), (tmp_path / "none.csv", "--target", "y")):
+            assert command("train", *arguments, "--output", tmp_path / folder).exit_code == 2
+    assert command("sweep", data, "--target", "nothing", "--lr", "0.1", "--output", tmp_path / "new").exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["mine"]
+
+
 def test_what_cannot_be_reported_replaces_nothing(trained, tmp_path, monkeypatch):
     write(trained, tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()

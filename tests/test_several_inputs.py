@@ -94,6 +94,10 @@ KINDS: dict[str, Callable[[Any], tuple[Any, dict[str, Any]]]] = {
     "arrays": lambda x: (([v.numpy() for v in x] if isinstance(x, tuple) else x.numpy(), T.numpy()), {}),
     "dataset": lambda x: (Samples(x, T), {"accumulate": 2}),
     "loader": lambda x: (DataLoader(Samples(x, T), batch_size=10, shuffle=True), {"validation": (x, T)}),
+    "two loaders": lambda x: (
+        DataLoader(Samples(x, T), batch_size=10, shuffle=True),
+        {"validation": DataLoader(Samples(x, T), batch_size=10)},
+    ),
     "no shuffle": lambda x: (Batches(x, T, 10, [0], shuffle=False), {"metrics": ["rmse"]}),
     "bfloat16": lambda x: ((x, T), {"precision": "bfloat16"}),
 }

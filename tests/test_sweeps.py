@@ -14,6 +14,7 @@ from handgrad import nn, optim, sweeps, workers
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import grid
+from handgrad.metrics import SCORES
 from handgrad.seeds import derive
 from handgrad.sweeps import sweep
 from handgrad.training import together, train
@@ -69,6 +70,18 @@ def test_groups_are_as_large_as_the_cache_holds(size, expected, monkeypatch):
     torch.testing.assert_close(torch.tensor(cut.metrics["loss"]), torch.tensor(whole.metrics["loss"]))
     assert torch.equal(state, torch.random.get_rng_state())
     assert model.training is mode
+
+
+def test_metrics_are_named_as_in_fit():
+    def of(metrics):
+        return sweep(build(), (X, T), grid(seeds=3), epochs=2, batch_size=8, metrics=metrics).metrics
+
+    expected = of({"r2": SCORES["r2"], "max_error": SCORES["max_error"]})
+    assert of(["r2", "max_error"]) == expected
+    assert of("r2")["r2"] == expected["r2"]
+    assert list(of([rmse, "r2"])) == ["loss", "rmse", "r2"]
+    with pytest.raises(ArgumentError, match="a metric of regression"):
+        of(["r2", "accuracy"])
 
 
 def test_metrics_and_history():
@@ -170,7 +183,7 @@ def test_mistakes_are_found_before_training(arguments, options, message):
         ({"mean": rmse}, "names of their own, got 'mean'"),
         ({"loss": rmse}, "names of their own, got 'loss'"),
         ({"error": lambda y, t: (y - t).abs().mean()}, r"metric error: expected a number for each of 1 replicas"),
-        (["rmse"], "metrics to be a mapping"),
+        (["rmze"], "a metric to be one of 'accuracy', "),
     ],
 )
 def test_mistakes_with_metrics_are_found_before_training(metrics, message):

@@ -29,6 +29,10 @@ def column(values, kind=None, name="x", missing=()):
         (["1,234", "12", "-7.5"], "number"),
         (["12%", "3.5 %", "0%"], "number"),
         (["1e3", "+2", " .5"], "number"),
+        (["$1,234.50", "-$3", "$ 7"], "number"),
+        (["12 €", "3.5€", "-7 €", "9"], "number"),
+        (["$1", "2 €", "$3"], "category"),  # no one amount
+        (["$", "$a", "€5€"], "category"),
         (["1", "2", "?", "NA", "", None], "number"),
         ([*["1.5", "2.5"] * 20, "unknown"], "number"),  # a stray word
         ([*[str(i / 7) for i in range(120)], *"abcde"], "number"),
@@ -70,6 +74,26 @@ def test_a_column_is_recognised(values, kind):
     found = column(values)
     assert (found.kind, found.used) == (kind, kind in ("number", "category", "boolean", "date"))
     assert found.reason
+
+
+def test_what_is_left_out_for_its_many_values_says_how_they_are_written_and_what_would_help():
+    """A tenth of 'k.A.' left the best column of a table out, and the reason told of identifiers."""
+    sizes, many = [f"{i / 7 + 0.1:.3f}" for i in range(90)], "too many to learn from"
+    found = column([*sizes, *["k.A."] * 10])
+    assert found.reason == (
+        f"has 91 values in 100 rows as '9.999': {many}; 90 cells are numbers: if 'k.A.' means a missing one, say "
+        "missing=['k.A.'] or --missing k.A."
+    )
+    assert column([*sizes, *["k.A."] * 10], missing=["k.A."]).kind == "number"
+    assert column([*sizes, *"abcdefgh", *["not known"] * 2]).reason.endswith(
+        "if 'not known' and 8 others mean a missing one, say missing=['not known', …] or --missing 'not known' …"
+    )
+    days = [f"{1 + i % 28}.{1 + i % 12}.{10 + i % 15}" for i in range(90)]
+    assert column(days).reason == f"has 90 values in 90 rows as '9.9.99': {many}"
+    assert (
+        column([f"Ünal-{i}" for i in range(N)]).reason == f"has {N} values in {N} rows as 'aaaa-9': {many}"
+    )  # no name
+    assert column(["x" * 99 + str(i) for i in range(N)]).reason == f"has {N} values in {N} rows: {many}"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import torch
 
 from handgrad import tables
 from handgrad.errors import ArgumentError, DataError, DTypeError, MissingExtraError, OutputError
+from handgrad.tables import cells
 
 
 def write(folder, text, name="data.csv"):
@@ -88,6 +89,11 @@ def test_a_separator_is_one_plain_character(tmp_path, separator):
 )
 def test_decimal_comma_and_separator(tmp_path, text, options, expected):
     assert tables.read(write(tmp_path, text), **options)["a"].to_list() == expected
+
+
+def test_amounts_of_money_with_a_decimal_comma(tmp_path):
+    frame = tables.read(write(tmp_path, "price;fee\n€ 1.234,50;3,5 €\n-€7,25;12 €\n"))
+    assert [cells.numbers(frame[name]).to_list() for name in frame.columns] == [[1234.5, -7.25], [3.5, 12.0]]
 
 
 def test_percentages_with_a_decimal_comma(tmp_path):

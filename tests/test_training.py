@@ -32,7 +32,7 @@ from handgrad.errors import (
     ShapeError,
     StateError,
 )
-from handgrad.statistics import number
+from handgrad.statistics import band, number
 from handgrad.tensorfile import save_tensors
 from handgrad.training import (
     Callback,
@@ -45,7 +45,6 @@ from handgrad.training import (
     Trainer,
     train_replicas,
 )
-from handgrad.training.callbacks import band
 from handgrad.training.precision import Mixed
 
 X = torch.linspace(-1, 1, 60).unsqueeze(1)
@@ -1040,10 +1039,12 @@ def test_a_loss_of_other_replicas_is_refused(replicas, of_loss, message):
     [
         ({"model": torch.nn.Linear(1, 1)}, r"a handgrad network, got torch\.nn.*Linear.*from_torch"),
         ({"model": None}, "a handgrad network, got NoneType"),
-        ({"criterion": torch.nn.MSELoss()}, r"a loss of handgrad\.nn, got torch\.nn.*MSELoss"),
-        ({"criterion": nn.MSELoss}, "a loss of handgrad.nn, got the class MSELoss"),
+        ({"criterion": torch.nn.MSELoss()}, r"a loss with a backward, got torch\.nn.*MSELoss"),
+        ({"criterion": nn.MSELoss}, "a loss with a backward, got the class MSELoss"),
+        ({"criterion": lambda y, t: (y - t).square().mean()}, r"a loss with a backward, got function.*nn\.Loss"),
         ({"optimizer": optim.SGD}, "an optimiser of handgrad.optim, got the class SGD"),
         ({"optimizer": None}, "an optimiser of handgrad.optim, got NoneType"),
+        ({"optimizer": torch.optim.SGD([torch.nn.Parameter(T)])}, r"of handgrad.optim, got torch\..*SGD\. "),
         ({"batch_size": None}, "batch_size"),
         ({"data": {"x": X, "t": T}}, "batches of inputs and targets, got str"),
     ],
@@ -1069,14 +1070,60 @@ def test_a_criterion_that_knows_of_no_replicas_is_taken():
         def backward(self):
             return 2 * self.d / self.d[0].numel()
 
-        def check(self, model):
-            pass
-
     def run(criterion):
         model = nn.replicate(network(), [0, 1])
         return fit(model, criterion, optim.SGD(model.parameters(), 0.05), (X, T), epochs=2).loss
 
     assert torch.allclose(run(Squared()), run(nn.MSELoss(replicas=2)), rtol=1e-5)
+
+
+def test_training_goes_on_with_another_learning_rate_in_another_folder(tmp_path):
+    """As one does in a notebook; the first folder's run is another, and says what to do."""
+    model, (first, second) = network(), (tmp_path / "first", tmp_path / "second")
+    adam = optim.Adam(model.parameters(), lr=0.01)
+    before = fit(model, nn.MSELoss(), adam, (X, T), epochs=20, checkpoint=first).loss
+    adam.param_groups[0]["lr"] = 0.001
+    with pytest.raises(StateError, match=r"lr = 0.001.*lr = 0.01.*another folder, to go on from the weights"):
+        fit(model, nn.MSELoss(), adam, (X, T), epochs=22, checkpoint=first)
+    after = fit(model, nn.MSELoss(), adam, (X, T), epochs=2, checkpoint=second).loss
+    assert after[0, 0] < before[0, 10:].max()
+
+
+def test_a_history_is_shown_in_a_line():
+    """Not as all of its tensors, which fill a page of a notebook."""
+    history = History.empty(3, 4, ("validation_loss",))
+    history.epochs, history.seconds = 3, 1.25
+    history.loss[:] = torch.tensor([[4.0], [5.0], [6.0]]) / torch.arange(1, 5)
+    history.metrics["validation_loss"][:, 1:] = 1.0
+    assert repr(history) == (
+        "History(3 epochs of 3 replicas in 1.2 s; of the last one loss 1.67 ± 0.33, validation_loss 1 ± 0)"
+    )
+    history.best, history.interrupted = [0, 1, None], True
+    history.diverged[2] = {"epoch": 0, "step": 0, "layer": "0"}
+    assert repr(history) == (
+        "History(3 epochs of 3 replicas in 1.2 s; of each one's best, 0 to 1, loss 3.2 ± 1.1, validation_loss 1; "
+        "1 diverged; interrupted)"
+    )
+    assert repr(History.empty(1, 2, ())) == "History(0 epochs of 1 replica in 0.0 s)"
+
+
+def test_validation_data_may_come_from_a_loader():
+    """As those of PyTorch's users do; it is read once, as a Dataset is."""
+
+    def run(validation):
+        model = nn.replicate(network(), [0, 1])
+        sgd = optim.SGD(model.parameters(), 0.05)
+        return fit(model, nn.MSELoss(replicas=2), sgd, (X, T), epochs=2, validation=validation, metrics=["r2"]).metrics
+
+    data, w = TensorDataset(X[:10], T[:10].double()), torch.linspace(0, 1, 10)
+    for whole, loader in (
+        ((X[:10], T[:10]), DataLoader(data, batch_size=4)),
+        ((X[:10], T[:10], w), [(X[i : i + 5], T[i : i + 5], w[i : i + 5]) for i in (0, 5)]),
+    ):
+        expected, found = run(whole), run(loader)
+        assert all(torch.equal(found[name], values) for name, values in expected.items())
+    with pytest.raises(ArgumentError, match="batches of inputs and targets, got Tensor"):
+        run(iter(X))
 
 
 def test_a_schedule_of_another_optimiser_is_refused():

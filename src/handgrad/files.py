@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,19 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
+def made(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """`writable_folder`, which is gone again afterwards if it was new and nothing was written: what is refused."""
+    new = not Path(path).exists()
+    folder = writable_folder(path)
+    try:
+        yield folder
+    finally:
+        if new:
+            with suppress(OSError):  # of a folder that holds something
+                folder.rmdir()
+
+
+@contextmanager
 def alone(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Within it no other process that asks for it has this folder, which is made if need be.
 
@@ -78,12 +91,12 @@ def alone(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Errors: OutputError if another process has it, or if it cannot be written to.
     """
-    folder = writable_folder(path)
-    if sys.platform == "win32":
-        yield folder
-        return
-    lock = folder / ".lock"
     with ExitStack() as held:
+        folder = held.enter_context(made(path))
+        if sys.platform == "win32":
+            yield folder
+            return
+        lock = folder / ".lock"
         try:
             file = held.enter_context(open(lock, "ab"))
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no worker inherits it

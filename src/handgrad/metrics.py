@@ -118,12 +118,12 @@ def measure(metrics: Mapping[str, Measure], outputs: Any, targets: Tensor, weigh
     return Measured(values, reasons)
 
 
-def resolve(metrics: Wanted, task: str) -> dict[str, Measure]:
+def resolve(metrics: Wanted, task: str | None) -> dict[str, Measure]:
     """Return metrics by name.
 
     Args:
         metrics: names of `SCORES`, functions, or a mapping from names to either; None for what suits the task.
-        task: "classification" or "regression".
+        task: "classification" or "regression"; None for that of the first name.
 
     Errors: ArgumentError for a name that does not exist or belongs to the other task, a function without a name, and
     two metrics of one name.
@@ -136,12 +136,16 @@ def resolve(metrics: Wanted, task: str) -> dict[str, Measure]:
         handgrad.errors.ArgumentError: metrics: expected a metric of classification (accuracy, balanced_accuracy, f1, \
 auc, log_loss, brier, calibration_error), got 'acuracy'. Did you mean 'accuracy'?
     """
-    checks.one_of("task", task, TASKS, "metrics")
+    if task is not None:
+        checks.one_of("task", task, TASKS, "metrics")
     if metrics is None:
-        metrics = DEFAULTS[task]
+        metrics = DEFAULTS[task or TASKS[1]]
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
-    pairs = metrics.items() if isinstance(metrics, Mapping) else [("", metric) for metric in metrics]
+    pairs = list(metrics.items()) if isinstance(metrics, Mapping) else [("", metric) for metric in metrics]
+    if task is None:
+        names = [checks.one_of("a metric", metric, SCORES, "metrics") for _, metric in pairs if isinstance(metric, str)]
+        task = SCORES[names[0]].task if names else TASKS[1]
     found: dict[str, Measure] = {}
     for given, metric in pairs:
         score = _named(metric, task) if isinstance(metric, str) else metric

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from handgrad.optional import require
@@ -203,6 +203,13 @@ def number(value: float, spread: float, signed: bool = False) -> str:
     if not any(digit in text for digit in "123456789n"):
         text = text.lstrip("+-")  # 0 has no sign
     return text.replace("-", "−", 1) if text.startswith("-") else text
+
+
+def band(values: Iterable[float]) -> str:
+    """'0.1234 ± 0.0041' of what is finite."""
+    finite = [value for value in values if math.isfinite(value)]
+    spread = std(finite)
+    return number(mean(finite), spread) + (f" ± {number(spread, spread)}" if len(finite) > 1 else "")
 
 
 def _bootstrap(n: int, level: float, seed: int, statistic: Callable[[NDArray[np.intp]], Array]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from handgrad import checks, nn, optim, workers
 from handgrad.data import Batches, Inputs
 from handgrad.errors import ArgumentError, HandgradError, ShapeError
 from handgrad.grid import Grid, same
-from handgrad.metrics import measure
+from handgrad.metrics import measure, resolve
 from handgrad.nn.replicas import described, expanded
 from handgrad.nn.slot import several
 from handgrad.results import Results, check_names
@@ -55,7 +55,7 @@ def sweep(
     batch_size: int | None = None,
     last: str = "keep",
     test: Data | None = None,
-    metrics: Mapping[str, Measure] | None = None,
+    metrics: Mapping[str, Measure] | str | Sequence[str | Measure] | None = None,
     every: int = 0,
     workers_: int | None = None,
     advance: Advance = lambda _: None,
@@ -88,7 +88,8 @@ def sweep(
         batch_size: samples in a batch, unless the grid says.
         last: what becomes of a short last batch: "keep", "drop" or "merge".
         test: data for the metrics; the training data by default.
-        metrics: what to measure at the end, by name. The training loss, "loss", is always there.
+        metrics: what to measure at the end: names, such as ["r2"], or functions by name. The training loss, "loss", is
+            always there.
         every: measure the metrics after every so many epochs too, into `results.history`; 0 only at the end.
         workers_: threads, by default as many as there are cores; the numbers do not depend on it.
         advance: called with the losses of the replicas that have just finished an epoch.
@@ -109,7 +110,8 @@ def sweep(
         {'lr': 0.1}
     """
     sizes = checks.own((epochs, every))
-    plan = _Plan(build, optimizer, criterion or nn.MSELoss(), data, test, batch_size, last, metrics or {}, *sizes)
+    measures = metrics if isinstance(metrics, Mapping) else {} if metrics is None else resolve(metrics, None)
+    plan = _Plan(build, optimizer, criterion or nn.MSELoss(), data, test, batch_size, last, measures, *sizes)
     plan.check(grid)
     tasks = plan.tasks(grid)
     start = time.perf_counter()
@@ -197,12 +199,8 @@ class _Plan:
         if self.batch_size is None and "batch_size" not in grid.names:
             remedy = "Pass batch_size=32, say, or put it into the grid."
             raise ArgumentError("a batch size", "none", remedy, "sweep")
-        metrics: Any = self.metrics
-        if not isinstance(metrics, Mapping):
-            got, remedy = repr(metrics), "Pass {'my name': function}, or handgrad.metrics.resolve(names, task)."
-            raise ArgumentError("metrics to be a mapping from names to functions", got, remedy, "sweep")
-        check_names(metrics, grid, "sweep", taken=["loss"])
-        curves = 1 + len(metrics) * bool(self.every)
+        check_names(self.metrics, grid, "sweep", taken=["loss"])
+        curves = 1 + len(self.metrics) * bool(self.every)
         _check_memory(len(grid) * (NOTES + NUMBER * self.epochs * curves), f"the numbers of {len(grid):,} replicas")
 
     def check_tasks(self, tasks: list[Task], threads: int) -> None:

@@ -189,6 +189,15 @@ BAD_INPUTS: list[Bad] = [
     bad("CrossEntropyLoss", "floats", DTypeError, r"class indices, got float32. .*\.long\(\)", Y, TWO),
     bad("CrossEntropyLoss", "one-hot", ShapeError, r"\(1,\), got \(1, 3\).*one-hot", torch.zeros(1, 3), ONE_HOT),
     bad("CrossEntropyLoss", "length", ShapeError, r"class indices of shape \(2,\), got \(3,\)", Y, [0, 1, 2]),
+    bad("CrossEntropyLoss", "replicas", ShapeError, r"got \(5,\).*with replicas=4", torch.zeros(4, 5, 3), [0] * 5),
+    bad(
+        "CrossEntropyLoss",
+        "last",
+        ShapeError,
+        r"got \(4, 5\).*nn.Transpose\(1, 2\)",
+        torch.zeros(4, 5, 3),
+        [5 * [0]] * 4,
+    ),
     bad(
         "CrossEntropyLoss", "odds", ArgumentError, r"probabilities from 0 to 1, got 2", torch.zeros(1, 2), [[2.0, 1.0]]
     ),

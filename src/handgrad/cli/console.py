@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import handgrad
 from handgrad.errors import ArgumentError, HandgradError
+from handgrad.statistics import band
 from handgrad.training import Advance
-from handgrad.training.callbacks import band
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -16,7 +16,7 @@ from handgrad.errors import ArgumentError
 from handgrad.experiments.disk import Options
 from handgrad.experiments.disk_sweep import KINDS as OF_DISK
 from handgrad.experiments.disk_sweep import disk_sweep
-from handgrad.files import writable_folder, write_atomically
+from handgrad.files import made, write_atomically
 from handgrad.grid import grid
 from handgrad.recipes import Recipe
 from handgrad.results import Results
@@ -97,25 +97,25 @@ def sweep(
             remedy = "Name the file before the options, or leave them out."
             raise ArgumentError("a data file with --target and what says how it is read", "none", remedy, "sweep")
         _check(lists, OF_DISK if data is None else OF_FILES, "the disk" if data is None else "a data file")
-        folder = writable_folder(output)
-        with progress_bar() as progress:
-            start = advancing(progress)
-            if data is None:
-                count = Options().epochs if epochs is None else epochs
-                results = disk_sweep(lists, seeds, count, workers, lambda total: start("networks × epochs", total))
-                name = "accuracy"
-            else:
-                results, name = _of_file(data, target, of_file, lists, seeds, epochs, workers, start)
-        write_atomically(folder / "results.json", json.dumps(results.to_json(), allow_nan=False, indent=1) + "\n")
-        write_atomically(folder / "table.md", results.markdown(name))
-        console.print(results.table(name))
-        names = ["results.json", "table.md", *(path.name for path in _drawn(results, name, folder))]
-        left = results.finished.count(False)
-        console.print(f"{len(results.grid) - left} networks in {results.seconds:.1f} s.", highlight=False)
-        console.print(f"In {folder}: {', '.join(names)}.", highlight=False, markup=False)
-        if left:
-            errors.print(f"Stopped: {left} networks are not finished.", style="yellow", highlight=False)
-            raise typer.Exit(INTERRUPTED)
+        with made(output) as folder:
+            with progress_bar() as progress:
+                start = advancing(progress)
+                if data is None:
+                    count = Options().epochs if epochs is None else epochs
+                    results = disk_sweep(lists, seeds, count, workers, lambda total: start("networks × epochs", total))
+                    name = "accuracy"
+                else:
+                    results, name = _of_file(data, target, of_file, lists, seeds, epochs, workers, start)
+            write_atomically(folder / "results.json", json.dumps(results.to_json(), allow_nan=False, indent=1) + "\n")
+            write_atomically(folder / "table.md", results.markdown(name))
+            console.print(results.table(name))
+            names = ["results.json", "table.md", *(path.name for path in _drawn(results, name, folder))]
+            left = results.finished.count(False)
+            console.print(f"{len(results.grid) - left} networks in {results.seconds:.1f} s.", highlight=False)
+            console.print(f"In {folder}: {', '.join(names)}.", highlight=False, markup=False)
+            if left:
+                errors.print(f"Stopped: {left} networks are not finished.", style="yellow", highlight=False)
+                raise typer.Exit(INTERRUPTED)
 
     guarded(action)
 

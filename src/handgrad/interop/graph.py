@@ -124,7 +124,7 @@ class Graph:
         try:
             writer = WRITERS.get(type(module))
             if writer is None or "forward" in vars(module):
-                remedy = "Export the network without it."
+                remedy = "Join its parts by nn.Sequential, Residual or Parallel instead, or export those alone."
                 got = f"{type(module).__module__}.{type(module).__qualname__}"
                 raise UnsupportedError("a module that ONNX has operators for", got, remedy, module.label)
             written = writer(self, module, *inputs)

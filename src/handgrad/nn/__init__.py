@@ -1,5 +1,8 @@
 """Layers, containers and losses, under PyTorch's names: `from handgrad import nn`."""
 
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
 from handgrad.nn import init, utils
 from handgrad.nn.activations import GELU, LogSigmoid, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh, Tanhshrink
 from handgrad.nn.adaptive import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d
@@ -206,3 +209,13 @@ __all__ = [
     "stack",
     "utils",
 ]
+
+if not TYPE_CHECKING:  # type checkers know what there is
+
+    def __getattr__(name):
+        """What PyTorch has and handgrad has not, or writes otherwise, with what is near."""
+        close = get_close_matches(name.lower(), lower := {known.lower(): known for known in __all__}, 2)
+        remedy = f"Did you mean {' or '.join(lower[word] for word in close)}?" if close else ""
+        if name == "functional":
+            remedy = "A function is a module here, as nn.ReLU for relu, which has a backward."
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {remedy}".rstrip(), name=name)

@@ -55,6 +55,10 @@ class ClassLoss(Loss):
         t = self.shared(t, shape)
         if t.shape != shape:
             remedy = "Give a class index for each sample; one-hot targets are probabilities, of floating-point numbers."
+            if y.ndim > self.lead + 2 and t.shape in (y.shape[:-1], y.shape[self.lead : -1]):
+                remedy = "The classes come second: end the model in nn.Transpose(1, 2), or make (N·T, K) of (N, T, K)."
+            elif y.ndim > 2 and not self.lead and t.shape == y.shape[1:-1]:
+                remedy = f"If the leading {len(y)} counts replicas, build the loss with replicas={len(y)}."
             raise ShapeError(f"class indices of shape {tuple(shape)}", str(tuple(t.shape)), remedy, self.label)
         t, ignored = t.long(), None
         least, most = _range(t)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -236,3 +237,13 @@ def named(init: str | Initialiser) -> Initialiser:
         expected = f"init to be one of {', '.join(INITIALISERS)}, or an nn.init.Initialiser"
         raise ArgumentError(expected, repr(init), "Choose one of these names.", "init")
     return INITIALISERS[init]()
+
+
+if not TYPE_CHECKING:  # type checkers know what there is
+
+    def __getattr__(name):
+        """PyTorch's functions, such as `kaiming_normal_`, which change a tensor in place."""
+        remedy = ""
+        if name.endswith("_") and name[:-1] in INITIALISERS:
+            remedy = f"Give the layer init={name[:-1]!r}, or call torch.nn.init.{name} with p.torch_value."
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {remedy}".rstrip(), name=name)

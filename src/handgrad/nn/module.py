@@ -113,7 +113,8 @@ class Module(Tree):
             return x.expand(R, *x.shape)
         if x.ndim > rank and x.shape[0] == 1:
             return x.expand(R, *x.shape[1:])
-        remedy = f"Lead with the {R} replicas, or pass {rank} dimensions, or a leading 1, for {what} they share."
+        alone = f"{rank} dimension{'s' * (rank != 1)}"
+        remedy = f"Lead with the {R} replicas; for {what} that they share write x.unsqueeze(0), or pass {alone}."
         raise ShapeError(f"{what} with a leading {R} for the replicas", str(tuple(x.shape)), remedy, self.label)
 
     def along(self, dim: int) -> int:
@@ -227,17 +228,27 @@ class Module(Tree):
         """Switch this module and all below it to evaluation; return it."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Clear the gradient of every parameter."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradient of every parameter, or fill it with zeros."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            if set_to_none or parameter.grad is None:
+                parameter.zero_grad()
+            else:
+                parameter.grad = torch.zeros_like(parameter.grad)
 
     def reset(self, generator: Generators = None) -> None:
         """Draw every parameter anew and set the buffers back, module by module, as the constructors did.
 
         `generator` may be R generators for R replicas: replica r then starts as a single network does that is
         reset with generator r, or built with it.
+
+        Errors: ArgumentError for a parameter without an initialiser; nothing is changed then.
         """
+        if lacking := [name for name, parameter in self.named_parameters() if parameter.init is None]:
+            remedy = "Build it as nn.Parameter(value, nn.init.Normal(1.0)), or nn.init.Constant(1.0) if none is drawn."
+            raise ArgumentError(
+                "parameters with an initialiser", f"{lacking[0]} without", remedy, f"{self.label}.reset"
+            )
         left = {id(parameter): parameter for parameter in self.parameters()}  # a shared one is drawn once
         for module in self.modules():
             module.reset_buffers()
@@ -288,6 +299,22 @@ class Module(Tree):
     def float(self: Self) -> Self:
         """Convert parameters and buffers to float32; return the module."""
         return self.to(torch.float32)
+
+    def half(self: Self) -> Self:
+        """Convert parameters and buffers to float16; return the module."""
+        return self.to(torch.float16)
+
+    def bfloat16(self: Self) -> Self:
+        """Convert parameters and buffers to bfloat16; return the module."""
+        return self.to(torch.bfloat16)
+
+    def cpu(self: Self) -> Self:
+        """Move parameters and buffers to the CPU; return the module."""
+        return self.to("cpu")
+
+    def cuda(self: Self, device: Any = "cuda") -> Self:
+        """Move parameters and buffers to a GPU; return the module."""
+        return self.to(device)
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
         """Views of all state under PyTorch's names, in its order and layout; a shared module under each name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,19 @@ def sources(generator: Generators, count: int, where: str) -> Sequence[torch.Gen
         remedy = "Pass one generator, or one for each replica."
         raise ArgumentError(f"{count} generators", str(len(generator)), remedy, where)
     return generator
+
+
+class Absent:
+    """In the place of what PyTorch's parameters have, and often are given: set or got, it is an error as any other."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, parameter: Any, owner: type) -> Any:
+        return self if parameter is None else parameter.__getattr__(self.name)
+
+    def __set__(self, parameter: Any, value: Any) -> None:
+        parameter.__getattr__(self.name)
 
 
 class Parameter:
@@ -95,8 +108,10 @@ class Parameter:
     if not TYPE_CHECKING:  # type checkers know without it
 
         def __getattr__(self, name):
-            message = f"Parameter has no {name!r}: it is no tensor, but holds one, its value, beside grad and frozen."
-            raise AttributeError(message, name=name, obj=self)
+            holds = "it is no tensor, but holds one, its value, beside grad and frozen, the opposite of requires_grad."
+            raise AttributeError(f"Parameter has no {name!r}: {holds}", name=name, obj=self)
+
+        data, requires_grad = Absent(), Absent()
 
     @property
     def torch_value(self) -> Tensor:

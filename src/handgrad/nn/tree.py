@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from handgrad.nn.module import Module
 
 Self = TypeVar("Self", bound="Tree")
+T = TypeVar("T")
 
 
 class Tree:
@@ -48,6 +49,22 @@ class Tree:
     def children(self) -> Iterator[Module]:
         """Yield each direct part."""
         return (module for _, module in self.named_children())
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of this dotted name, as `named_modules` has it.
+
+        Errors: AttributeError, as PyTorch's, if there is none.
+        """
+        return _found(dict(self.named_modules(remove_duplicate=False)), target, "module")
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of this dotted name.
+
+        Errors: AttributeError, as PyTorch's, if there is none.
+        """
+        path, _, name = target.rpartition(".")
+        own = vars(self.get_submodule(path))
+        return _found({n: value for n, value in own.items() if isinstance(value, Parameter)}, name, "parameter")
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Yield every parameter with PyTorch's dotted name; a shared parameter once.
@@ -138,3 +155,9 @@ class Tree:
     def buffers(self) -> Iterator[Tensor]:
         """Yield every buffer, such as BatchNorm's running mean."""
         return (buffer for _, buffer in self.named_buffers())
+
+
+def _found(parts: dict[str, T], name: str, what: str) -> T:
+    if name not in parts:
+        raise AttributeError(f"no {what} {name!r} among {', '.join(filter(None, parts)) or 'none'}")
+    return parts[name]

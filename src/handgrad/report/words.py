@@ -116,7 +116,8 @@ def versus(c: Comparison, of: Kind, name: str) -> str:
     unit = f" {POINTS}" if of.points else f" {of.unit}" if of.unit else ""
     if not c.settled:
         mean, low, high = of.difference(c.mean, c.low, c.high, spread=error, signed=True)
-        return f"no clear difference from {name} ({mean}{unit}, {low} to {high})"
+        few = f"{c.n} pairs, too few to settle the difference" if 2 ** (1 - c.n) >= 0.05 else "no clear difference"
+        return f"{few} from {name} ({mean}{unit}, {low} to {high})"  # no p-value of n pairs is below 2 / 2^n
     ends = sorted((abs(c.low), abs(c.high)))
     size, low, high = of.difference(abs(c.mean), *ends, spread=error)
     return f"{size}{unit} ({low} to {high}) {word} than {name}"

@@ -129,6 +129,7 @@ def prepare(
     for own, encoder in zip(x, encoders):  # stacked at the end they would be there twice
         own.copy_(encoder.transform(table))
     targets = torch.from_numpy(table.targets)
+    notes += _untested(table, targets[rows["test"]])
     share = 1 - validation - test
     sizes = "/".join(f"{100 * part:.0f}" for part in (share, validation, test))
     kind = f"by groups of {groups!r}" if groups else f"in the order of {time!r}" if time else "at random"
@@ -151,6 +152,14 @@ def _some(rows: Tensor, count: int, seed: int) -> Tensor:
     """So many of the rows, drawn by the seed; all in their order if so many there are."""
     chosen = torch.randperm(len(rows), generator=generator(seed, "cut"), device="cpu")[:count].sort().values
     return rows[chosen]
+
+
+def _untested(table: Table, tested: Tensor) -> list[str]:
+    """A note on classes of which no replica has a test row."""
+    assert table.schema.target is not None
+    names = [str(label) for k, label in enumerate(table.schema.target.labels) if not (tested == k).any()]
+    some = ", ".join(names[:5]) + ", …" * (len(names) > 5)
+    return [f"Classes of so few rows that no split tests them, and no metric is about them: {some}."] if names else []
 
 
 def _digest(table: Table) -> str:

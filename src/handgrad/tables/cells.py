@@ -18,6 +18,8 @@ MISSING = ("", "?", "-", "NA", "N/A", "n/a", "na", "#N/A", "NaN", "nan", "NULL",
 TRUE, FALSE = ("true", "yes", "y", "t"), ("false", "no", "n", "f")
 POINTED = r"^([+-]?\d+)\.0*$"
 THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$"
+CURRENCIES = "$€£¥"
+"""Signs before or after an amount of money."""
 LARGEST = 3.4028234663852886e38
 """Of float32: what is larger counts as infinite."""
 FORMS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%H:%M")
@@ -48,12 +50,12 @@ def text(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
 def numbers(series: polars.Series, missing: Collection[str] = ()) -> polars.Series:
     """Return the cells as float64; null where one is missing, infinite, or not a number.
 
-    Text may have commas between thousands, and may be a percentage: "12%" is 0.12.
+    Text may have commas between thousands, the sign of a currency, and may be a percentage: "12%" is 0.12.
 
     Example:
         >>> import polars
-        >>> numbers(polars.Series(["1,234.5", "12%", " 3e2", "abc", "NA", "inf"])).to_list()
-        [1234.5, 0.12, 300.0, None, None, None]
+        >>> numbers(polars.Series(["1,234.5", "12%", " 3e2", "-$5", "abc", "NA", "inf"])).to_list()
+        [1234.5, 0.12, 300.0, -5.0, None, None, None]
     """
     pl = require("polars", "tables")
     if series.dtype == pl.String or series.dtype in (pl.Categorical, pl.Enum):
@@ -77,8 +79,10 @@ def numbers(series: polars.Series, missing: Collection[str] = ()) -> polars.Seri
 
 
 def _formatted(words: polars.Series) -> polars.Series:
-    """Numbers with commas between thousands, and percentages; null for all else."""
+    """Numbers with commas between thousands, amounts of money, and percentages; null for all else."""
     pl = require("polars", "tables")
+    before = words.str.replace(rf"^([+-]?)\s*[{CURRENCIES}]\s*", "${1}")
+    words = before.zip_with(before != words, words.str.replace(rf"\s*[{CURRENCIES}]$", ""))
     percent = words.str.ends_with("%")
     words = words.str.strip_suffix("%").str.strip_chars()
     words = words.zip_with(~words.str.contains(THOUSANDS), words.str.replace_all(",", "", literal=True))

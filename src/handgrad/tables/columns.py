@@ -22,6 +22,8 @@ LEVELS = 32
 """Most one-hot columns of a category, that of the pooled levels included."""
 STRAY, STRAY_WORDS = 0.05, 5
 """A text column holds numbers or dates even if this share of its cells, of this many spellings, does not."""
+LONGEST = 25
+"""Characters of a cell whose form a reason shows."""
 FEW = 20
 """Up to so many levels are a category, however few rows there are."""
 IDENTIFIER = re.compile(r"(^|[\W_])(id|uuid|guid|index|idx|row|key|nr|no)$|^unnamed: \d+$|^$|[a-z]ID$|[a-z]Id$")
@@ -158,7 +160,8 @@ def _text(series: polars.Series, words: polars.Series, there: int, distinct: int
     values = cells.numbers(series, missing)
     codes = bool(words.str.contains(r"^0\d+$").any())
     infinite = values.is_null() & words.cast(require("polars", "tables").Float64, strict=False).is_not_null()
-    if not codes and _fits(words.set(infinite, None), values):
+    currencies = words.str.extract(f"([{cells.CURRENCIES}])").drop_nulls().n_unique()
+    if not codes and currencies < 2 and _fits(words.set(infinite, None), values):
         return _number(series, values, distinct, "numbers", missing)
     form = "" if codes else _form(series, missing, enough=1 - STRAY)
     if form:
@@ -169,7 +172,8 @@ def _text(series: polars.Series, words: polars.Series, there: int, distinct: int
     if distinct > max(FEW, there / 2):
         spaces = words.str.count_matches(r"\s").mean()
         kind = "text" if isinstance(spaces, float) and spaces >= 2 else "identifier"
-        return Column(series.name, kind, f"has {distinct} values in {there} rows: too many to learn from")
+        reason = f"has {distinct} values in {there} rows{_form_of(words) if kind == 'identifier' else ''}"
+        return Column(series.name, kind, f"{reason}: too many to learn from{_nearly(words, values)}")
     reason = f"{'digits with leading zeros' if codes else 'text'} of {distinct} levels"
     return _category(series, missing, reason)
 
@@ -179,6 +183,24 @@ def _fits(words: polars.Series, values: polars.Series, enough: float = 1 - STRAY
     others = words.filter(values.is_null() & words.is_not_null())
     there = len(words) - words.null_count()
     return len(others) < there and len(others) <= (1 - enough) * there and others.n_unique() <= STRAY_WORDS
+
+
+def _form_of(words: polars.Series) -> str:
+    """How the first cell is written, so that one sees why it was not read, and not whose name or number it is."""
+    form = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", words.drop_nulls()[0]))
+    return f" as {form!r}" if len(form) <= LONGEST else ""
+
+
+def _nearly(words: polars.Series, values: polars.Series) -> str:
+    """Of a column left out that mostly holds numbers, which word keeps it from being one, and what to say of it."""
+    others = words.filter(values.is_null() & words.is_not_null())
+    count = len(values) - values.null_count()
+    if not len(others) or count <= len(others):
+        return ""
+    word, more = others.mode().sort()[0], others.n_unique() - 1
+    mean, rest = (f" and {more} other{'s' * (more > 1)} mean", " …") if more else (" means", "")
+    said = f"missing=[{word!r}{',' * bool(more)}{rest}] or --missing {shlex.quote(word)}{rest}"
+    return f"; {count} cells are numbers: if {word!r}{mean} a missing one, say {said}"
 
 
 def _said(name: str, kind: str) -> str:

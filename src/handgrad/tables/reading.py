@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any
 from handgrad import checks
 from handgrad.errors import ArgumentError, DataError, DTypeError, OutputError
 from handgrad.optional import require
+from handgrad.tables.cells import CURRENCIES
 
 if TYPE_CHECKING:
     import polars
 
 SEPARATORS = (",", ";", "\t", "|")
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
-COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*%?$"
-POINT = r"^[+-]?\d*\.\d+\s*%?$"
+BEFORE, AFTER = rf"^[+-]?\s*[{CURRENCIES}]?\s*[+-]?", rf"\s*[%{CURRENCIES}]?$"
+COMMA = rf"{BEFORE}(\d{{1,3}}(\.\d{{3}})+|\d*),\d+{AFTER}"
+POINT = rf"{BEFORE}\d*\.\d+{AFTER}"
 Written = tuple[str, str]
 """Separator and decimal mark of a CSV file."""
-NUMBER = r"^[+-]?(\d{1,3}(\.\d{3})+|\d*)(,\d+)?\s*%?$"
-"""With a decimal comma, and points between thousands; or such a percentage."""
+NUMBER = rf"{BEFORE}(\d{{1,3}}(\.\d{{3}})+|\d*)(,\d+)?{AFTER}"
+"""With a decimal comma, and points between thousands; or such a percentage, or amount of money."""
 UNITS = ("M8[D]", "M8[ms]", "M8[us]", "M8[ns]", "m8[ms]", "m8[us]", "m8[ns]")
 """Of numpy's moments and spans of time, those that polars takes."""
 
@@ -152,7 +154,8 @@ def _csv(
         text = content.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
     except (UnicodeError, LookupError) as error:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        remedy = f'Pass encoding="{"utf-16" if wide else "latin-1"}", say, or save the file as UTF-8.'
+        other = "utf-16" if wide else "latin-1"
+        remedy = f'Pass encoding="{other}" or --encoding {other}, say, or save the file as UTF-8.'
         raise DataError(f"text in {encoding}", _first_line(error), remedy, where) from error
     if not text.strip():  # a byte order mark alone
         raise DataError("a table", "an empty file", "Check what wrote the file.", where)

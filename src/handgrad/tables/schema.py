@@ -85,7 +85,7 @@ class Schema:
         )
         if not any(column.used for column in decided):
             got = "; ".join(f"{c.name} {c.reason}" for c in decided[:5]) or "only the target"
-            remedy = "Check the separator, or say what a column holds with kinds={…}."
+            remedy = "Check the separator, or say what a column holds with kinds={…}, or --kind COLUMN=…."
             raise DataError("a column to learn from", got, remedy, "the table")
         aim = None if target is None else decide_target(frame[target], task, missing)
         return cls(decided, aim, missing, written)

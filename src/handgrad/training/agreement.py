@@ -28,17 +28,11 @@ def agree(trainer: Trainer) -> None:
     Errors: ArgumentError within torch.autocast, for seeds or a loss of other replicas than the model's, a loss that is
     not reduced, LBFGS, an optimiser of other parameters, a schedule of another optimiser, one that waits for a measure
     to rise which should fall, OneCycleLR that ends before training does, or a bound of clipping out of range;
-    DTypeError for an optimiser or a loss that is none of handgrad's; and what batches and loss find of the model.
+    DTypeError as `check_kinds` says; and what batches and loss find of the model.
     """
-    model, criterion, batches = trainer.model, trainer.criterion, trainer.batches
-    optimizer: Any = trainer.optimizer
+    model, criterion, optimizer, batches = trainer.model, trainer.criterion, trainer.optimizer, trainer.batches
+    check_kinds(model, criterion, optimizer)
     R = replicas_of(model)
-    if not isinstance(optimizer, Optimizer):
-        remedy = "Pass optim.SGD(model.parameters()), say."
-        raise DTypeError("an optimiser of handgrad.optim", checks.kind(optimizer), remedy, "Trainer")
-    if isinstance(criterion, type) or not hasattr(criterion, "check"):
-        remedy = "Pass nn.MSELoss(), say, with the model's replicas, or derive one of your own from nn.Loss."
-        raise DTypeError("a loss of handgrad.nn", checks.kind(criterion), remedy, "Trainer")
     if any(checks.autocast(p.value) for p in model.parameters()):
         raise ArgumentError("training outside of torch.autocast", "training within it", checks.OUTSIDE, "Trainer")
     if (R or 1) != batches.replicas:
@@ -77,7 +71,24 @@ def agree(trainer: Trainer) -> None:
         remedy = "Pass a DataLoader or a list, which begin anew, or epochs=1."
         raise ArgumentError(f"batches for {trainer.epochs} epochs", "an iterator, which ends once", remedy, "Trainer")
     batches.check(model)
-    criterion.check(model)
+    if isinstance(criterion, Loss):
+        criterion.check(model)
+
+
+def check_kinds(model: Any, criterion: Any, optimizer: Any) -> None:
+    """Raise for what is PyTorch's, or a function, in the place of a model, loss or optimiser.
+
+    A loss of the user's own need not be derived from Loss; it has a backward, which PyTorch's have not.
+    """
+    lossy = hasattr(criterion, "backward") and not isinstance(criterion, type)
+    own = "Build it from handgrad.{0}, or derive it from {0}.{1}.".format
+    for given, fits, expected, remedy in (
+        (model, isinstance(model, Module), "a handgrad network", f"{own('nn', 'Module')} Or use from_torch."),
+        (criterion, lossy, "a loss with a backward", own("nn", "Loss")),
+        (optimizer, isinstance(optimizer, Optimizer), "an optimiser of handgrad.optim", own("optim", "Optimizer")),
+    ):
+        if not fits:
+            raise DTypeError(expected, checks.kind(given), remedy, "Trainer")
 
 
 def _scheduled(trainer: Trainer, schedule: LRScheduler) -> None:

@@ -18,7 +18,7 @@ from handgrad.nn.module import Module
 from handgrad.nn.numbers import replicas_of
 from handgrad.nn.parameter import Parameter
 from handgrad.optional import require
-from handgrad.training.callbacks import band
+from handgrad.statistics import band
 from handgrad.training.calls import judged, outputs
 from handgrad.training.listening import listening
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from handgrad.optional import require
-from handgrad.statistics import mean, number, std
+from handgrad.statistics import band, mean, std
 
 if TYPE_CHECKING:
     from handgrad.training.trainer import Trainer
@@ -140,10 +140,3 @@ class TensorBoard(Callback):
 
     def on_end(self, trainer: Trainer) -> None:  # noqa: ARG002
         self.writer.close()
-
-
-def band(values: Iterable[float]) -> str:
-    """'0.1234 ± 0.0041' of what is finite."""
-    finite = [value for value in values if math.isfinite(value)]
-    spread = std(finite)
-    return number(mean(finite), spread) + (f" ± {number(spread, spread)}" if len(finite) > 1 else "")

@@ -118,7 +118,7 @@ class Checkpoints:
         if others := [name for name, value in own.items() if notes["identity"].get(name) != value]:
             shown = [differing(name, own[name], notes["identity"].get(name)) for name in others]
             expected, got = (", ".join(texts) for texts in zip(*shown))
-            remedy = "Choose another folder for this run, or start it with what the first one had."
+            remedy = "Choose another folder, to go on from the weights as they are, or start this run as the first one."
             if "starting values" in others:
                 remedy += " A network's are those of the seeds of nn.replicate, or else of torch.manual_seed before it."
             raise StateError(f"a checkpoint of this run: {expected}", got, remedy, str(path))

@@ -24,7 +24,7 @@ from handgrad.nn.slot import mapped, several
 from handgrad.optim.arithmetic import Number
 from handgrad.optim.lr_scheduler import LRScheduler
 from handgrad.optim.optimizer import Optimizer
-from handgrad.training.agreement import listed
+from handgrad.training.agreement import check_kinds, listed
 from handgrad.training.callbacks import Callback, ProgressBar
 from handgrad.training.checkpoints import Checkpoints
 from handgrad.training.evaluation import Evaluation, Measure
@@ -49,7 +49,7 @@ def fit(
     batch_size: int = 32,
     last: str = "keep",
     seeds: Sequence[int] | None = None,
-    validation: float | tuple[Any, ...] | None = None,
+    validation: Any = None,
     stratify: bool | None = None,
     metrics: Wanted = (),
     every: int = 1,
@@ -87,8 +87,9 @@ def fit(
         batch_size: samples in a batch, or all if there are fewer; a DataLoader has its own.
         last: what becomes of a short last batch: "keep", "drop" or "merge".
         seeds: one for each replica; 0, 1, 2 … by default.
-        validation: a fraction that each replica leaves out, by its own seed, or data (x, t) or (x, t, weights) for all.
-            The history then has "validation_loss", with the weights of the samples, and the metrics as "validation_…".
+        validation: a fraction that each replica leaves out, by its own seed, or data for all: (x, t), (x, t, weights),
+            a Dataset, or a DataLoader, which is read once, into memory. The history then has "validation_loss", with
+            the weights of the samples, and the metrics as "validation_…".
         stratify: leave a fraction out so that classes keep their proportions; by default where targets are class
             indices.
         metrics: names of `handgrad.metrics`, such as "accuracy" or ["rmse", "r2"], or functions of outputs (R, N, …)
@@ -103,7 +104,8 @@ def fit(
         progress: show a progress bar.
 
     Errors: ArgumentError, all before training, for data that are none of these, early stopping without validation
-    data, and as `Trainer`, `Batches` and `split` say; DTypeError for seeds that are one number.
+    data, and as `Trainer`, `Batches` and `split` say; DTypeError for seeds that are one number, and for a model, loss
+    or optimiser of PyTorch's.
 
     Example:
         >>> import torch
@@ -117,6 +119,7 @@ def fit(
         >>> bool((history.metrics["validation_loss"][:, -1] < 0.1).all())
         True
     """
+    check_kinds(model, criterion, optimizer)
     seeds = None if seeds is None else listed(seeds, WHERE)
     if isinstance(data, (Batches, Loader)):
         if seeds is not None and seeds != data.seeds:
@@ -153,10 +156,8 @@ def fit(
         options: dict[str, Any] = {"weights": weights, "rows": rows[1], "prefix": "validation_"}
         evaluation = Evaluation(x, t, criterion, measures, **options)
     elif validation is not None:
-        given = samples(validation, dtype)
-        if given is None:
-            remedy = "Pass a fraction such as 0.2, or (x, t)."
-            raise ArgumentError("validation data in memory", type(validation).__name__, remedy, WHERE)
+        given = samples(validation, dtype) or samples(_read(Loader(validation, seeds)), dtype)
+        assert given is not None
         x, t, weights = given
         evaluation = Evaluation(x, t, criterion, measures, weights=weights, prefix="validation_")
     elif measures:
@@ -254,6 +255,16 @@ def samples(data: Any, dtype: torch.dtype) -> Samples | None:
         remedy = "Join them, and let the loss take them apart."
         raise ArgumentError("targets in one tensor", f"{len(t)} of them", remedy, WHERE)
     return x if len(several(x)) > 1 else several(x)[0], t, weights[0] if weights else None
+
+
+def _read(loader: Loader) -> tuple[Any, ...]:
+    """All that a loader yields in an epoch, as inputs, targets and perhaps weights."""
+    return tuple(map(_joined, zip(*loader.epoch(0))))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Tensors of several batches as one, or as several where a batch has several inputs."""
+    return tuple(map(_joined, zip(*parts))) if isinstance(parts[0], tuple) else torch.cat(list(parts))
 
 
 def _inputs(x: Any) -> tuple[Any, ...]:

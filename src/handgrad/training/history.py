@@ -11,6 +11,7 @@ from torch import Tensor
 
 from handgrad.errors import ShapeError
 from handgrad.optional import require
+from handgrad.statistics import band
 
 
 @dataclass
@@ -102,6 +103,28 @@ class History:
         replicas = range(len(self.loss))
         index = pandas.MultiIndex.from_product([range(self.epochs), replicas], names=["epoch", "replica"])
         return pandas.DataFrame({name: values.reshape(-1) for name, values in self.arrays().items()}, index)
+
+    def __repr__(self) -> str:
+        """In a line, mean ± std over the replicas: at their best epochs, where early stopping knows them, or the last.
+
+        Example:
+            >>> History(torch.tensor([[3.0, 1.0], [4.0, 2.0]]), {}, [None, None], seconds=0.4, epochs=2)
+            History(2 epochs of 2 replicas in 0.4 s; of the last one loss 1.50 ± 0.71)
+        """
+        R, E = len(self.loss), self.epochs
+        known = [(r, epoch) for r, epoch in enumerate(self.best) if epoch is not None]
+        at = known or ([(r, E - 1) for r in range(R)] if E else [])
+        epochs = sorted(epoch for _, epoch in known)
+        when = f"each one's best, {epochs[0]} to {epochs[-1]}," if epochs else "the last one"
+        numbers = [f"{name} {band(float(values[place]) for place in at)}" for name, values in self._named().items()]
+        gone = sum(note is not None for note in self.diverged)
+        notes = [
+            f"{E} epoch{'s' * (E != 1)} of {R} replica{'s' * (R != 1)} in {self.seconds:.1f} s",
+            f"of {when} {', '.join(numbers)}" if at else "",
+            f"{gone} diverged" if gone else "",
+            "interrupted" if self.interrupted else "",
+        ]
+        return f"History({'; '.join(filter(None, notes))})"
 
     def _named(self) -> dict[str, Tensor]:
         return {"loss": self.loss, **self.metrics}
