@@ -6,6 +6,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
@@ -13,8 +14,8 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from handgrad import fit, nn, optim, summary
 from handgrad.data import Batches
 from handgrad.errors import ArgumentError, ShapeError
-from handgrad.layer_plots import plot_layers
-from handgrad.training import EarlyStopping, TensorBoard, Trainer, Watch, train_replicas
+from handgrad.history_plots import plot_history, plot_layers
+from handgrad.training import EarlyStopping, History, TensorBoard, Trainer, Watch, train_replicas
 from handgrad.training.listening import listening
 from handgrad.training.watching import WHAT
 from tests.cases import CASES, each
@@ -522,3 +523,45 @@ def test_means_below_0_are_drawn():
 def test_a_run_that_nobody_watched_has_no_layers_to_draw(measures):
     with pytest.raises(ArgumentError, match="Watch"):
         plot_layers(trained()[1], measures=measures)
+
+
+# plot_history
+
+
+def test_learning_curves_of_training_and_validation_stand_in_one_panel():
+    model = nn.replicate(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1)), range(4))
+    adam = optim.Adam(model.parameters(), lr=0.05)
+    options: Any = {"epochs": 30, "validation": 0.25, "metrics": ["r2"], "early_stopping": 3, "callbacks": [Watch()]}
+    history = fit(model, nn.MSELoss(replicas=4), adam, (X, T), **options)
+    history.metrics["test_r2"] = history.metrics["validation_r2"] - 1
+    history.diverged[2] = {"epoch": 1}
+    history.loss[2, 1:] = torch.nan
+    figure = plot_history(history)
+    assert [ax.get_title() for ax in figure.axes] == ["loss", "r2"]
+    assert [len(ax.lines) for ax in figure.axes] == [2, 2]
+    training: Any = figure.axes[0].lines[0]
+    rows = [row[row.isfinite()].numpy() for row in history.loss.mT if row.isfinite().any()]
+    assert training.get_xdata().tolist() == list(range(1, len(rows) + 1))
+    np.testing.assert_allclose(training.get_ydata(), [np.median(row) for row in rows])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["training", "validation", "test"]
+    best = [epoch + 1 for epoch in history.best if epoch is not None]
+    said = " ".join(figure.get_supxlabel().split())
+    assert said.startswith("Median and middle half of 4 replicas, after each epoch. Best weights after ")
+    assert f"after {min(best)} to {max(best)} epochs. 1 diverged" in said
+    assert len(plot_history(history, ["loss"]).axes) == 1
+
+
+@pytest.mark.parametrize(("least", "scale"), [(1.0, "linear"), (0.01, "log"), (-0.01, "linear")])
+def test_learning_curves_over_more_than_a_factor_of_20_are_logarithmic(least, scale):
+    history = History(torch.linspace(3, least, 4).expand(2, 4), {}, [None, None], epochs=4)
+    assert plot_history(history).axes[0].get_yscale() == scale
+
+
+@pytest.mark.parametrize("measures", [["validation_loss"], ["accuracy"], []])
+def test_what_a_history_has_not_is_not_drawn(measures):
+    history = History.empty(2, 3, ("validation_loss",))
+    history.epochs = 3
+    with pytest.raises(ArgumentError, match="measures among loss, got"):
+        plot_history(history, measures)
+    with pytest.raises(ArgumentError, match="a history of no epoch"):
+        plot_history(History.empty(2, 3, ()))

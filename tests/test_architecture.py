@@ -250,7 +250,7 @@ LEVELS = [
     ],
     ["handgrad.saving", "handgrad.interop", "handgrad.interop.*"],
     ["handgrad.plots"],
-    ["handgrad.layer_plots"],
+    ["handgrad.history_plots"],
     ["handgrad.report", "handgrad.report.*"],
     ["handgrad.runs", "handgrad.runs.*"],
     ["handgrad.experiments", "handgrad.experiments.*"],

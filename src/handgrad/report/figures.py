@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from handgrad.layer_plots import panel
+from handgrad.history_plots import panel
 from handgrad.optional import require
 from handgrad.plots import DOT, _jitter
 from handgrad.report.run import Curve, Reliability, Residuals, Roc
