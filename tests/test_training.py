@@ -680,6 +680,23 @@ def test_a_damaged_latest_checkpoint_is_left_aside(tmp_path):
         trained([3, 5], checkpoint=tmp_path / "parts")
 
 
+def test_the_latest_state_of_whatever_run(tmp_path):
+    """For another network, optimiser or process; of the file before where the latest is damaged."""
+    with pytest.raises(OutputError, match=r"a folder with checkpoints, got none\. Name the folder"):
+        Checkpoints(tmp_path).latest()
+    model, _ = trained([3, 5], epochs=6, checkpoint=tmp_path)
+    state = Checkpoints(tmp_path).latest()
+    other = nn.replicate(network(), [0, 1])
+    adam = optim.Adam(other.parameters())
+    other.load_state_dict(state["model"])
+    adam.load_state_dict(state["optimizer"])
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values()))
+    assert state["epoch"] == 6
+    (tmp_path / "checkpoint-6.safetensors").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="checkpoint-6.*left aside"):
+        assert Checkpoints(tmp_path).latest()["epoch"] == 5
+
+
 def test_a_folder_with_checkpoints_is_not_written_over(tmp_path):
     trained([3, 5], epochs=3, checkpoint=tmp_path)
     with pytest.raises(OutputError, match="without checkpoints"):

@@ -93,30 +93,58 @@ class Checkpoints:
         if files and not self.may_resume:
             remedy = "Pass resume=True to go on from it, or choose another folder."
             raise OutputError("a folder without checkpoints", files[0].name, remedy, str(self.folder))
-        for number, path in enumerate(files):
-            try:
-                tensors, notes = load_tensors(path)
-                state = self._checked(tensors, notes, path)
-            except OutputError as error:
-                if number + 1 == len(files):
-                    raise
-                warnings.warn(f"{path.name} is left aside: {error}", stacklevel=2)
-                continue
+        if (state := self._latest(own=True)) is not None:
             trainer.load_state_dict(state)
-            return
+
+    def latest(self) -> dict[str, Any]:
+        """The state of the latest file that is whole, of whatever run: its weights, say, for another one.
+
+        Returns: a dict of "model", "optimizer" and other parts, as their `load_state_dict` takes them, and "epoch".
+
+        Errors: OutputError if there is no file, or none can be read.
+
+        Example:
+            >>> import tempfile, torch
+            >>> from handgrad import fit, nn, optim
+            >>> model, x = nn.Linear(1, 1), torch.ones(8, 1)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     _ = fit(model, nn.MSELoss(), optim.SGD(model.parameters()), (x, x), epochs=3, checkpoint=folder)
+            ...     state = Checkpoints(folder).latest()
+            >>> other = nn.Linear(1, 1)
+            >>> _ = other.load_state_dict(state["model"])
+            >>> state["epoch"], torch.equal(other.weight.value, model.weight.value)
+            (3, True)
+        """
+        state: dict[str, Any] | None = self._latest(own=False)
+        if state is None:
+            remedy = "Name the folder that fit or train was given, as checkpoint or checkpoints."
+            raise OutputError("a folder with checkpoints", "none", remedy, str(self.folder))
+        return state
+
+    def _latest(self, *, own: bool) -> Any:
+        """The state of the latest file that is whole, None without any; of this run alone, if asked for."""
+        files = self.files()
+        for path in files:
+            try:
+                return self._checked(*load_tensors(path), path, own)
+            except OutputError as error:
+                if path is files[-1]:
+                    raise
+                warnings.warn(f"{path.name} is left aside: {error}", stacklevel=3)
+        return None
 
     def leave(self, trainer: Trainer) -> None:
         """Keep in mind what the run ends as."""
         LEFT[self.folder.resolve()] = plain(trainer.identity()), self._identity
 
-    def _checked(self, tensors: dict[str, Tensor], notes: dict[str, Any], path: Path) -> Any:
+    def _checked(self, tensors: dict[str, Tensor], notes: dict[str, Any], path: Path, own: bool) -> Any:
         if notes.get("format") != FORMAT or not {"identity", "state"} <= notes.keys():
             remedy = "Read it with what wrote it, or put it elsewhere."
             got = f"format {notes.get('format')} with {', '.join(notes) or 'no notes'}"
             raise OutputError(f"a checkpoint of format {FORMAT}", got, remedy, str(path))
-        own = json.loads(json.dumps(self._identity))
-        if others := [name for name, value in own.items() if notes["identity"].get(name) != value]:
-            shown = [differing(name, own[name], notes["identity"].get(name)) for name in others]
+        wanted = json.loads(json.dumps(self._identity)) if own else {}
+        if others := [name for name, value in wanted.items() if notes["identity"].get(name) != value]:
+            shown = [differing(name, wanted[name], notes["identity"].get(name)) for name in others]
             expected, got = (", ".join(texts) for texts in zip(*shown))
             remedy = "Choose another folder, to go on from the weights as they are, or start this run as the first one."
             if "starting values" in others:
