@@ -294,6 +294,16 @@ def test_residuals_are_true_minus_predicted(drawn: Any) -> None:
     assert "Residuals of 3 rows" in whole.caption
 
 
+def test_lines_beside_the_residuals_are_at_the_margin_of_90_percent(drawn: Any) -> None:
+    margins = [percent / 100 for percent in range(1, 100)]
+    ax, drawing = drawn(figures.residuals, POINTS, "price", margins)
+    assert lines(ax, linestyle="--") == [([0, 1], [-0.9, -0.9]), ([0, 1], [0.9, 0.9])]
+    assert "90 % are to lie between the dashed lines, within 0.9" in drawing.caption
+    ax, drawing = drawn(figures.residuals, POINTS, "price", [*margins[:50], *[None] * 49])
+    assert not lines(ax, linestyle="--")
+    assert "dashed" not in drawing.caption
+
+
 def test_predictions_lie_below_true_values(drawn: Any) -> None:
     ax, drawing = drawn(figures.predictions, POINTS, "price")
     assert lines(ax, marker="o") == [([1, 2, 4], [2, 1, 4.5])]

@@ -30,6 +30,7 @@ from handgrad.recipes import Recipe
 from handgrad.results import Results
 from handgrad.runs import Folder, compare, prepare, sweep, train, write
 from handgrad.runs import folder as folder_module
+from handgrad.statistics import margins
 from handgrad.tables import Table
 from handgrad.tensorfile import load_tensors
 
@@ -146,9 +147,53 @@ def test_an_ensemble_predicts_as_its_networks_do(folder, trained):
             outs[..., 0].double().mean(0).tolist(), rel=1e-4, abs=1e-5
         )
         assert found["spread"].to_list() == pytest.approx(outs[..., 0].double().std(0).tolist(), rel=1e-4)
-        for name, share in (("low", 0.05), ("high", 0.95)):
-            expected = np.quantile(outs[..., 0].double(), share, axis=0).tolist()
-            assert found[name].to_list() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        for level, percent in ((0.9, 90), (0.5, 50), (0.502, 51)):
+            found, margin = folder.predict(table.drop("y"), level), trained.run["margins"][percent - 1]
+            assert (found["high"] - found["prediction"]).to_list() == pytest.approx([margin] * 200, rel=1e-6)
+            assert (found["prediction"] - found["low"]).to_list() == pytest.approx([margin] * 200, rel=1e-6)
+    for level in (0, 0.999, 90):
+        with pytest.raises(ArgumentError, match="level"):
+            folder.predict(table, level)
+
+
+def test_margins_are_of_networks_that_had_not_seen_a_row(trained):
+    if trained.run["task"] == "classification":
+        assert "margins" not in trained.run
+        return
+    prepared, errors = trained.prepared, []
+    for row, target in enumerate(prepared.t[:, 0].tolist()):
+        unseen = [r for r in range(len(prepared.seeds)) if row in prepared.rows["test"][r]]
+        x = prepared.x if prepared.x.ndim == 3 else prepared.x.expand(len(prepared.seeds), *prepared.x.shape)
+        if unseen:
+            found = [float(trained.model.replica(r).eval()(x[r, row : row + 1])) for r in unseen]
+            errors.append(abs(target - sum(found) / len(found)))
+    assert trained.run["margins"] == pytest.approx(margins(errors), rel=1e-3, abs=1e-5)
+
+
+def test_intervals_hold_the_share_of_new_rows_that_they_say():
+    generator = np.random.default_rng(0)
+
+    def drawn(rows):
+        x = generator.uniform(-2, 2, rows)
+        return {"x": x.tolist(), "y": (np.sin(2 * x) + generator.standard_t(3, rows) / 5).tolist()}  # heavy tails
+
+    made = finished(prepare(drawn(400), "y", range(6)), FAST, baselines=False)
+    new = drawn(2000)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Folder.open(write(made, place))
+        for level in (0.5, 0.9):
+            found = folder.predict({"x": new["x"]}, level)
+            inside = (found["low"].to_numpy() <= new["y"]) & (new["y"] <= found["high"].to_numpy())
+            assert abs(float(inside.mean()) - level) < 0.06
+
+
+def test_of_too_few_rows_no_interval_is_known():
+    data = {"x": [n / 10 for n in range(20)], "y": [n / 5 for n in range(20)]}
+    made = finished(prepare(data, "y", [0]), FAST, baselines=False)
+    assert made.run["margins"][90 - 1] is None
+    with tempfile.TemporaryDirectory() as place:
+        found = Folder.open(write(made, place)).predict(data)
+    assert found["low"].null_count() == found["high"].null_count() == 20
 
 
 @pytest.mark.parametrize("kept", [1, 2])
@@ -836,9 +881,9 @@ def test_options_of_predict_reach_what_they_are_for(data, tmp_path, monkeypatch)
 
     opened = SimpleNamespace(predict=predicted, diverged=[False])
     monkeypatch.setattr(runs.Folder, "open", lambda path: opened)
-    options = ["--separator", ";", "--decimal", ",", "--encoding", "latin-1"]
+    options = ["--separator", ";", "--decimal", ",", "--encoding", "latin-1", "--level", "0.8"]
     assert command("predict", tmp_path, data, *options).exit_code == 0
-    assert seen == {data: {"separator": ";", "decimal": ",", "encoding": "latin-1"}}
+    assert seen == {data: {"separator": ";", "decimal": ",", "encoding": "latin-1", "level": 0.8}}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sends signals")

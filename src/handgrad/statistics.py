@@ -212,6 +212,27 @@ def band(values: Iterable[float]) -> str:
     return number(mean(finite), spread) + (f" ± {number(spread, spread)}" if len(finite) > 1 else "")
 
 
+def margins(errors: Sequence[float]) -> list[float | None]:
+    r"""For each percentage from 1 to 99 how far off so many further predictions are at most, if they are like these.
+
+    Of n errors the k-th smallest, $k = \lceil p (n + 1) / 100 \rceil$: an error that is exchangeable with them is no
+    larger with a probability of at least p %, whatever their distribution. None where n is too few to know.
+
+    Args:
+        errors: distances of predictions from what was true, of cases that they had not been made from.
+
+    Source: Lei et al. 2018, arXiv:1604.04173 (split conformal prediction); Vovk et al. 2005.
+
+    Example:
+        >>> found = margins([0.5, 0.1, 0.4, 0.2])
+        >>> found[50 - 1], found[80 - 1], found[81 - 1]
+        (0.4, 0.5, None)
+    """
+    ordered = sorted(errors)
+    ranks = [-(-percent * (len(ordered) + 1) // 100) for percent in range(1, 100)]
+    return [ordered[rank - 1] if rank <= len(ordered) else None for rank in ranks]
+
+
 def _bootstrap(n: int, level: float, seed: int, statistic: Callable[[NDArray[np.intp]], Array]) -> tuple[float, float]:
     """The interval of `statistic`, which takes the indices of resamples, (B, n), and gives (B,)."""
     import numpy as np

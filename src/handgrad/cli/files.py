@@ -135,8 +135,9 @@ def predict(
     separator: Separator = None,
     decimal: Decimal = None,
     encoding: Encoding = "utf-8",
+    level: Annotated[float, typer.Option(help="Share of true values that are to lie from low to high.")] = 0.9,
 ) -> None:
-    """Predict a file's rows with a model folder's ensemble: mean, spread, and what lies outside what was seen."""
+    """Predict a file's rows with a model folder's ensemble: mean, interval, and what lies outside what was seen."""
 
     def action() -> None:
         from handgrad.runs import Folder
@@ -149,7 +150,7 @@ def predict(
             remedy = "The rows would be lost: name another file."
             raise ArgumentError("an output beside the data", f"{output}, which is the data", remedy, "predict")
         folder = Folder.open(model)
-        frame = folder.predict(data, separator=separator, decimal=decimal, encoding=encoding)
+        frame = folder.predict(data, level=level, separator=separator, decimal=decimal, encoding=encoding)
         outside = int((frame["outside"] != "").sum())
         if output is None:
             write(frame.write_csv().encode())  # UTF-8 as in a file, whatever the terminal's

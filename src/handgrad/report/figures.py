@@ -293,15 +293,21 @@ def roc(name: str, found: Roc) -> Drawing:
     return Drawing(drawn(name, draw), f"True against false positive rate: {', '.join(told)}.", caption)
 
 
-def residuals(name: str, found: Residuals, target: str) -> Drawing:
-    """What the mean of the replicas' predictions gets wrong, against the prediction, with the spread over replicas."""
+def residuals(name: str, found: Residuals, target: str, margins: Sequence[float | None] = ()) -> Drawing:
+    """What the mean of the replicas' predictions gets wrong, against the prediction, with the spread over replicas.
+
+    Between lines at the 90th of the `margins` a share of 90 % of new rows is to be.
+    """
     import numpy as np
 
     y, t = np.array(found["prediction"], dtype=np.float64), np.array(found["target"], dtype=np.float64)
     spread = np.nan_to_num(np.array(found["spread"], dtype=np.float64))
+    wide = margins[90 - 1] if margins else None
 
     def draw(_: Any, ax: Any) -> None:
         ax.axhline(0, color=INK, linewidth=0.8)
+        for place in [] if wide is None else [-wide, wide]:
+            ax.axhline(place, color=INK, linewidth=0.8, linestyle="--")
         ax.vlines(y, t - y - spread, t - y + spread, color=ONE, alpha=0.18, linewidth=0.8)
         ax.plot(y, t - y, "o", color=ONE, **SPOT)
         ax.set_xlabel(f"prediction of {_short(target, 20)}")
@@ -310,6 +316,8 @@ def residuals(name: str, found: Residuals, target: str) -> Drawing:
     shown = f"{len(y)} of {found['rows']} rows" if len(y) < found["rows"] else f"{len(y)} rows"
     caption = f"Residuals of {shown}: true value minus the replicas' mean prediction; bars are ± their standard "
     caption += "deviation. A trend or a funnel would mean that something is left to model."
+    if wide is not None:
+        caption += f" Of rows like these 90 % are to lie between the dashed lines, within {number(wide, 0.0)}."
     alt = "No prediction."
     if len(y):
         mean, std, least, most = (number(v, 0.0) for v in ((t - y).mean(), (t - y).std(), y.min(), y.max()))

@@ -175,7 +175,7 @@ def _predictions(run: Run) -> list[Drawing]:
         found.append(figures.roc("roc", {"false": run["roc"]["false"], "true": kept(run["roc"]["true"])}))
     if "residuals" in run:
         found.append(figures.predictions("predictions", run["residuals"], run["target"]))
-        found.append(figures.residuals("residuals", run["residuals"], run["target"]))
+        found.append(figures.residuals("residuals", run["residuals"], run["target"], run.get("margins", ())))
     return found
 
 

@@ -151,6 +151,8 @@ class Run(_Needed, total=False):
     reliability: Reliability
     roc: Roc
     residuals: Residuals
+    margins: Numbers
+    """(99,): from `statistics.margins`, of the mean of those replicas that had not seen a row."""
     novelty: list[str]
     """About inputs that lie outside what training saw."""
     warnings: list[str]

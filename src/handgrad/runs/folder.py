@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad import nn
-from handgrad.errors import HandgradError, OutputError
+from handgrad import checks, nn
+from handgrad.errors import ArgumentError, HandgradError, OutputError
 from handgrad.files import writable_folder, write_atomically
 from handgrad.optional import require
 from handgrad.report import Run, render
@@ -155,20 +156,27 @@ class Folder:
         self.model.forget()
         return torch.cat(parts, 1)
 
-    def predict(self, source: Any, **reading: Any) -> Any:
+    def predict(self, source: Any, level: float = 0.9, **reading: Any) -> Any:
         """Return a polars frame with a row of predictions for each row of `source`.
 
         The prediction is that of the ensemble: the mean of the networks' probabilities, or of their values. `spread` is
         the standard deviation over the networks, of the predicted class's probability or of the value: how far
-        networks of other seeds and splits disagree, which is not the error of a prediction. `low` and `high` are the
-        5 % and 95 % quantiles of the networks' values. `outside` says what of a row lies outside what was seen.
+        networks of other seeds and splits disagree, which is not the error of a prediction. What lies between `low` and
+        `high` is: of rows like those of training at least a share `level` has its true value there, as the error of a
+        row is told by the networks that had it among their test rows, and is the same for all predictions
+        (`statistics.margins`); null where test rows are too few. `outside` says what of a row lies outside what was
+        seen, of which none of this holds.
 
         Args:
             source: a file, or what else `tables.read` takes, with the columns that were used in training.
+            level: from 0.01 to 0.99; rounded up to a whole percentage.
             reading: separator, decimal, encoding; a CSV file with the separator of the training's has its decimal mark.
 
-        Errors: DataError for a column that is missing.
+        Errors: DataError for a column that is missing; ArgumentError for a level out of range.
         """
+        percent = math.ceil(round(100 * checks.at_least("level", level, 0, "predict"), 6))
+        if not 1 <= percent <= 99:
+            raise ArgumentError("level from 0.01 to 0.99", str(level), "Pass level=0.9, say.", "predict")
         polars = require("polars", "tables")
         frame, _ = read_as(source, self.schema.written, **reading)
         table = Table.of(self.schema, frame, where="the data")
@@ -188,8 +196,10 @@ class Folder:
             values = y[..., 0].double()
             columns["prediction"] = values.mean(0).numpy()
             columns["spread"] = (values.std(0) if len(values) > 1 else torch.zeros_like(values[0])).numpy()
-            low, high = values.quantile(torch.tensor([0.05, 0.95], dtype=values.dtype), 0)
-            columns |= {"low": low.numpy(), "high": high.numpy()}
+            margin = self.run["margins"][percent - 1] if "margins" in self.run else None  # earlier runs have none
+            for name, sign in (("low", -1), ("high", 1)):
+                limits = [None if margin is None else value + sign * margin for value in columns["prediction"].tolist()]
+                columns[name] = polars.Series(limits, dtype=polars.Float64)
         columns["outside"] = list(outside(self.seen, table).sentences)
         return polars.DataFrame(columns)
 

@@ -24,6 +24,7 @@ from handgrad.recipes import Recipe
 from handgrad.report import Run, confusion, reliability, roc
 from handgrad.report.run import Residuals
 from handgrad.runs.prepared import PARTS, Prepared
+from handgrad.statistics import margins
 from handgrad.tables.table import GONE
 from handgrad.training import Advance, Evaluation, History
 from handgrad.training.watching import watched
@@ -140,7 +141,7 @@ def train(
         if len(prepared.labels) == 2:
             run["roc"] = roc(y, t)
     else:
-        run["residuals"] = _residuals(prepared, y)
+        run["residuals"], run["margins"] = _residuals(prepared, y)
     if baselines:
         run["baselines"], more = _baselines(prepared, workers_, judged)
         run["warnings"] = [*run["warnings"], *more]
@@ -220,8 +221,8 @@ def _missing(table: tables.Table) -> dict[str, int]:
     return found
 
 
-def _residuals(prepared: Prepared, y: Tensor) -> Residuals:
-    """Mean and spread, for each row, of the predictions of those replicas in whose test part it is."""
+def _residuals(prepared: Prepared, y: Tensor) -> tuple[Residuals, list[float | None]]:
+    """Mean and spread, for each row, of the predictions of those replicas in whose test part it is; and the margins."""
     rows = prepared.rows["test"]
     good = torch.tensor([bool(values.isfinite().all()) for values in y])
     place, value = rows[good].flatten(), y[good].double().flatten()
@@ -233,12 +234,13 @@ def _residuals(prepared: Prepared, y: Tensor) -> Residuals:
     there = count.nonzero().flatten()
     order = there[mean[there].argsort(stable=True)]
     chosen = order[torch.linspace(0, len(order) - 1, min(MOST, len(order)), dtype=torch.float64).round().long()]
-    return {
+    found: Residuals = {
         "prediction": mean[chosen].tolist(),
         "spread": [v if math.isfinite(v) else None for v in spread[chosen].tolist()],
         "target": prepared.t[chosen, 0].tolist(),
         "rows": len(there),
     }
+    return found, margins((prepared.t[there, 0] - mean[there]).abs().tolist())
 
 
 def _baselines(
