@@ -24,7 +24,7 @@ EIGHT = 8
 """Numbers that a processor multiplies at a time: products of matrices go by blocks of as many rows."""
 NARROW = 32
 """Width from which on what is done number by number is as fast with samples as rows."""
-LARGE = 6_000_000
+LARGE = 16_000_000
 """Multiplications in a product from which on the parts gain more, where their products may be convolutions."""
 
 
