@@ -84,10 +84,11 @@ def _wide(a: Tensor, b: Tensor) -> Callable[..., Tensor] | None:
     turned product, all that is said of a is said of b; and what it gives is turned back. And by timing 2,700 sizes of
     several: small ones are worth it together, for which those of a, and the result, are copied.
     """
-    if a.dtype is not torch.float32 or not a.is_cpu:
-        return None
     (M, K), N = a.shape[-2:], b.shape[-1]
-    work, lying, standing = M * K * N, a.stride(-1) == 1, b.stride(-2) == 1
+    work = M * K * N
+    if (work if b.ndim == 2 else len(b) * work) <= OPENING or a.dtype is not torch.float32 or not a.is_cpu:
+        return None
+    lying, standing = a.stride(-1) == 1, b.stride(-2) == 1
     if b.ndim == 3 and lying and work <= JOINED and K >= FEATURES <= N:
         moved = K * N * (2 if standing else 8) + M * (K + N)
         start = OPENING * torch.get_num_threads()
