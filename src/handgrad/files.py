@@ -72,7 +72,16 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def made(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """`writable_folder`, which is gone again afterwards if it was new and nothing was written: what is refused."""
+    """`writable_folder`, which is gone again afterwards if it was new and nothing was written: what is refused.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     with made(Path(place) / "run") as folder:
+        ...         there = folder.exists()
+        ...     there, folder.exists()
+        (True, False)
+    """
     new = not Path(path).exists()
     folder = writable_folder(path)
     try:

@@ -20,8 +20,9 @@ NAMED = 14
 """Layers that a legend names; of more, as many of them, evenly."""
 LOGARITHMIC = 20.0
 """Ratio of the largest to the smallest median from which on an axis is logarithmic."""
-OF = {"validation": ORANGE, "test": VERMILION}
+OTHER = {"validation": ORANGE, "test": VERMILION}
 """What the measures of other data than the training data begin with, and their colours."""
+COLORS = {"training": BLUE, **OTHER}
 
 
 def plot_history(history: History, measures: Sequence[str] | None = None) -> Figure:
@@ -55,7 +56,7 @@ def plot_history(history: History, measures: Sequence[str] | None = None) -> Fig
     for name, values in history.arrays().items():
         if name not in layers:
             of, _, measure = name.partition("_")
-            of, measure = (of, measure) if of in OF and measure else ("training", name)
+            of, measure = (of, measure) if of in OTHER and measure else ("training", name)
             panels.setdefault(measure, {})[of] = values
     wanted = list(panels) if measures is None else list(measures)
     if not history.epochs or not wanted or not set(wanted) <= set(panels):
@@ -66,12 +67,12 @@ def plot_history(history: History, measures: Sequence[str] | None = None) -> Fig
         figure, axes = grid_of(len(wanted))
         shown = []
         for ax, measure in zip(axes, wanted):
-            medians = curves(ax, range(1, history.epochs + 1), panels[measure], {"training": BLUE, **OF})
+            medians = curves(ax, range(1, history.epochs + 1), panels[measure], COLORS)
             shown += [of for of in panels[measure] if of not in shown]
             if medians and min(medians) > 0 and max(medians) > LOGARITHMIC * min(medians):
                 ax.set_yscale("log")
             ax.set_title(measure)
-        legend(figure, {of: {"training": BLUE, **OF}[of] for of in shown}, None)
+        legend(figure, {of: COLORS[of] for of in shown}, None)
         best = [epoch + 1 for epoch in history.best if epoch is not None]
         ended = f" Best weights after {min(best)} to {max(best)} epochs." if best else ""
         note(figure, told(history, ended))

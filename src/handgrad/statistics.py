@@ -206,7 +206,12 @@ def number(value: float, spread: float, signed: bool = False) -> str:
 
 
 def band(values: Iterable[float]) -> str:
-    """'0.1234 ± 0.0041' of what is finite."""
+    """Mean ± std of what is finite.
+
+    Example:
+        >>> band([1.0, 2.0, math.nan])
+        '1.50 ± 0.71'
+    """
     finite = [value for value in values if math.isfinite(value)]
     spread = std(finite)
     return number(mean(finite), spread) + (f" ± {number(spread, spread)}" if len(finite) > 1 else "")

@@ -135,7 +135,7 @@ def predict(
     separator: Separator = None,
     decimal: Decimal = None,
     encoding: Encoding = "utf-8",
-    level: Annotated[float, typer.Option(help="Share of true values that are to lie from low to high.")] = 0.9,
+    level: Annotated[float, typer.Option(help="Share of true numbers that are to lie from low to high.")] = 0.9,
 ) -> None:
     """Predict a file's rows with a model folder's ensemble: mean, interval, and what lies outside what was seen."""
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from handgrad import nn
+from handgrad import checks, nn
 from handgrad.errors import HandgradError, UnsupportedError
 from handgrad.nn.parameter import Parameter
 from handgrad.optional import require
@@ -125,7 +125,7 @@ class Graph:
             writer = WRITERS.get(type(module))
             if writer is None or "forward" in vars(module):
                 remedy = "Join its parts by nn.Sequential, Residual or Parallel instead, or export those alone."
-                got = f"{type(module).__module__}.{type(module).__qualname__}"
+                got = checks.kind(module)
                 raise UnsupportedError("a module that ONNX has operators for", got, remedy, module.label)
             written = writer(self, module, *inputs)
             names = list(_leaves(written))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad import nn
+from handgrad import checks, nn
 from handgrad.errors import UnsupportedError
 from handgrad.interop.graph import Graph, Value, writes
 from handgrad.interop.onnx_layers import with_batch
@@ -96,7 +96,7 @@ def attended(g: Graph, m: nn.MultiheadAttention, given: list[Value], causal: boo
     """The output, and the weights averaged over the heads."""
     for layer, kind in ((m, nn.MultiheadAttention), (m.out_proj, nn.Linear)):
         if type(layer) is not kind or "forward" in vars(layer):
-            got, remedy = f"{type(layer).__module__}.{type(layer).__qualname__}", "Export the network without it."
+            got, remedy = checks.kind(layer), "Export the network without it."
             raise UnsupportedError(f"{kind.__name__} itself", got, remedy, m.label)
     alone = given[0].like.ndim == 2
     x = [_batch_first(g, m, part) for part in given]

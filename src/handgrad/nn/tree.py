@@ -54,6 +54,11 @@ class Tree:
         """The module of this dotted name, as `named_modules` has it.
 
         Errors: AttributeError, as PyTorch's, if there is none.
+
+        Example:
+            >>> from handgrad import nn
+            >>> nn.Sequential(nn.Sequential(nn.Linear(2, 3))).get_submodule("0.0")
+            Linear(in_features=2, out_features=3, bias=True)
         """
         return _found(dict(self.named_modules(remove_duplicate=False)), target, "module")
 
@@ -61,6 +66,11 @@ class Tree:
         """The parameter of this dotted name.
 
         Errors: AttributeError, as PyTorch's, if there is none.
+
+        Example:
+            >>> from handgrad import nn
+            >>> nn.Sequential(nn.Linear(2, 3)).get_parameter("0.bias").shape
+            torch.Size([3])
         """
         path, _, name = target.rpartition(".")
         own = vars(self.get_submodule(path))

@@ -169,7 +169,7 @@ class Folder:
 
         Args:
             source: a file, or what else `tables.read` takes, with the columns that were used in training.
-            level: from 0.01 to 0.99; rounded up to a whole percentage.
+            level: of the interval of a number, from 0.01 to 0.99; rounded up to a whole percentage.
             reading: separator, decimal, encoding; a CSV file with the separator of the training's has its decimal mark.
 
         Errors: DataError for a column that is missing; ArgumentError for a level out of range.
